@@ -1,0 +1,1 @@
+"""The Kubernetes API types, as typed records."""

@@ -1,0 +1,1 @@
+"""Files to records: the only place that reads the catalog."""

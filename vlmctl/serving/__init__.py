@@ -1,0 +1,1 @@
+"""A plan as vLLM arguments and as manifests."""

@@ -1,0 +1,349 @@
+"""What the catalog knows of a model. Every group of facts carries its source; unknown is None, never a guess."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from vlmctl.specs.record import Fact, Record
+from vlmctl.specs.tokens import TokenRuleKind
+
+
+class Edition(StrEnum):
+    """What the checkpoint was tuned for."""
+
+    INSTRUCT = "instruct"
+    THINKING = "thinking"
+    HYBRID = "hybrid"  # thinks or not, by request
+    BASE = "base"
+
+
+class Modality(StrEnum):
+    """Whether the model reads images at all."""
+
+    VISION = "vision"
+    TEXT = "text"
+
+
+class Precision(StrEnum):
+    """Precision of the language model's weights; the vision encoder usually stays in bf16."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP8 = "fp8"
+    INT8 = "int8"  # w8a8
+    AWQ = "awq"  # w4a16
+    GPTQ = "gptq"  # w4a16, or w8a16 where `bits` says 8
+    W4A16 = "w4a16"
+    NVFP4 = "nvfp4"
+    MXFP4 = "mxfp4"
+    GGUF = "gguf"
+
+
+class AttentionKind(StrEnum):
+    """How a group of layers attends, and so what it keeps per token."""
+
+    FULL = "full"
+    SLIDING = "sliding"  # keeps at most `window_tokens`
+    CHUNKED = "chunked"  # Llama 4: attends within chunks of `window_tokens`
+    LATENT = "latent"  # MLA: one compressed vector of `latent_dim` per token
+    LINEAR = "linear"  # Gated DeltaNet, Mamba, short convolution: a fixed state per sequence
+    CROSS = "cross"  # attends to image features only
+    SHARED = "shared"  # reuses the KV of an earlier layer; stores nothing
+
+
+class AttentionLayers(Record, frozen=True, kw_only=True):
+    """A group of layers with the same attention. `head_dim` and `latent_dim` count elements, not bytes."""
+
+    kind: AttentionKind
+    layers: int
+    query_heads: int = 0
+    kv_heads: int = 0
+    head_dim: int = 0
+    window_tokens: int | None = None
+    latent_dim: int | None = None  # kv_lora_rank + qk_rope_head_dim
+    state_bytes: int | None = None  # per layer and sequence
+    key_is_value: bool = False  # Gemma 4 global layers keep one tensor for both
+
+
+class Experts(Record, frozen=True, kw_only=True):
+    """A mixture of experts. `layers`: how many decoder layers are sparse (None: all of them)."""
+
+    count: int
+    active: int
+    intermediate_size: int
+    shared: int = 0
+    shared_intermediate_size: int | None = None  # None: the same as `intermediate_size`
+    layers: int | None = None
+
+
+class LanguageModel(Fact, frozen=True, kw_only=True):
+    """The decoder. `intermediate_size` is None where every layer is a mixture of experts."""
+
+    name: str
+    layers: int
+    hidden_size: int
+    vocabulary: int
+    attention: tuple[AttentionLayers, ...]
+    intermediate_size: int | None = None
+    experts: Experts | None = None
+    tied_embeddings: bool | None = None
+
+
+class VisionTower(Fact, frozen=True, kw_only=True):
+    """The image encoder. `image_pixels`: side of the square input where it is fixed; `merge`: patches merged per side."""
+
+    name: str
+    parameters_billions: float | None = None
+    layers: int | None = None
+    hidden_size: int | None = None
+    intermediate_size: int | None = None
+    patch_pixels: int | None = None
+    merge: int = 1
+    image_pixels: int | None = None
+    window_pixels: int | None = None  # windowed attention; None: full attention over a view
+    full_attention_layers: int | None = None  # of the windowed towers
+
+
+class Connector(Fact, frozen=True, kw_only=True):
+    """What joins the encoder to the language model: mlp, patch-merger, q-former, perceiver-resampler, cross-attention ..."""
+
+    kind: str
+    learned_queries: int | None = None
+
+
+class ResolutionStrategy(StrEnum):
+    """How the model meets an image of any size."""
+
+    FIXED = "fixed"
+    TILED = "tiled"
+    DYNAMIC = "dynamic"
+
+
+class Resolution(Fact, frozen=True, kw_only=True):
+    """`effective_pixels`: the most pixels (width x height) of one image that reach the encoder with default settings."""
+
+    strategy: ResolutionStrategy
+    effective_pixels: int | None = None
+
+
+class Parameters(Fact, frozen=True, kw_only=True):
+    """Parameter counts in billions. `basis` says how the parts were found: published, computed or from-headers."""
+
+    total_billions: float
+    active_billions: float
+    language_billions: float | None = None
+    vision_billions: float | None = None
+    projector_billions: float | None = None
+    basis: str = "published"
+
+
+class Context(Fact, frozen=True, kw_only=True):
+    """Longest sequence in tokens, image tokens included."""
+
+    tokens: int
+
+
+class ImageLimits(Fact, frozen=True, kw_only=True):
+    """`maximum` images per request (None: unknown); whether text and images may alternate; whether several work at all."""
+
+    maximum: int | None = None
+    several: bool | None = None
+    interleaved: bool | None = None
+
+
+class VideoSupport(Fact, frozen=True, kw_only=True):
+    """Whether video is an input; limits where a source states them."""
+
+    supported: bool | None = None
+    maximum_frames: int | None = None
+    maximum_seconds: float | None = None
+
+
+class Languages(Fact, frozen=True, kw_only=True):
+    """BCP-47 tags that a source names, apart for text in images (`ocr`) and for conversation (`text`).
+
+    A claimed count without a list is only a count: it never makes a language a match.
+    """
+
+    ocr: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    ocr_claimed_count: int | None = None
+    text_claimed_count: int | None = None
+    note: str = ""
+
+
+class Commercial(StrEnum):
+    """May the weights be used to sell a service?"""
+
+    YES = "yes"
+    CONDITIONAL = "conditional"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+class License(Fact, frozen=True, kw_only=True):
+    """A licence as conditions that a program can test.
+
+    `permissive`: an OSI-style licence (Apache-2.0, MIT, BSD) with no use restriction, on the weights and every component.
+    """
+
+    name: str
+    spdx: str | None = None
+    commercial: Commercial = Commercial.UNKNOWN
+    permissive: bool = False
+    maximum_monthly_users: int | None = None
+    maximum_annual_revenue_usd: int | None = None
+    excluded_regions: tuple[str, ...] = ()
+    use_restrictions: bool = False
+    attribution: bool = False
+    derived_from: str | None = None  # the base model's licence, where its terms come along
+    gated: bool | None = None
+    note: str = ""
+
+
+class Score(Record, frozen=True, kw_only=True):
+    """One published benchmark figure. Scores of different `split` or `mode` are never ranked against each other."""
+
+    benchmark: str
+    value: float
+    source: str
+    split: str | None = None
+    mode: str | None = None
+    as_of: str | None = None
+    reporter: str = "maker"  # maker or third-party
+    note: str = ""
+
+
+class QuantizedCheckpoint(Fact, frozen=True, kw_only=True):
+    """A published checkpoint of the same model in another precision. `official`: by the model's own makers."""
+
+    precision: Precision
+    repository: str
+    official: bool = True
+    bits: int | None = None
+    quality_published: bool = False  # its scores were published next to the original's
+
+
+class EngineArgument(Record, frozen=True, kw_only=True):
+    """A vLLM argument that this model itself needs."""
+
+    flag: str
+    reason: str
+    source: str
+    value: str | None = None
+    optional: bool = False  # wanted only for reasoning or tool calls
+    needed_for: str | None = None  # "thinking" or "tools"
+
+
+class KnownBad(Record, frozen=True, kw_only=True):
+    """A combination that is known to fail or give wrong answers."""
+
+    condition: str
+    effect: str
+    source: str
+
+
+class Serving(Fact, frozen=True, kw_only=True):
+    """How vLLM serves it. Versions are None where no public registry or issue states them.
+
+    `served_by`: engines known to serve the model; empty means none.
+    """
+
+    architecture: str | None = None
+    served_by: tuple[str, ...] = ()
+    first_version: str | None = None
+    last_version: str | None = None
+    requires_remote_code: bool | None = None
+    arguments: tuple[EngineArgument, ...] = ()
+    known_bad: tuple[KnownBad, ...] = ()
+    note: str = ""
+
+
+class GroundingConvention(StrEnum):
+    """What the numbers of a box mean."""
+
+    RELATIVE_1000 = "relative-1000"
+    RELATIVE_999 = "relative-999"
+    RESIZED_PIXELS = "resized-pixels"
+    PERCENT_POINTS = "percent-points"
+    LOCATION_TOKENS_1024 = "location-tokens-1024"
+    LOCATION_TOKENS_1000 = "location-tokens-1000"
+    API = "api"
+    UNKNOWN = "unknown"
+
+
+class Grounding(Fact, frozen=True, kw_only=True):
+    """How boxes or points come out. `form`: the text around the numbers, as the source shows it."""
+
+    convention: GroundingConvention
+    form: str = ""
+
+
+class Caution(Record, frozen=True, kw_only=True):
+    """Something a user should know before relying on the model."""
+
+    text: str
+    source: str
+
+
+class TokenRuleFact(Fact, frozen=True, kw_only=True):
+    """The model's image-token rule and what it was checked by."""
+
+    rule: TokenRuleKind
+    checked_by: str = ""
+
+
+class TypicalOutput(Record, frozen=True, kw_only=True):
+    """Output tokens that a task usually takes with this model, where a source measured it."""
+
+    task: str
+    tokens: int
+    source: str
+
+
+class ModelSpec(Record, frozen=True, kw_only=True):
+    """One model as the catalog holds it. `language`, `vision` or `image_tokens` of None: no estimate, a refusal that says so."""
+
+    id: str
+    name: str
+    repository: str
+    family: str
+    parameters: Parameters
+    license: License
+    context: Context
+    serving: Serving
+    modality: Modality = Modality.VISION
+    edition: Edition = Edition.INSTRUCT
+    aliases: tuple[str, ...] = ()
+    released: str | None = None
+    precision: Precision = Precision.BF16  # of the repository itself
+    language: LanguageModel | None = None
+    vision: VisionTower | None = None
+    connector: Connector | None = None
+    resolution: Resolution | None = None
+    image_tokens: TokenRuleFact | None = None
+    images: ImageLimits | None = None
+    video: VideoSupport | None = None
+    languages: Languages | None = None
+    scores: tuple[Score, ...] = ()
+    quantizations: tuple[QuantizedCheckpoint, ...] = ()
+    grounding: Grounding | None = None
+    capabilities: tuple[str, ...] = ()  # thinking, tools, video, audio: as a source names them
+    typical_output: tuple[TypicalOutput, ...] = ()
+    cautions: tuple[Caution, ...] = ()
+    note: str = ""
+
+    @property
+    def verified(self) -> bool:
+        """Whether the facts that an estimate rests on were all read from a source."""
+        parts = (self.parameters, self.license, self.language, self.image_tokens)
+        return all(part is not None and part.verified for part in parts)
+
+
+class Misnomer(Record, frozen=True, kw_only=True):
+    """A name people use for a model that does not exist or is not open, and what is meant instead."""
+
+    names: tuple[str, ...]
+    explanation: str
+    instead: tuple[str, ...]
+    source: str
