@@ -56,6 +56,7 @@ class EngineSettings(Record, frozen=True, kw_only=True):
     max_image_width: int
     max_image_height: int
     max_image_pixels: int | None = None
+    renderer_workers: int = 4
     encoder_data_parallel: bool = False
     enforce_eager: bool = False
 

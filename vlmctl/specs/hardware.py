@@ -19,7 +19,7 @@ class Interconnect(Record, frozen=True, kw_only=True):
 class GpuSpec(Fact, frozen=True, kw_only=True):
     """An accelerator. TFLOP/s are dense, without sparsity; None means the precision is not supported.
 
-    `memory_gib_reported`: what the driver reports; where None, the nominal figure is all that is known.
+    `memory_gib_reported`: what CUDA or ROCm shows an engine (nvidia-smi counts a little more); None: not known.
     `achievable_compute`: share of the peak that vendors' own dense matrix benchmarks reach, where a source says so.
     """
 
@@ -71,7 +71,10 @@ class OfferKind(StrEnum):
 
 
 class Offer(Record, frozen=True, kw_only=True):
-    """A priced instance type. `usd_per_hour` is for the whole instance, every part of it included."""
+    """A priced instance type. `usd_per_hour` is for the whole instance, every part of it included.
+
+    `as_of`: the day the price was read, or "unknown" where the source does not say.
+    """
 
     provider: str
     region: str
@@ -95,7 +98,7 @@ class ApiImageRuleKind(StrEnum):
 
     OPENAI_TILE = "openai-tile"
     OPENAI_PATCH = "openai-patch"
-    ANTHROPIC_AREA = "anthropic-area"
+    ANTHROPIC_PATCH = "anthropic-patch"
     GEMINI_TILE = "gemini-tile"
     GEMINI_FIXED = "gemini-fixed"
     UNKNOWN = "unknown"
@@ -114,7 +117,10 @@ class ApiImageRule(Fact, frozen=True, kw_only=True):
 
 
 class HostedApi(Fact, frozen=True, kw_only=True):
-    """A hosted model with its prices in USD per million tokens."""
+    """A hosted model with its prices in USD per million tokens.
+
+    `retired`: the day its maker stopped or stops serving it, where a source says so; its last prices are kept.
+    """
 
     id: str
     provider: str
@@ -123,6 +129,7 @@ class HostedApi(Fact, frozen=True, kw_only=True):
     image_rule: ApiImageRule
     as_of: str
     cached_input_usd_per_million: float | None = None
+    retired: str | None = None
     scores: tuple[Score, ...] = ()
     note: str = ""
 

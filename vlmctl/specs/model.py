@@ -169,6 +169,7 @@ class Languages(Fact, frozen=True, kw_only=True):
     text: tuple[str, ...] = ()
     ocr_claimed_count: int | None = None
     text_claimed_count: int | None = None
+    open_ended: bool = False  # the source names more languages than it lists
     note: str = ""
 
 

@@ -1,0 +1,252 @@
+"""What a model's shape implies: parameters by part, KV bytes, floating-point operations. Arithmetic on records only."""
+
+from __future__ import annotations
+
+from vlmctl.errors import UnsupportedModel
+from vlmctl.specs.model import AttentionKind, AttentionLayers, LanguageModel, ModelSpec, Precision, VisionTower
+from vlmctl.specs.record import Record
+
+# Bytes per weight, quantisation scales included. 4-bit integer formats keep a 16-bit scale and a 4-bit zero point per
+# group of 128 (AutoAWQ and GPTQ defaults); NVFP4 an 8-bit scale per 16, MXFP4 an 8-bit scale per 32 (OCP MX v1.0).
+BYTES_PER_WEIGHT = {
+    Precision.FP32: 4.0,
+    Precision.BF16: 2.0,
+    Precision.FP8: 1.0,
+    Precision.INT8: 1.0,
+    Precision.AWQ: 0.5 + 2.5 / 128,
+    Precision.GPTQ: 0.5 + 2.5 / 128,
+    Precision.W4A16: 0.5 + 2.5 / 128,
+    Precision.NVFP4: 0.5 + 1 / 16,
+    Precision.MXFP4: 0.5 + 1 / 32,
+    Precision.GGUF: 0.5625,
+}
+ACTIVATION_BYTES = 2  # bf16 or fp16
+GATED_MLP_MATRICES = 3  # gate, up and down projection
+UNQUANTIZED = frozenset({Precision.BF16, Precision.FP32})
+
+# Layers whose KV grows with every token, at least up to a window.
+_GROWING = frozenset({AttentionKind.FULL, AttentionKind.SLIDING, AttentionKind.CHUNKED, AttentionKind.LATENT})
+
+
+class Weights(Record, frozen=True, kw_only=True):
+    """Parameter counts that decide memory and reads.
+
+    `language`: the decoder, embeddings included; `embedding`: one table; `experts`: all routed experts together;
+    `vision`: encoder and projector. `active_language`: read for one token, the output head included.
+    """
+
+    language: float
+    embedding: float
+    experts: float
+    vision: float
+    active_language: float
+    tied: bool
+
+
+def require_language(model: ModelSpec) -> LanguageModel:
+    """The model's decoder; raises UnsupportedModel where the catalog does not know its shape."""
+    if model.language is None:
+        raise UnsupportedModel(
+            f"{model.id}: the architecture of its language model is unknown, so memory and speed cannot be estimated.",
+            remedy="Run `vlmctl models import` on its config.json, or add it in an overlay.",
+        )
+    return model.language
+
+
+def weights(model: ModelSpec) -> Weights:
+    """Parameters by part, from the published totals; the architecture only divides them.
+
+    Totals rule because checkpoints hold parts (linear-attention gates, per-layer embeddings) no formula here knows.
+    """
+    language = require_language(model)
+    counts = model.parameters
+    vision = _vision_parameters(model)
+    total = counts.total_billions * 1e9
+    decoder = total - vision
+    embedding = float(language.vocabulary * language.hidden_size)
+    experts = _routed_expert_parameters(language)
+    tied = _tied(language, decoder)
+    if experts and language.experts is not None:
+        share = language.experts.active / language.experts.count
+        active = decoder - experts * (1 - share) - (0 if tied else embedding)
+    else:
+        # Per-layer embeddings (Gemma 3n, Gemma 4 E models) are looked up, not multiplied: the published active count.
+        active = decoder - (counts.total_billions - counts.active_billions) * 1e9 - (0 if tied else embedding)
+    return Weights(
+        language=decoder,
+        embedding=embedding,
+        experts=experts,
+        vision=vision,
+        active_language=max(active, embedding),
+        tied=tied,
+    )
+
+
+class ModelFigures(Record, frozen=True, kw_only=True):
+    """What the planner needs of a model in one precision, worked out once. Weights in bytes.
+
+    `read_bytes`: read by every decoding step; `expert_bytes`: all routed experts, read as far as a batch touches them;
+    `operations_per_token`: FLOP, 2 x active parameters; `pair_operations`: FLOP of attention per query and key token.
+    """
+
+    model: str
+    precision: Precision
+    source: str
+    language: LanguageModel
+    vision: VisionTower | None
+    language_bytes: float
+    vision_bytes: float
+    read_bytes: float
+    expert_bytes: float
+    expert_share: float
+    operations_per_token: float
+    pair_operations: float
+
+
+def model_figures(model: ModelSpec, precision: Precision) -> ModelFigures:
+    """Figures of a model in a precision; raises UnsupportedModel where its architecture is unknown."""
+    language = require_language(model)
+    parts = weights(model)
+    language_bytes, vision_bytes = weight_bytes(parts, precision)
+    per_weight = ACTIVATION_BYTES if precision in UNQUANTIZED else BYTES_PER_WEIGHT[precision]
+    experts = language.experts
+    share = experts.active / experts.count if experts else 0.0
+    dense = parts.active_language - parts.experts * share - parts.embedding
+    return ModelFigures(
+        model=model.id,
+        precision=precision,
+        source=model.parameters.source,
+        language=language,
+        vision=model.vision,
+        language_bytes=language_bytes,
+        vision_bytes=vision_bytes,
+        read_bytes=max(dense, 0.0) * per_weight + parts.embedding * ACTIVATION_BYTES,
+        expert_bytes=parts.experts * per_weight,
+        expert_share=share,
+        operations_per_token=2.0 * parts.active_language,
+        pair_operations=attention_operations_per_pair(language),
+    )
+
+
+def weight_bytes(parts: Weights, precision: Precision) -> tuple[float, float]:
+    """Bytes of the language model and of the vision encoder.
+
+    Quantised checkpoints leave embeddings, output head and vision encoder in 16 bit (the default ignore lists of
+    llm-compressor and AutoAWQ).
+    """
+    if precision in UNQUANTIZED:
+        return parts.language * BYTES_PER_WEIGHT[precision], parts.vision * BYTES_PER_WEIGHT[precision]
+    tables = parts.embedding * (1 if parts.tied else 2)
+    linear = max(parts.language - tables, 0.0)
+    return linear * BYTES_PER_WEIGHT[precision] + tables * ACTIVATION_BYTES, parts.vision * ACTIVATION_BYTES
+
+
+def kv_bytes_per_token(language: LanguageModel, *, tensor_parallel: int = 1, element_bytes: int = 2) -> int:
+    """Bytes that one more token adds to the KV cache of one GPU while no window is full.
+
+    GQA: 2 x kv_heads x head_dim per layer, heads split over `tensor_parallel` and repeated when there are fewer heads
+    than GPUs. MLA: one latent vector per layer, held by every GPU (vLLM `MLAAttentionSpec`).
+    """
+    return sum(
+        group.layers * _token_elements(group, tensor_parallel) * element_bytes
+        for group in language.attention
+        if group.kind in _GROWING
+    )
+
+
+def kv_bytes_per_sequence(
+    language: LanguageModel,
+    tokens: float,
+    *,
+    cross_tokens: float = 0,
+    chunk_tokens: int = 0,
+    tensor_parallel: int = 1,
+    element_bytes: int = 2,
+) -> float:
+    """Bytes that a sequence of `tokens` holds on one GPU.
+
+    Sliding layers keep their window and the chunk being prefilled (`chunk_tokens`, vLLM's
+    `SlidingWindowSpec.max_memory_usage_bytes`); linear layers keep a fixed state; cross-attention keeps image features.
+    """
+    total = 0.0
+    for group in language.attention:
+        kept = tokens
+        if group.kind in (AttentionKind.SLIDING, AttentionKind.CHUNKED) and group.window_tokens:
+            kept = min(tokens, group.window_tokens + chunk_tokens)
+        if group.kind is AttentionKind.CROSS:
+            kept = cross_tokens
+        if group.kind is AttentionKind.SHARED:
+            continue
+        if group.kind is AttentionKind.LINEAR:
+            total += group.layers * (group.state_bytes or 0) / tensor_parallel
+            continue
+        total += group.layers * _token_elements(group, tensor_parallel) * element_bytes * kept
+    return total
+
+
+def attention_operations_per_pair(language: LanguageModel) -> float:
+    """Floating-point operations for one query token and one key token over all growing layers: 4 x heads x head_dim."""
+    return sum(
+        4.0 * group.layers * group.query_heads * group.head_dim
+        for group in language.attention
+        if group.kind in (AttentionKind.FULL, AttentionKind.LATENT)
+    )
+
+
+def encoder_operations(tower: VisionTower | None, vision_parameters: float, *, patches: int, views: int) -> float:
+    """Floating-point operations of the encoder for one image: 2 x parameters x patches, and attention within each view.
+
+    Attention costs 4 x hidden x patches per patch and layer (Dao et al., FlashAttention, count both matrix products);
+    windowed towers attend within a window except in their few full-attention layers.
+    """
+    linear = 2.0 * vision_parameters * patches
+    if tower is None or not tower.layers or not tower.hidden_size or patches == 0:
+        return linear
+    per_view = patches / max(views, 1)
+    full_layers = tower.layers
+    windowed = 0.0
+    if tower.window_pixels and tower.patch_pixels and tower.full_attention_layers is not None:
+        full_layers = tower.full_attention_layers
+        window = (tower.window_pixels / tower.patch_pixels) ** 2
+        windowed = 4.0 * tower.hidden_size * min(window, per_view) * patches * (tower.layers - full_layers)
+    return linear + windowed + 4.0 * tower.hidden_size * per_view * patches * full_layers
+
+
+def tensor_parallel_fits(language: LanguageModel, gpu_count: int) -> bool:
+    """Whether vLLM can split the attention heads over the GPUs: query heads divide, KV heads divide or repeat."""
+    for group in language.attention:
+        if group.query_heads and group.query_heads % gpu_count:
+            return False
+        if group.kv_heads and group.kv_heads % gpu_count and gpu_count % group.kv_heads:
+            return False
+    return True
+
+
+def _token_elements(group: AttentionLayers, tensor_parallel: int) -> int:
+    if group.kind is AttentionKind.LATENT:
+        return group.latent_dim or 0
+    heads = -(-group.kv_heads // tensor_parallel)
+    return (1 if group.key_is_value else 2) * heads * group.head_dim
+
+
+def _vision_parameters(model: ModelSpec) -> float:
+    counts = model.parameters
+    tower = counts.vision_billions
+    if tower is None and model.vision is not None:
+        tower = model.vision.parameters_billions
+    if tower is None and model.vision is None:
+        tower = 0.0
+    return ((tower or 0.0) + (counts.projector_billions or 0.0)) * 1e9
+
+
+def _routed_expert_parameters(language: LanguageModel) -> float:
+    experts = language.experts
+    if experts is None:
+        return 0.0
+    layers = experts.layers if experts.layers is not None else language.layers
+    return float(layers * experts.count * GATED_MLP_MATRICES * language.hidden_size * experts.intermediate_size)
+
+
+def _tied(language: LanguageModel, decoder: float) -> bool:
+    """Whether input and output embeddings are one table; where unknown, small models (under 4 billion) usually tie."""
+    return language.tied_embeddings if language.tied_embeddings is not None else decoder < 4e9

@@ -1,0 +1,144 @@
+"""Every term of an estimate with its formula, value and source."""
+
+from __future__ import annotations
+
+from vlmctl.planning import throughput
+from vlmctl.planning.architecture import ModelFigures, kv_bytes_per_token
+from vlmctl.planning.demand import RequestDemand
+from vlmctl.planning.search import Choice, Setting
+from vlmctl.planning.throughput import Speed, batch_at_rate, speed, step_seconds
+from vlmctl.specs.estimates import Plan, Term
+from vlmctl.specs.hardware import GpuSpec
+from vlmctl.specs.model import ModelSpec
+from vlmctl.specs.record import Record
+
+ENGINE_MODEL = "docs/estimates.md"
+
+
+class Section(Record, frozen=True, kw_only=True):
+    """A titled list of terms."""
+
+    title: str
+    terms: tuple[Term, ...]
+
+
+def explain(
+    model: ModelSpec, demand: RequestDemand, choice: Choice, plan: Plan, setting: Setting
+) -> tuple[Section, ...]:
+    """The whole estimate of a planned placement, in the order in which it is worked out."""
+    settings = plan.placement.settings
+    coefficients = speed(choice.figures, choice.gpu, demand, settings, gpu_count=choice.gpu_count)
+    return (
+        Section(title="Request", terms=_request_terms(model, demand)),
+        Section(title="Memory of one GPU", terms=_memory_terms(plan, choice.figures)),
+        Section(title="GPU", terms=_gpu_terms(choice.gpu)),
+        Section(title="One step, one prefill", terms=_speed_terms(coefficients, choice)),
+        Section(title="Under the load", terms=_load_terms(plan, choice, coefficients)),
+        Section(title="Money", terms=_cost_terms(plan, setting)),
+    )
+
+
+def _request_terms(model: ModelSpec, demand: RequestDemand) -> tuple[Term, ...]:
+    rule = model.image_tokens.source if model.image_tokens else "no images"
+    return (
+        _term("prompt tokens", demand.prompt_tokens, "tokens", "as given", "workload"),
+        _term("image tokens", demand.image_tokens, "tokens", "image-token rule of the model", rule),
+        _term("marker tokens", demand.marker_tokens, "tokens", "around and between images", rule),
+        _term("output tokens", demand.output_tokens, "tokens", "as given, or assumed for the task", "workload"),
+        _term("sequence", demand.total_tokens, "tokens", "prompt + images + markers + output", "sum"),
+        _term("encoder patches", demand.encoder_patches, "patches", "over all views of all images", rule),
+        _term(
+            "encoder work",
+            demand.encoder_operations / 1e12,
+            "TFLOP",
+            "2 x parameters x patches + attention",
+            ENGINE_MODEL,
+        ),
+    )
+
+
+def _memory_terms(plan: Plan, figures: ModelFigures) -> tuple[Term, ...]:
+    ledger = plan.memory
+    token = kv_bytes_per_token(figures.language, tensor_parallel=plan.placement.gpu_count)
+    lines = [_term(item.name, item.bytes / 1e9, "GB", item.formula, item.source) for item in ledger.items]
+    share = plan.placement.settings.gpu_memory_utilization
+    return (
+        _term("budget", ledger.budget_bytes / 1e9, "GB", f"GPU memory x {share:g}", "catalog, engine setting"),
+        *lines,
+        _term("KV cache", ledger.kv_cache_bytes / 1e9, "GB", "budget - all of the above", "sum"),
+        _term(
+            "KV per token",
+            token,
+            "B",
+            "2 x layers x KV heads x head size x 2 B, or one latent",
+            figures.language.source,
+        ),
+        _term("KV per request", ledger.kv_bytes_per_sequence / 1e6, "MB", "at full length, in blocks of 16", "sum"),
+        _term("requests at once", ledger.maximum_sequences, "requests", "KV cache / KV per request", "sum"),
+    )
+
+
+def _gpu_terms(gpu: GpuSpec) -> tuple[Term, ...]:
+    compute = gpu.bf16_tflops or gpu.fp16_tflops or 0.0
+    return (
+        _term("memory bandwidth", gpu.memory_bandwidth_gb_per_second, "GB/s", "peak", gpu.source),
+        _term("bandwidth reached", throughput.BANDWIDTH_SHARE, "of peak", "constant", ENGINE_MODEL),
+        _term("16-bit compute", compute, "TFLOP/s", "dense peak", gpu.source),
+        _term("compute reached in prefill", throughput.COMPUTE_SHARE, "of peak", "constant", ENGINE_MODEL),
+        _term("compute reached in the encoder", throughput.ENCODER_SHARE, "of peak", "constant", ENGINE_MODEL),
+    )
+
+
+def _speed_terms(coefficients: Speed, choice: Choice) -> tuple[Term, ...]:
+    c = coefficients
+    source = choice.figures.source
+    return (
+        _term("read weights", c.dense_read * 1e3, "ms", "bytes read every step / bandwidth", source),
+        _term("read all experts", c.expert_read * 1e3, "ms", "only as many as the batch touches count", source),
+        _term("read one KV cache", c.kv_read * 1e3, "ms", "KV bytes at the mean length / bandwidth", source),
+        _term("multiply one token", c.step_compute * 1e3, "ms", "2 x active parameters / compute", source),
+        _term("step overhead", c.overhead * 1e3, "ms", "launch + all-reduce latency", ENGINE_MODEL),
+        _term("encode images", c.encoder * 1e3, "ms", "encoder work / compute", ENGINE_MODEL),
+        _term("prefill", c.prefill * 1e3, "ms", "encoder + 2 x active parameters x tokens / compute", ENGINE_MODEL),
+        _term("image decoding, host", c.host * 1e3, "ms", "pixels x 20 ns on one core", ENGINE_MODEL),
+    )
+
+
+def _load_terms(plan: Plan, choice: Choice, coefficients: Speed) -> tuple[Term, ...]:
+    evaluation = choice.evaluation
+    batch = batch_at_rate(coefficients, evaluation.rate, maximum=evaluation.sequences)
+    step = step_seconds(coefficients, max(batch, 1.0))
+    return (
+        _term("saturated rate", evaluation.capacity, "requests/s", "b / (n x step + b x prefill)", ENGINE_MODEL),
+        _term("rate within objectives", evaluation.usable, "requests/s", "highest rate whose p95 holds", ENGINE_MODEL),
+        _term(
+            "replicas", evaluation.replicas, "replicas", "rate asked / 80% of the rate within objectives", ENGINE_MODEL
+        ),
+        _term("rate of one replica", evaluation.rate, "requests/s", "rate asked / replicas", "workload"),
+        _term("requests in flight", batch, "requests", "Little's law at that rate", ENGINE_MODEL),
+        _term("one step", step * 1e3, "ms", "max(read, multiply) + overhead", ENGINE_MODEL),
+        _term("TPOT", plan.speed.tpot_seconds * 1e3, "ms", "step / (1 - share of time in prefill)", ENGINE_MODEL),
+        _term("TTFT", plan.speed.ttft_seconds * 1e3, "ms", "host + wait + prefill", ENGINE_MODEL),
+        _term("TTFT p95", plan.speed.ttft_p95_seconds * 1e3, "ms", "M/D/1 tail of the wait", ENGINE_MODEL),
+    )
+
+
+def _cost_terms(plan: Plan, setting: Setting) -> tuple[Term, ...]:
+    cost = plan.cost
+    if cost is None:
+        return ()
+    offer = cost.offer
+    price = f"{offer.provider} {offer.instance_type} {offer.region}, {offer.kind.value}, {offer.as_of}"
+    asked = setting.requirements.workload.requests_per_second
+    basis = "machines x price" if asked is not None else "share of a machine filled with replicas"
+    return (
+        _term("price of one machine", offer.usd_per_hour, "USD/h", price, offer.source),
+        _term("hourly cost", cost.usd_per_hour, "USD/h", basis, "sum"),
+        _term("utilization", cost.utilization, "of capacity", "rate served / saturated rate", "sum"),
+        _term("per 1,000 requests", cost.usd_per_1k_requests, "USD", "hourly cost / requests served x 1,000", "sum"),
+        _term("at saturation", cost.saturated_usd_per_1k_requests, "USD", "the floor, at 100% utilization", "sum"),
+    )
+
+
+def _term(name: str, value: float, unit: str, formula: str, source: str) -> Term:
+    return Term(name=name, value=float(value), unit=unit, formula=formula, source=source)

@@ -1,0 +1,174 @@
+"""Does it fit: the ledger of one model on one GPU, the largest load it takes, and the nearest ways out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
+
+from vlmctl.errors import InvalidValue, UnsupportedModel
+from vlmctl.planning.architecture import ModelFigures, kv_bytes_per_sequence, model_figures
+from vlmctl.planning.demand import RequestDemand, request_demand
+from vlmctl.planning.memory import memory_ledger
+from vlmctl.planning.placement import GPU_COUNTS, engine_settings, runs_on
+from vlmctl.planning.requirements import planned_output_tokens
+from vlmctl.specs.answers import FitReport, WayOut
+from vlmctl.specs.estimates import MemoryLedger
+from vlmctl.specs.hardware import GpuSpec
+from vlmctl.specs.model import ModelSpec, Precision
+from vlmctl.specs.workload import Workload
+
+IMAGE_SHRINKS = (0.5, 0.25, 0.125)  # of the image's area, tried in this order
+OUTPUT_SHRINKS = (0.5, 0.25)
+
+
+def fit(
+    model: ModelSpec,
+    gpu: GpuSpec,
+    workload: Workload,
+    *,
+    gpu_count: int = 1,
+    precision: Precision | None = None,
+    others: Sequence[GpuSpec] = (),
+) -> FitReport:
+    """The ledger for a model on `gpu_count` GPUs, and ways out (also on `others`) where it does not fit.
+
+    Raises UnsupportedModel where the model cannot be estimated, InvalidValue where no checkpoint has the precision.
+    """
+    chosen, checkpoint = checkpoint_of(model, precision)
+    figures = model_figures(model, chosen)
+    demand = request_demand(model, workload, output_tokens=planned_output_tokens(model, workload.output_tokens))
+    settings = engine_settings(model, gpu, workload, demand)
+    ledger = memory_ledger(figures, gpu, demand, settings, gpu_count=gpu_count)
+    refusal = runs_on(figures, gpu, gpu_count)
+    fits = ledger.fits and refusal is None
+    concurrency = min(ledger.maximum_sequences, settings.max_num_seqs)
+    report = FitReport(
+        model=model.id,
+        gpu=gpu.id,
+        gpu_count=gpu_count,
+        quantization=chosen.value,
+        checkpoint=checkpoint,
+        memory=ledger,
+        request_tokens=demand.total_tokens,
+        image_tokens=demand.image_tokens,
+        fits=fits,
+        shortfall_bytes=max(0, ledger.kv_bytes_per_sequence - ledger.kv_cache_bytes),
+        maximum_concurrency=concurrency if fits else 0,
+        maximum_context_tokens=_longest_context(
+            model, figures, demand, ledger, gpu_count, settings.max_num_batched_tokens
+        ),
+        runs=refusal or "",
+    )
+    if fits:
+        return report
+    return replace(report, ways_out=tuple(_ways_out(model, gpu, workload, gpu_count, chosen, others)))
+
+
+def checkpoint_of(model: ModelSpec, precision: Precision | None) -> tuple[Precision, str]:
+    """The precision and repository to use; raises InvalidValue naming the published ones where there is none."""
+    if precision is None or precision is model.precision:
+        return model.precision, model.repository
+    for each in model.quantizations:
+        if each.precision is precision:
+            return precision, each.repository
+    published = ", ".join(sorted({model.precision.value, *(each.precision.value for each in model.quantizations)}))
+    raise InvalidValue(
+        f"{model.id} has no {precision.value} checkpoint in the catalog.", remedy=f"Published: {published}."
+    )
+
+
+def _longest_context(
+    model: ModelSpec, figures: ModelFigures, demand: RequestDemand, ledger: MemoryLedger, gpu_count: int, chunk: int
+) -> int:
+    """The longest single sequence whose KV fits, by bisection (KV never shrinks with length)."""
+    low, high = 0, model.context.tokens
+    while low < high:
+        middle = (low + high + 1) // 2
+        held = kv_bytes_per_sequence(
+            figures.language,
+            middle,
+            cross_tokens=demand.cross_tokens,
+            chunk_tokens=chunk,
+            tensor_parallel=gpu_count,
+        )
+        low, high = (middle, high) if held <= ledger.kv_cache_bytes else (low, middle - 1)
+    return low
+
+
+def _ways_out(
+    model: ModelSpec,
+    gpu: GpuSpec,
+    workload: Workload,
+    gpu_count: int,
+    precision: Precision,
+    others: Sequence[GpuSpec],
+) -> Iterator[WayOut]:
+    """The smallest change of each kind that fits, nearest to what was asked first."""
+    yield from _first(_smaller_requests(model, gpu, workload, gpu_count, precision))
+    for each in model.quantizations:
+        yield from _first(
+            [_try(f"the {each.precision.value} checkpoint", model, gpu, workload, gpu_count, each.precision)]
+        )
+    more = [count for count in GPU_COUNTS if count > gpu_count]
+    yield from _first(_try(f"tensor parallel over {n} GPUs", model, gpu, workload, n, precision) for n in more)
+    larger = sorted(
+        (other for other in others if other.memory_bytes > gpu.memory_bytes),
+        key=lambda each: (each.memory_bytes, each.id),
+    )
+    yield from _first(_try(f"the next larger GPU, {o.id}", model, o, workload, gpu_count, precision) for o in larger)
+
+
+def _smaller_requests(
+    model: ModelSpec, gpu: GpuSpec, workload: Workload, gpu_count: int, precision: Precision
+) -> Iterator[WayOut | None]:
+    for share in IMAGE_SHRINKS:
+        if workload.images:
+            images = tuple(
+                replace(
+                    image,
+                    width_pixels=max(1, round(image.width_pixels * share**0.5)),
+                    height_pixels=max(1, round(image.height_pixels * share**0.5)),
+                )
+                for image in workload.images
+            )
+            change = f"images of {share:.0%} of the pixels"
+            yield _try(change, model, gpu, replace(workload, images=images), gpu_count, precision)
+    if workload.image_count > 1:
+        single = (replace(workload.images[0], count=1),)
+        yield _try("one image per request", model, gpu, replace(workload, images=single), gpu_count, precision)
+    for share in OUTPUT_SHRINKS:
+        tokens = max(1, round(workload.output_tokens * share))
+        shorter = replace(workload, output_tokens=tokens)
+        yield _try(f"answers of {tokens} tokens", model, gpu, shorter, gpu_count, precision)
+
+
+def _try(
+    change: str, model: ModelSpec, gpu: GpuSpec, workload: Workload, gpu_count: int, precision: Precision
+) -> WayOut | None:
+    """The change, if the whole ledger agrees with it."""
+    figures = model_figures(model, precision)
+    if runs_on(figures, gpu, gpu_count) is not None:
+        return None
+    try:
+        demand = request_demand(model, workload, output_tokens=planned_output_tokens(model, workload.output_tokens))
+        settings = engine_settings(model, gpu, workload, demand)
+    except (UnsupportedModel, InvalidValue):
+        return None
+    ledger = memory_ledger(figures, gpu, demand, settings, gpu_count=gpu_count)
+    if not ledger.fits:
+        return None
+    return WayOut(
+        change=change,
+        gpu=gpu.id,
+        gpu_count=gpu_count,
+        quantization=precision.value,
+        concurrency=min(ledger.maximum_sequences, settings.max_num_seqs),
+    )
+
+
+def _first(found: Iterator[WayOut | None] | Sequence[WayOut | None]) -> Iterator[WayOut]:
+    for way in found:
+        if way is not None:
+            yield way
+            return

@@ -1,0 +1,170 @@
+"""How many tokens an image or a video becomes under a model's token rule: pure arithmetic, the rule holds the figures.
+
+Counts are what vLLM's placeholders hold, since they are what is served; where transformers counts otherwise in an
+edge case, the function says so. The checks against the models' own processors are in `tests/engine`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from vlmctl.errors import InvalidValue, UnsupportedModel
+from vlmctl.planning import resizing, tiled_counts, whole_counts
+from vlmctl.specs.estimates import ImageTokens
+from vlmctl.specs.tokens import (
+    AnyRes,
+    FixedTokens,
+    FrameBudget,
+    FrameResize,
+    FrameTokens,
+    OverlappingCrops,
+    PaddedPatches,
+    Resampled,
+    ResizeOrTile,
+    RowBreaks,
+    Slices,
+    SmartResize,
+    Tiles,
+    TokenBudget,
+    TokenRuleKind,
+    UnpaddedHd,
+    Windows,
+)
+
+MAX_SIDE_PIXELS = 65535  # a JPEG's largest side
+
+
+def image_tokens(
+    rule: TokenRuleKind, width_pixels: int, height_pixels: int, *, images: int = 1, max_pixels: int | None = None
+) -> ImageTokens:
+    """Tokens of one image of a request that carries `images` images.
+
+    `max_pixels` is the cap that `--mm-processor-kwargs` would carry, as the processor reads it. Raises InvalidValue
+    for sides outside 1 to 65535, for a cap that the rule does not have, and for an image that the processor refuses.
+    """
+    if not (1 <= width_pixels <= MAX_SIDE_PIXELS and 1 <= height_pixels <= MAX_SIDE_PIXELS):
+        raise InvalidValue(
+            f"an image of {width_pixels}x{height_pixels} is outside 1x1 to {MAX_SIDE_PIXELS}x{MAX_SIDE_PIXELS} pixels."
+        )
+    if images < 1:
+        raise InvalidValue(f"a request holds at least one image, not {images}.")
+    if max_pixels is not None:
+        rule = _capped(rule, max_pixels)
+    return _counted(rule, width_pixels, height_pixels, images)
+
+
+def video_tokens(rule: TokenRuleKind, *, frames: int, width_pixels: int, height_pixels: int) -> ImageTokens:
+    """Tokens of a whole video of `frames` frames as sampled; timestamps between frames are not counted.
+
+    Raises UnsupportedModel where the model takes no video or its rule is unknown, InvalidValue as `image_tokens` does.
+    """
+    if frames < 1:
+        raise InvalidValue(f"a video holds at least one frame, not {frames}.")
+    match rule.video:
+        case FrameTokens() as video:
+            return _fixed_frames(video, frames)
+        case FrameResize() as video if isinstance(rule, SmartResize):
+            return _resized_frames(rule, video, frames, width_pixels, height_pixels)
+        case FrameBudget() as video if isinstance(rule, TokenBudget):
+            return _budgeted_frames(rule, video, frames, width_pixels, height_pixels)
+    raise UnsupportedModel("this model takes no video, or no public source states how its frames become tokens.")
+
+
+def _counted(rule: TokenRuleKind, width: int, height: int, images: int) -> ImageTokens:
+    match rule:
+        case SmartResize():
+            return whole_counts.smart_resize(rule, width, height)
+        case Tiles():
+            return tiled_counts.tiles(rule, width, height, images)
+        case AnyRes():
+            return tiled_counts.anyres(rule, width, height, images)
+        case FixedTokens():
+            return whole_counts.fixed(rule)
+        case RowBreaks():
+            return whole_counts.row_breaks(rule, width, height)
+        case PaddedPatches():
+            return whole_counts.padded_patches(rule, width, height)
+        case TokenBudget():
+            return whole_counts.token_budget(rule, width, height)
+        case Resampled():
+            return whole_counts.resampled(rule, width, height)
+        case Slices():
+            return tiled_counts.slices(rule, width, height)
+        case ResizeOrTile():
+            return tiled_counts.resize_or_tile(rule, width, height)
+        case UnpaddedHd():
+            return tiled_counts.unpadded_hd(rule, width, height)
+        case OverlappingCrops():
+            return tiled_counts.overlapping_crops(rule, width, height)
+        case Windows():
+            return tiled_counts.windows(rule, width, height)
+
+
+def _capped(rule: TokenRuleKind, max_pixels: int) -> TokenRuleKind:
+    if not isinstance(rule, SmartResize):
+        raise InvalidValue("this model's image processor has no max_pixels.", remedy="Leave it out.")
+    if max_pixels < rule.min_pixels:
+        raise InvalidValue(f"max_pixels of {max_pixels} is below this model's minimum of {rule.min_pixels} pixels.")
+    return msgspec.structs.replace(rule, max_pixels=max_pixels)
+
+
+def _fixed_frames(video: FrameTokens, frames: int) -> ImageTokens:
+    groups = -(-frames // video.temporal_patch)
+    patch = video.patch_pixels
+    columns, rows = (video.width_pixels // patch, video.height_pixels // patch) if patch else (1, 1)
+    return ImageTokens(
+        resized_width_pixels=video.width_pixels,
+        resized_height_pixels=video.height_pixels,
+        columns=columns,
+        rows=rows,
+        views=groups,
+        patches=groups * (columns * rows if patch else video.tokens),
+        image_tokens=groups * video.tokens + video.clip_tokens,
+        marker_tokens=groups * video.frame_marker_tokens + video.clip_marker_tokens,
+    )
+
+
+def _resized_frames(
+    rule: SmartResize, video: FrameResize, frames: int, width_pixels: int, height_pixels: int
+) -> ImageTokens:
+    """Source: transformers video_processing_qwen2_vl.py, video_processing_qwen3_vl.py, video_processing_glm4v.py."""
+    group = video.temporal_patch
+    if video.over_clip and frames < group:
+        raise InvalidValue(f"this model takes videos of at least {group} frames, not {frames}.")
+    groups = -(-frames // group)
+    width, height = resizing.fit_area(
+        width_pixels,
+        height_pixels,
+        cell=rule.cell_pixels,
+        min_area=video.min_pixels,
+        max_area=video.max_pixels,
+        frames=frames if video.over_clip else 1,
+        counted_frames=round(frames / group) * group if video.over_clip else 1,
+        small_sides=video.small_sides,
+    )
+    columns, rows = width // rule.cell_pixels, height // rule.cell_pixels
+    return ImageTokens(
+        resized_width_pixels=width,
+        resized_height_pixels=height,
+        columns=columns,
+        rows=rows,
+        views=groups,
+        patches=groups * (width // rule.patch_pixels) * (height // rule.patch_pixels),
+        image_tokens=groups * columns * rows,
+        marker_tokens=groups * video.frame_marker_tokens + video.clip_marker_tokens,
+    )
+
+
+def _budgeted_frames(
+    rule: TokenBudget, video: FrameBudget, frames: int, width_pixels: int, height_pixels: int
+) -> ImageTokens:
+    """Source: vLLM models/gemma4_mm.py."""
+    frame_rule = msgspec.structs.replace(rule, budget_tokens=video.budget_tokens)
+    frame = whole_counts.token_budget(frame_rule, width_pixels, height_pixels)
+    return msgspec.structs.replace(
+        frame,
+        views=frames,
+        patches=frames * frame.patches,
+        image_tokens=frames * frame.image_tokens,
+        marker_tokens=frames * video.frame_marker_tokens,
+    )

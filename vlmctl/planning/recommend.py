@@ -1,0 +1,223 @@
+"""Which model, on what, at what price, and why not the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from vlmctl.errors import InvalidValue, UnsupportedModel
+from vlmctl.planning.advise import smaller_tools
+from vlmctl.planning.calibration import error_band
+from vlmctl.planning.demand import RequestDemand, request_demand
+from vlmctl.planning.quality import DIRECT, THINKING, model_quality, yardsticks
+from vlmctl.planning.requirements import (
+    Match,
+    check_requirements,
+    language_match,
+    license_conditions,
+    model_breaches,
+    planned_output_tokens,
+    reads_text,
+)
+from vlmctl.planning.search import Choice, Setting, allowed_offers, cheapest_placement, choice_cost
+from vlmctl.specs.answers import Answer, Breach, NearMiss, Quality, Recommendation, Rejected
+from vlmctl.specs.hardware import Catalog, Offer
+from vlmctl.specs.model import ModelSpec
+from vlmctl.specs.workload import Requirements, Task
+from vlmctl.units import show_usd
+
+POINTS_PER_PRICE_DOUBLING = 3.0  # how many quality points a user gives up to halve the price; `--prefer` changes it
+UNKNOWN_LANGUAGE_CONFIDENCE = 0.7  # kept where no source says whether the asked language is read
+# Linear resolution that a task needs of the stated image: below half, 12-point print of a 200 dpi scan is under the
+# 20-pixel capital height that OCR engines ask for (Tesseract documentation, "Improving the quality of the output").
+READABLE_SCALE = {Task.DOCUMENT_OCR: 0.5, Task.TRANSCRIPTION: 0.5, Task.CHART: 0.4, Task.GUI_AGENT: 0.5}
+
+
+def recommend(
+    catalog: Catalog,
+    requirements: Requirements,
+    *,
+    owned: Sequence[Offer] = (),
+    points_per_price_doubling: float = POINTS_PER_PRICE_DOUBLING,
+    exhaustive: bool = False,
+) -> Recommendation:
+    """Answers, near misses and rejections for all models of the catalog.
+
+    `owned`: GPUs that are there already, as offers. `exhaustive`: evaluate every placement instead of stopping when
+    none left can be cheaper; the answer is the same. Raises InvalidValue for requirements that contradict themselves.
+    """
+    check_requirements(requirements)
+    mode = THINKING if "thinking" in requirements.needs else DIRECT
+    tasks = requirements.tasks or {Task.GENERAL_VQA: 1.0}
+    setting = Setting(
+        requirements=requirements,
+        gpus={gpu.id: gpu for gpu in catalog.gpus},
+        offers=allowed_offers(catalog.offers, requirements, owned),
+        measures=yardsticks(
+            catalog.benchmarks, catalog.models, tasks=tasks, languages=requirements.languages, mode=mode
+        ),
+        exhaustive=exhaustive,
+    )
+    answers: list[Answer] = []
+    near: list[NearMiss] = []
+    rejected: list[Rejected] = []
+    for model in sorted(catalog.models, key=lambda each: each.id):
+        answer, breaches = consider(model, setting)
+        if answer is not None and not breaches:
+            answers.append(answer)
+        elif len(breaches) == 1 and breaches[0].requirement not in _NOTHING_TO_RELAX:
+            near.append(NearMiss(model=model.id, breach=breaches[0], answer=answer))
+        else:
+            rejected.append(Rejected(model=model.id, breaches=breaches))
+    ranked = rank(answers, points_per_price_doubling)
+    return Recommendation(
+        answers=ranked,
+        near_misses=tuple(sorted(near, key=_near_order)),
+        rejected=tuple(rejected),
+        smaller_tools=smaller_tools(tasks),
+    )
+
+
+# Breaches that no other requirement would mend: the model cannot be served, or cannot be estimated.
+_NOTHING_TO_RELAX = frozenset({"vision", "served", "known", "workload"})
+
+
+def consider(model: ModelSpec, setting: Setting) -> tuple[Answer | None, tuple[Breach, ...]]:
+    """One model's answer and the requirements it breaks. With two or more static breaches no placement is looked at."""
+    requirements = setting.requirements
+    breaches = model_breaches(model, requirements)
+    if len(breaches) > 1 or any(breach.requirement in _NOTHING_TO_RELAX for breach in breaches):
+        return None, breaches
+    try:
+        output = planned_output_tokens(model, requirements.workload.output_tokens)
+        demand = request_demand(model, requirements.workload, output_tokens=output)
+        choice, obstacle = cheapest_placement(model, demand, setting)
+    except (UnsupportedModel, InvalidValue) as error:
+        return None, (*breaches, Breach(requirement="workload", found=error.message, wanted="the stated request"))
+    if choice is None:
+        return None, (*breaches, obstacle)
+    answer = build_answer(model, demand, choice, setting)
+    return answer, (*breaches, *price_breaches(answer, requirements))
+
+
+def build_answer(model: ModelSpec, demand: RequestDemand, choice: Choice, setting: Setting) -> Answer:
+    """The record that is shown, with quality, conditions and warnings."""
+    requirements, evaluation = setting.requirements, choice.evaluation
+    quality = task_quality(model, demand, setting)
+    cost = choice_cost(choice, demand, setting)
+    median, p90 = error_band(has_images=demand.image_tokens > 0)
+    return Answer(
+        model=model.id,
+        repository=model.repository,
+        quantization=choice.figures.precision.value,
+        checkpoint=choice.checkpoint,
+        gpu=choice.gpu.id,
+        gpu_count=choice.gpu_count,
+        replicas=evaluation.replicas,
+        usd_per_1k_requests=cost.usd_per_1k_requests,
+        usd_per_month=cost.usd_per_month,
+        ttft_seconds=evaluation.ttft,
+        ttft_p95_seconds=evaluation.ttft_p95,
+        tpot_seconds=evaluation.tpot,
+        tpot_p95_seconds=evaluation.tpot_p95,
+        requests_per_second=evaluation.usable,
+        concurrency=max(1, round(evaluation.batch)),
+        image_tokens=demand.image_tokens,
+        request_tokens=demand.total_tokens,
+        quality=quality,
+        cost=cost,
+        license=model.license.name,
+        license_conditions=license_conditions(model.license),
+        verified=model.verified,
+        error_median=median,
+        error_p90=p90,
+        warnings=_warnings(model, demand, requirements),
+    )
+
+
+def task_quality(model: ModelSpec, demand: RequestDemand, setting: Setting) -> Quality:
+    """Evidence for the tasks, with the confidence lowered for unknown languages and shrunk images."""
+    requirements = setting.requirements
+    quality = model_quality(model, setting.measures)
+    confidence, doubts = quality.confidence, list(quality.doubts)
+    for language in requirements.languages:
+        if language_match(model, language, in_image=reads_text(requirements)) is Match.UNKNOWN:
+            confidence *= UNKNOWN_LANGUAGE_CONFIDENCE
+            doubts.append(f"no source says whether it reads {language}")
+    needed = max((READABLE_SCALE.get(Task(task), 0.0) for task in requirements.tasks), default=0.0)
+    if demand.scale < needed:
+        confidence *= demand.scale / needed
+        doubts.append(f"shrinks the image to {demand.scale:.0%} of its side; small print may be lost")
+    return Quality(points=quality.points, confidence=confidence, evidence=quality.evidence, doubts=tuple(doubts))
+
+
+def rank(answers: Sequence[Answer], points_per_price_doubling: float) -> tuple[Answer, ...]:
+    """Best first: points x confidence, less `points_per_price_doubling` for every doubling over the cheapest answer.
+
+    Verified models come before unverified ones of the same score; ties fall to the price, then to the name.
+    """
+    if not answers:
+        return ()
+    cheapest = min(answer.usd_per_1k_requests for answer in answers)
+    front = _pareto(answers)
+    scored = []
+    for answer in answers:
+        worth = (answer.quality.points or 0.0) * answer.quality.confidence
+        doublings = math.log2(answer.usd_per_1k_requests / cheapest) if cheapest > 0 else 0.0
+        scored.append(
+            replace(answer, score=worth - points_per_price_doubling * doublings, pareto=answer.model in front)
+        )
+    return tuple(
+        sorted(scored, key=lambda each: (-each.score, not each.verified, each.usd_per_1k_requests, each.model))
+    )
+
+
+def price_breaches(answer: Answer, requirements: Requirements) -> tuple[Breach, ...]:
+    """The price limits that even the cheapest placement breaks."""
+    limits = (
+        ("max-usd-per-1k", answer.usd_per_1k_requests, requirements.maximum_usd_per_1k_requests),
+        ("max-usd-per-month", answer.usd_per_month, requirements.maximum_usd_per_month),
+    )
+    return tuple(
+        Breach(requirement=name, found=show_usd(found), wanted=f"at most {show_usd(limit)}", by=f"{found / limit:.1f}x")
+        for name, found, limit in limits
+        if limit is not None and found > limit
+    )
+
+
+def _warnings(model: ModelSpec, demand: RequestDemand, requirements: Requirements) -> tuple[str, ...]:
+    found = []
+    extra = demand.output_tokens - requirements.workload.output_tokens
+    if extra:
+        found.append(f"thinking edition: {extra:,} reasoning tokens assumed before each answer")
+    if model.serving.requires_remote_code:
+        found.append("runs code from its repository (trust_remote_code)")
+    if not model.verified:
+        found.append("some facts are not verified")
+    return tuple(found)
+
+
+def _pareto(answers: Sequence[Answer]) -> frozenset[str]:
+    """Models that no other answer beats in quality (points x confidence) and price together."""
+
+    def worth(answer: Answer) -> float:
+        return (answer.quality.points or 0.0) * answer.quality.confidence
+
+    front: list[str] = []
+    best = -math.inf
+    for answer in sorted(answers, key=lambda each: (each.usd_per_1k_requests, -worth(each), each.model)):
+        if answer.quality.points is not None and worth(answer) > best:
+            front.append(answer.model)
+            best = worth(answer)
+    return frozenset(front)
+
+
+def _near_order(near: NearMiss) -> tuple[float, float, str]:
+    worth = 0.0
+    price = math.inf
+    if near.answer is not None:
+        worth = (near.answer.quality.points or 0.0) * near.answer.quality.confidence
+        price = near.answer.usd_per_1k_requests
+    return (-worth, price, near.model)

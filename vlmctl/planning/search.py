@@ -1,0 +1,214 @@
+"""The search for a model's cheapest placement: candidates in the order of a lower bound of their price."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from vlmctl.planning.architecture import ModelFigures, model_figures
+from vlmctl.planning.cost import cheapest_offer, cost_estimate, select_offers, usd_per_1k_requests
+from vlmctl.planning.demand import RequestDemand
+from vlmctl.planning.placement import GPU_COUNTS, Evaluation, Obstacle, engine_settings, evaluate, runs_on
+from vlmctl.planning.quality import Yardstick
+from vlmctl.planning.throughput import highest_rate, speed
+from vlmctl.specs.answers import Breach
+from vlmctl.specs.estimates import CostEstimate
+from vlmctl.specs.hardware import GpuSpec, Offer, OfferKind
+from vlmctl.specs.model import ModelSpec, Precision
+from vlmctl.specs.record import Record
+from vlmctl.specs.workload import Requirements
+from vlmctl.units import GIB, show_seconds
+
+
+class Choice(Record, frozen=True, kw_only=True):
+    """A placement that was evaluated, with its price."""
+
+    figures: ModelFigures
+    checkpoint: str
+    gpu: GpuSpec
+    gpu_count: int
+    evaluation: Evaluation
+    offer: Offer
+    usd_per_hour: float
+    usd_per_1k_requests: float
+
+    @property
+    def order(self) -> tuple[float, float, int, str, str]:
+        """Cheapest first, then fastest, then fewest GPUs; names last, so that ties are stable."""
+        first = self.usd_per_1k_requests
+        return (first, self.evaluation.ttft_p95, self.gpu_count, self.gpu.id, self.checkpoint)
+
+
+class Setting(Record, frozen=True, kw_only=True):
+    """What is the same for all models of one question."""
+
+    requirements: Requirements
+    gpus: Mapping[str, GpuSpec]
+    offers: Mapping[str, tuple[Offer, ...]]
+    measures: tuple[Yardstick, ...]
+    exhaustive: bool = False
+
+
+def allowed_offers(
+    offers: Iterable[Offer], requirements: Requirements, owned: Sequence[Offer] = ()
+) -> dict[str, tuple[Offer, ...]]:
+    """Offers that the requirements allow, by GPU; owned GPUs replace the market altogether."""
+    if owned:
+        return select_offers(owned, kinds=(OfferKind.OWNED,))
+    kinds = [OfferKind.ON_DEMAND, OfferKind.COMMITTED] + ([OfferKind.SPOT] if requirements.spot else [])
+    selected = select_offers(offers, kinds=kinds, providers=requirements.providers, regions=requirements.offer_regions)
+    if not requirements.gpus:
+        return selected
+    return {gpu: found for gpu, found in selected.items() if gpu in requirements.gpus}
+
+
+def checkpoints(model: ModelSpec, quantizations: Sequence[str]) -> tuple[tuple[Precision, str], ...]:
+    """Precision and repository of the checkpoints that may be used.
+
+    Without a wish: the model's own precision, and quantised ones whose quality was published. `any` opens all.
+    """
+    own = (model.precision, model.repository)
+    wished = {name.lower() for name in quantizations}
+    published = [(each.precision, each.repository, each.quality_published) for each in model.quantizations]
+    if not wished or wished == {"auto"}:
+        return (own, *((precision, name) for precision, name, shown in published if shown))
+    every = [own, *((precision, name) for precision, name, _ in published)]
+    return tuple(each for each in every if "any" in wished or each[0].value in wished)
+
+
+def cheapest_placement(model: ModelSpec, demand: RequestDemand, setting: Setting) -> tuple[Choice | None, Breach]:
+    """The cheapest placement that serves the load, or None and the obstacle that comes nearest to being met.
+
+    Candidates are tried in the order of a lower bound of their price, until no bound is below the best price found.
+    """
+    requirements = setting.requirements
+    nearest: tuple[float, Breach] = (math.inf, _no_placement(model, requirements))
+    best: Choice | None = None
+    for bound, figures, checkpoint, gpu, count in _candidates(model, demand, setting):
+        if best is not None and bound > best.usd_per_1k_requests * (1 + 1e-9) and not setting.exhaustive:
+            break
+        settings = engine_settings(model, gpu, requirements.workload, demand)
+        evaluation = evaluate(
+            figures,
+            gpu,
+            demand,
+            settings,
+            gpu_count=count,
+            objectives=requirements.objectives,
+            requests_per_second_asked=requirements.workload.requests_per_second,
+            concurrency=requirements.workload.concurrency,
+        )
+        if evaluation.obstacle is not None:
+            excess, breach = _obstacle(evaluation, gpu, count)
+            if excess < nearest[0]:
+                nearest = (excess, breach)
+            continue
+        choice = _priced(figures, checkpoint, gpu, count, evaluation, setting)
+        if choice is None:
+            breach = Breach(requirement="owned", found="more GPUs needed than are owned", wanted="the owned GPUs")
+            nearest = min(nearest, (1.0, breach), key=lambda pair: pair[0])
+        elif best is None or choice.order < best.order:
+            best = choice
+    return best, nearest[1]
+
+
+def _candidates(
+    model: ModelSpec, demand: RequestDemand, setting: Setting
+) -> list[tuple[float, ModelFigures, str, GpuSpec, int]]:
+    """Placements worth evaluating with a lower bound of their USD per 1,000 requests, lowest bound first."""
+    requirements = setting.requirements
+    found = []
+    for precision, checkpoint in checkpoints(model, requirements.quantizations):
+        figures = model_figures(model, precision)
+        weights = figures.language_bytes + figures.vision_bytes
+        for name, offers in setting.offers.items():
+            gpu = setting.gpus[name]
+            for count in GPU_COUNTS:
+                if count > (requirements.maximum_gpus or count) or count > max(offer.gpu_count for offer in offers):
+                    break
+                if weights > gpu.memory_bytes * count or runs_on(figures, gpu, count) is not None:
+                    continue
+                bound = _price_bound(model, figures, gpu, count, demand, setting)
+                found.append((bound, figures, checkpoint, gpu, count))
+    found.sort(key=lambda each: (each[0], each[4], each[3].id, each[2]))
+    return found
+
+
+def _price_bound(
+    model: ModelSpec, figures: ModelFigures, gpu: GpuSpec, count: int, demand: RequestDemand, setting: Setting
+) -> float:
+    """USD per 1,000 requests that the placement cannot go below: fixed work per request alone, memory ignored."""
+    workload = setting.requirements.workload
+    settings = engine_settings(model, gpu, workload, demand)
+    rate = highest_rate(speed(figures, gpu, demand, settings, gpu_count=count))
+    wanted = workload.requests_per_second
+    replicas = None if wanted is None else max(1, math.ceil(wanted / rate - 1e-9))
+    found = cheapest_offer(setting.offers[gpu.id], gpu_count=count, replicas=replicas)
+    return usd_per_1k_requests(found[1], rate if wanted is None else wanted) if found else math.inf
+
+
+def _priced(
+    figures: ModelFigures, checkpoint: str, gpu: GpuSpec, count: int, evaluation: Evaluation, setting: Setting
+) -> Choice | None:
+    asked = setting.requirements.workload.requests_per_second
+    replicas = None if asked is None else evaluation.replicas
+    found = cheapest_offer(setting.offers[gpu.id], gpu_count=count, replicas=replicas)
+    if found is None:
+        return None
+    offer, hourly = found
+    return Choice(
+        figures=figures,
+        checkpoint=checkpoint,
+        gpu=gpu,
+        gpu_count=count,
+        evaluation=evaluation,
+        offer=offer,
+        usd_per_hour=hourly,
+        usd_per_1k_requests=usd_per_1k_requests(hourly, evaluation.rate * evaluation.replicas),
+    )
+
+
+def _obstacle(evaluation: Evaluation, gpu: GpuSpec, count: int) -> tuple[float, Breach]:
+    """How far from serving, as a ratio, and the breach for people."""
+    where = f"on {count}x {gpu.id}"
+    if evaluation.obstacle is Obstacle.MEMORY:
+        short = (evaluation.limit - evaluation.value) / GIB
+        breach = Breach(
+            requirement="memory",
+            found=f"{evaluation.value / GIB:.1f} GiB left for KV {where}",
+            wanted=f"{evaluation.limit / GIB:.1f} GiB for one request",
+            by=f"{short:.1f} GiB short per GPU",
+        )
+        return 1e6 + short, breach
+    name = "ttft" if evaluation.obstacle is Obstacle.TTFT else "tpot"
+    ratio = evaluation.value / evaluation.limit
+    breach = Breach(
+        requirement=name,
+        found=f"p95 {show_seconds(evaluation.value)} at best {where}",
+        wanted=f"at most {show_seconds(evaluation.limit)}",
+        by=f"{ratio:.2f}x",
+    )
+    return ratio, breach
+
+
+def _no_placement(model: ModelSpec, requirements: Requirements) -> Breach:
+    if requirements.quantizations and not checkpoints(model, requirements.quantizations):
+        return Breach(
+            requirement="quantization", found="no such checkpoint", wanted=" or ".join(requirements.quantizations)
+        )
+    return Breach(requirement="gpu", found="weights larger than any allowed placement", wanted="a placement that fits")
+
+
+def choice_cost(choice: Choice, demand: RequestDemand, setting: Setting) -> CostEstimate:
+    """Money for the choice under the load of the requirements."""
+    evaluation = choice.evaluation
+    return cost_estimate(
+        choice.offer,
+        usd_per_hour=choice.usd_per_hour,
+        replicas=evaluation.replicas,
+        gpu_count=choice.gpu_count,
+        capacity_per_replica=evaluation.capacity,
+        served_per_second=evaluation.rate * evaluation.replicas,
+        workload=setting.requirements.workload,
+        tokens_per_request=demand.total_tokens,
+    )

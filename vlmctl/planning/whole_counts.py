@@ -1,0 +1,109 @@
+"""The arithmetic of rules that keep an image in one piece: one function per kind, from whole pixels to `ImageTokens`.
+
+Sides have been checked by the caller. Sources of the formulas are the processors named in each function.
+"""
+
+from __future__ import annotations
+
+import math
+
+from vlmctl.planning import resizing
+from vlmctl.specs.estimates import ImageTokens
+from vlmctl.specs.tokens import FixedTokens, PaddedPatches, Resampled, RowBreaks, SmartResize, TokenBudget
+
+
+def fixed(rule: FixedTokens) -> ImageTokens:
+    """One size for all."""
+    columns, rows = (
+        (rule.width_pixels // rule.patch_pixels, rule.height_pixels // rule.patch_pixels)
+        if rule.patch_pixels
+        else (1, 1)
+    )
+    return ImageTokens(
+        resized_width_pixels=rule.width_pixels,
+        resized_height_pixels=rule.height_pixels,
+        columns=columns,
+        rows=rows,
+        views=1,
+        patches=columns * rows if rule.patch_pixels else rule.tokens,
+        image_tokens=rule.tokens,
+        marker_tokens=rule.marker_tokens,
+    )
+
+
+def resampled(rule: Resampled, width: int, height: int) -> ImageTokens:
+    """Bounded sides, whole and in quarters. Source: transformers models/idefics2/processing_idefics2.py."""
+    size = resizing.bound_sides(width, height, shortest=rule.shortest_side_pixels, longest=rule.longest_side_pixels)
+    views = 5 if rule.splits else 1
+    patch = rule.patch_pixels
+    whole = (size[0] // patch) * (size[1] // patch)
+    quarters = 4 * ((size[0] // 2 // patch) * (size[1] // 2 // patch)) if rule.splits else 0
+    return ImageTokens(
+        resized_width_pixels=size[0],
+        resized_height_pixels=size[1],
+        columns=2 if rule.splits else 1,
+        rows=2 if rule.splits else 1,
+        views=views,
+        patches=whole + quarters,
+        image_tokens=views * rule.tokens_per_view,
+        marker_tokens=rule.marker_tokens,
+    )
+
+
+def smart_resize(rule: SmartResize, width: int, height: int) -> ImageTokens:
+    """Whole cells within an area. Source: transformers models/qwen2_vl/image_processing_qwen2_vl.py."""
+    size = resizing.smart_resize(rule, width, height)
+    counted = cells(size, rule.cell_pixels, rule.patch_pixels, rule.marker_tokens)
+    if not rule.row_break_tokens:
+        return counted
+    return cells(
+        size, rule.cell_pixels, rule.patch_pixels, rule.marker_tokens, row_tokens=rule.row_break_tokens * counted.rows
+    )
+
+
+def padded_patches(rule: PaddedPatches, width: int, height: int) -> ImageTokens:
+    """Whole cells after padding. Source: vLLM models/kimi_vl.py; transformers models/kimi_k25."""
+    return cells(resizing.pad_to_cells(rule, width, height), rule.cell_pixels, rule.patch_pixels, rule.marker_tokens)
+
+
+def token_budget(rule: TokenBudget, width: int, height: int) -> ImageTokens:
+    """As many cells as the budget allows. Source: vLLM models/gemma4_mm.py."""
+    size = resizing.fit_budget(width, height, cell=rule.cell_pixels, patch=rule.patch_pixels, budget=rule.budget_tokens)
+    return cells(size, rule.cell_pixels, rule.patch_pixels, rule.marker_tokens)
+
+
+def row_breaks(rule: RowBreaks, width: int, height: int) -> ImageTokens:
+    """Cells in rows, a break after each. Source: mistral-common tokens/tokenizers/image.py."""
+    width, height = resizing.cap_side(width, height, rule.max_side_pixels)
+    cell = rule.cell_pixels
+    columns, rows = math.ceil(width / cell), math.ceil(height / cell)
+    return cells((columns * cell, rows * cell), cell, rule.patch_pixels, rule.marker_tokens + rows)
+
+
+def cells(size: tuple[int, int], cell: int, patch: int, marker_tokens: int, *, row_tokens: int = 0) -> ImageTokens:
+    """A single view in whole cells, `row_tokens` beside theirs."""
+    columns, rows = size[0] // cell, size[1] // cell
+    return ImageTokens(
+        resized_width_pixels=size[0],
+        resized_height_pixels=size[1],
+        columns=columns,
+        rows=rows,
+        views=1,
+        patches=(size[0] // patch) * (size[1] // patch),
+        image_tokens=columns * rows + row_tokens,
+        marker_tokens=marker_tokens,
+    )
+
+
+def one_view(side_pixels: int, patches: int, tokens: int, marker_tokens: int) -> ImageTokens:
+    """A single square view."""
+    return ImageTokens(
+        resized_width_pixels=side_pixels,
+        resized_height_pixels=side_pixels,
+        columns=1,
+        rows=1,
+        views=1,
+        patches=patches,
+        image_tokens=tokens,
+        marker_tokens=marker_tokens,
+    )
