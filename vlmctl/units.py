@@ -19,10 +19,10 @@ HOURS_PER_MONTH = 730  # 365 x 24 / 12, the figure cloud price lists use
 MAX_SIDE_PIXELS = 65_535  # the largest side that a JPEG can hold
 
 _SIZE = re.compile(r"^\s*(\d{1,6})\s*[xX×]\s*(\d{1,6})\s*$")
-_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)?\s*$")
+_DURATION = re.compile(r"^\s*(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|min|h)?\s*$")
 _DURATION_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _VIDEO = re.compile(
-    r"^\s*(\d+(?:\.\d+)?(?:ms|s|m|min|h)?)@(\d+(?:\.\d+)?)fps:(\d{1,6}[xX×]\d{1,6})\s*$"
+    r"^\s*(\d{1,9}(?:\.\d{1,9})?(?:ms|s|m|min|h)?)@(\d{1,9}(?:\.\d{1,9})?)fps:(\d{1,6}[xX×]\d{1,6})\s*$"
 )
 
 
@@ -45,7 +45,9 @@ def parse_video(text: str) -> tuple[float, float, int, int]:
     """Seconds, frames per second, width and height from ``60s@1fps:1280x720``; raises InvalidValue."""
     match = _VIDEO.match(text)
     if match is None:
-        raise InvalidValue(f"{text!r} is not a video.", remedy="Write LENGTH@RATEfps:WIDTHxHEIGHT, such as 60s@1fps:1280x720.")
+        raise InvalidValue(
+            f"{text!r} is not a video.", remedy="Write LENGTH@RATEfps:WIDTHxHEIGHT, such as 60s@1fps:1280x720."
+        )
     seconds, frames_per_second = parse_duration_seconds(match[1]), float(match[2])
     width, height = parse_image_size(match[3])
     if seconds <= 0 or frames_per_second <= 0:
@@ -57,7 +59,9 @@ def parse_duration_seconds(text: str) -> float:
     """Seconds from ``2s``, ``50ms``, ``1.5m``, ``1h`` or a bare number of seconds; raises InvalidValue."""
     match = _DURATION.match(text)
     if match is None:
-        raise InvalidValue(f"{text!r} is not a duration.", remedy="Write a number with ms, s, m or h, such as 50ms or 2s.")
+        raise InvalidValue(
+            f"{text!r} is not a duration.", remedy="Write a number with ms, s, m or h, such as 50ms or 2s."
+        )
     return float(match[1]) * _DURATION_SECONDS[match[2] or "s"]
 
 

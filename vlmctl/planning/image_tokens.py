@@ -17,6 +17,8 @@ from vlmctl.specs.tokens import (
     FrameBudget,
     FrameResize,
     FrameTokens,
+    NativePatches,
+    NearestGrid,
     OverlappingCrops,
     PaddedPatches,
     Resampled,
@@ -77,13 +79,17 @@ def _counted(rule: TokenRuleKind, width: int, height: int, images: int) -> Image
         case Tiles():
             return tiled_counts.tiles(rule, width, height, images)
         case AnyRes():
-            return tiled_counts.anyres(rule, width, height, images)
+            return tiled_counts.anyres(rule, width, height)
         case FixedTokens():
             return whole_counts.fixed(rule)
         case RowBreaks():
             return whole_counts.row_breaks(rule, width, height)
         case PaddedPatches():
             return whole_counts.padded_patches(rule, width, height)
+        case NativePatches():
+            return whole_counts.native_patches(rule, width, height)
+        case NearestGrid():
+            return whole_counts.nearest_grid(rule, width, height)
         case TokenBudget():
             return whole_counts.token_budget(rule, width, height)
         case Resampled():

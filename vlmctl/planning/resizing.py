@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from vlmctl.errors import InvalidValue
-from vlmctl.specs.tokens import LongSides, PaddedPatches, SmallSides, SmartResize
+from vlmctl.specs.tokens import LongSides, NativePatches, PaddedPatches, SmallSides, SmartResize
 
 MAX_ASPECT = 200  # Qwen2-VL's image processor and those descended from it
 
@@ -128,6 +128,55 @@ def pad_to_cells(rule: PaddedPatches, width: int, height: int) -> tuple[int, int
             remedy="Crop or scale it.",
         )
     return width, height
+
+
+def fit_patches(rule: NativePatches, width: int, height: int) -> tuple[int, int]:
+    """Size in whole patches within the limits, each side then moved to a multiple of `cell_patches`.
+
+    Source: vLLM transformers_utils/processors/nano_nemotron_vl.py, DynamicResolutionImageTiler.process_media.
+    """
+    patch, cell = rule.patch_pixels, rule.cell_patches
+    columns, rows = round(width / patch + 0.5), round(height / patch + 0.5)
+    shrink = min(math.sqrt(rule.max_patches / (columns * rows)), 1.0) if columns and rows else 0.0
+    columns, rows = math.floor(shrink * columns), math.floor(shrink * rows)
+    if columns == 0 or rows == 0:
+        raise InvalidValue(f"{width}x{height} is too long for this model: it would shrink to nothing.")
+    if columns * rows < rule.min_patches:
+        grow = math.sqrt(rule.min_patches / (columns * rows))
+        columns, rows = math.ceil(grow * columns), math.ceil(grow * rows)
+    rows = _to_cell(rows, columns, cell, rule.max_patches)
+    columns = _to_cell(columns, rows, cell, rule.max_patches)
+    return columns * patch, rows * patch
+
+
+def _to_cell(side: int, other: int, cell: int, most: int) -> int:
+    """`side` raised to a multiple of `cell` where the area allows, else lowered to one."""
+    missing = -side % cell
+    if (side + missing) * other <= most or not missing:
+        return side + missing
+    return max(cell, side - side % cell)
+
+
+def nearest_cells(width: int, height: int, *, cell: int, budget: int) -> tuple[int, int]:
+    """Of the whole numbers of cells about the native size, or the largest within budget, those nearest in aspect.
+
+    Source: transformers models/muse_glimmer/image_processing_muse_glimmer.py, smart_resize.
+    """
+    rows, columns = height / cell, width / cell
+    aspect = columns / rows
+    if rows * columns > budget:
+        rows = (budget / aspect) ** 0.5
+        columns = rows * aspect
+    near = [
+        (r, c)
+        for r in {math.floor(rows), math.ceil(rows)}
+        for c in {math.floor(columns), math.ceil(columns)}
+        if r >= 1 and c >= 1 and r * c <= budget
+    ]
+    if not near:
+        near = [(max(1, round(rows)), max(1, round(columns)))]
+    best = min(near, key=lambda grid: abs(grid[0] / grid[1] - height / width))
+    return best[1] * cell, best[0] * cell
 
 
 def fit_budget(width: int, height: int, *, cell: int, patch: int, budget: int) -> tuple[int, int]:

@@ -31,11 +31,9 @@ STEP3_PADDED_BELOW_PIXELS = 32
 STEP3_EXTRA_WINDOW_SHARE = 0.2
 
 
-def anyres(rule: AnyRes, width: int, height: int, images: int) -> ImageTokens:
+def anyres(rule: AnyRes, width: int, height: int) -> ImageTokens:
     """A base view and an unpadded grid. Source: vLLM models/llava_next.py and models/llava_onevision.py."""
     side = rule.tile_pixels // rule.patch_pixels
-    if rule.single_image_only and images > 1:
-        return one_view(rule.tile_pixels, side * side, side * side, rule.marker_tokens)
     best_height, best_width = tiling.best_fit(height, width, rule.pinpoints)
     columns, rows = best_width // rule.tile_pixels, best_height // rule.tile_pixels
     feature_columns, feature_rows = _unpadded(width, height, columns * side, rows * side)
@@ -67,6 +65,8 @@ def _unpadded(width: int, height: int, columns: int, rows: int) -> tuple[int, in
 
 def tiles(rule: Tiles, width: int, height: int, images: int) -> ImageTokens:
     """Equal tiles, an overview beside them. Sources: the processors named at `specs.tokens.Grid`."""
+    if rule.max_aspect is not None and max(width, height) > rule.max_aspect * min(width, height):
+        raise InvalidValue(f"{width}x{height} is too long for this model: it would shrink to nothing.")
     side = rule.tile_pixels
     whole = (width <= rule.whole_up_to_pixels and height <= rule.whole_up_to_pixels) or (
         rule.most_images_tiled is not None and images > rule.most_images_tiled

@@ -9,7 +9,16 @@ import math
 
 from vlmctl.planning import resizing
 from vlmctl.specs.estimates import ImageTokens
-from vlmctl.specs.tokens import FixedTokens, PaddedPatches, Resampled, RowBreaks, SmartResize, TokenBudget
+from vlmctl.specs.tokens import (
+    FixedTokens,
+    NativePatches,
+    NearestGrid,
+    PaddedPatches,
+    Resampled,
+    RowBreaks,
+    SmartResize,
+    TokenBudget,
+)
 
 
 def fixed(rule: FixedTokens) -> ImageTokens:
@@ -69,6 +78,18 @@ def padded_patches(rule: PaddedPatches, width: int, height: int) -> ImageTokens:
 def token_budget(rule: TokenBudget, width: int, height: int) -> ImageTokens:
     """As many cells as the budget allows. Source: vLLM models/gemma4_mm.py."""
     size = resizing.fit_budget(width, height, cell=rule.cell_pixels, patch=rule.patch_pixels, budget=rule.budget_tokens)
+    return cells(size, rule.cell_pixels, rule.patch_pixels, rule.marker_tokens)
+
+
+def native_patches(rule: NativePatches, width: int, height: int) -> ImageTokens:
+    """Whole patches within limits. Source: vLLM transformers_utils/processors/nano_nemotron_vl.py."""
+    size = resizing.fit_patches(rule, width, height)
+    return cells(size, rule.cell_patches * rule.patch_pixels, rule.patch_pixels, rule.marker_tokens)
+
+
+def nearest_grid(rule: NearestGrid, width: int, height: int) -> ImageTokens:
+    """The nearest grid of cells. Source: transformers models/muse_glimmer/image_processing_muse_glimmer.py."""
+    size = resizing.nearest_cells(width, height, cell=rule.cell_pixels, budget=rule.max_tokens)
     return cells(size, rule.cell_pixels, rule.patch_pixels, rule.marker_tokens)
 
 

@@ -159,6 +159,26 @@ class PaddedPatches(TokenRule, frozen=True, kw_only=True, tag="padded-patches"):
     refuses_long_sides: bool = False
 
 
+class NativePatches(TokenRule, frozen=True, kw_only=True, tag="native-patches"):
+    """Nemotron Omni: native size in whole patches, brought within limits, sides in multiples of `cell_patches`.
+
+    The upper limit is also what the context leaves free; the rule takes a context with room for `max_patches`.
+    """
+
+    patch_pixels: int
+    cell_patches: int
+    min_patches: int
+    max_patches: int
+
+
+class NearestGrid(TokenRule, frozen=True, kw_only=True, tag="nearest-grid"):
+    """Muse Glimmer: the grid of cells nearest in aspect about the native size, within `max_tokens`."""
+
+    cell_pixels: int
+    patch_pixels: int
+    max_tokens: int
+
+
 class TokenBudget(TokenRule, frozen=True, kw_only=True, tag="token-budget"):
     """Gemma 4: scaled up or down to the largest size whose cells stay within `budget_tokens`."""
 
@@ -179,14 +199,12 @@ class AnyRes(TokenRule, frozen=True, kw_only=True, tag="anyres"):
     """LLaVA-NeXT: a base view beside the best grid among `pinpoints`, padding removed, a newline token per row.
 
     `shrink_above_tiles`: LLaVA-OneVision's anyres_max_N, features beyond N tiles are interpolated down.
-    `single_image_only`: with several images in a request only the base view is made.
     """
 
     tile_pixels: int
     patch_pixels: int
     pinpoints: tuple[tuple[int, int], ...]  # (height, width), as in the configuration files
     shrink_above_tiles: int | None = None
-    single_image_only: bool = False
 
 
 class Tiles(TokenRule, frozen=True, kw_only=True, tag="tiles"):
@@ -194,6 +212,7 @@ class Tiles(TokenRule, frozen=True, kw_only=True, tag="tiles"):
 
     A lone tile is the overview itself, unless `overview_always`. `row_tokens` stand after each row of tiles,
     `separator_tokens` once. Marker tokens: `tile_` per tile, `row_` per row of tiles, `tiled_` once if there are tiles.
+    `max_aspect`: a longer image would shrink to nothing, and the processor fails on it.
     """
 
     grid: Grid
@@ -205,6 +224,7 @@ class Tiles(TokenRule, frozen=True, kw_only=True, tag="tiles"):
     candidates: tuple[tuple[int, int], ...] = ()  # best-fit: (width, height) in pixels, in the order they are tried
     longest_side_tiles: int | None = None  # longest-side
     pads: bool = False  # the image keeps its aspect within the grid
+    max_aspect: float | None = None
     overview: bool = True
     overview_always: bool = False
     overview_pixels: int | None = None  # None: as a tile
@@ -296,6 +316,8 @@ TokenRuleKind = (
     | Resampled
     | SmartResize
     | PaddedPatches
+    | NativePatches
+    | NearestGrid
     | TokenBudget
     | RowBreaks
     | AnyRes

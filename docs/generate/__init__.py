@@ -1,0 +1,20 @@
+"""Pages of the documentation that are written from data.
+
+One module per page: ``PAGE`` names the file under docs/, ``render()`` returns its text. A new module is found by itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parents[1]
+
+
+def pages() -> dict[Path, Callable[[], str]]:
+    """Every generated page with the function that writes it, sorted by name."""
+    names = sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_"))
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return {DOCS / module.PAGE: module.render for module in modules}

@@ -1,0 +1,381 @@
+"""The models' own image processors as functions from (width, height) to the tokens that they would make.
+
+Built from configuration values alone, without weights, tokenizers or a network. Where an engine's method needs an
+object that holds a configuration, a bare stand-in with those values is given, so only the method's own code runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import transformers as hf
+from mistral_common.tokens.tokenizers.image import ImageConfig, ImageEncoder, SpecialImageIDs
+from transformers.image_utils import SizeDict
+from transformers.models.llama4 import image_processing_llama4 as llama4
+from transformers.models.llama4.processing_llama4 import Llama4Processor
+from transformers.models.mllama.image_processing_mllama import get_optimal_tiled_canvas
+from vllm.model_executor.models.clip import CLIPEncoderInfo
+from vllm.model_executor.models.deepseek_ocr import DeepseekOCRProcessingInfo
+from vllm.model_executor.models.deepseek_ocr2 import DeepseekOCR2ProcessingInfo
+from vllm.model_executor.models.deepseek_vl2 import DeepseekVL2ProcessingInfo
+from vllm.model_executor.models.ernie45_vl import smart_resize as ernie_resize
+from vllm.model_executor.models.gemma4_mm import Gemma4ProcessingInfo
+from vllm.model_executor.models.keye import smart_resize as keye_resize
+from vllm.model_executor.models.kimi_vl import KimiVLProcessingInfo
+from vllm.model_executor.models.lfm2_vl import Lfm2VLProcessingInfo
+from vllm.model_executor.models.llava_next import LlavaNextProcessingInfo
+from vllm.model_executor.models.llava_onevision import LlavaOnevisionProcessingInfo
+from vllm.model_executor.models.minicpmv4_6 import MiniCPMV4_6ProcessingInfo
+from vllm.model_executor.models.molmo import MolmoProcessingInfo
+from vllm.model_executor.models.molmo2 import Molmo2ProcessingInfo
+from vllm.model_executor.models.paddleocr_vl import smart_resize as paddle_resize
+from vllm.model_executor.models.phi4mm import Phi4MMProcessingInfo
+from vllm.model_executor.models.siglip import SiglipEncoderInfo
+from vllm.multimodal.parse import ImageSize
+from vllm.transformers_utils.processors.deepseek_vl2 import DeepseekVLV2Processor
+from vllm.transformers_utils.processors.internvl import InternVLImageProcessor, InternVLProcessor
+from vllm.transformers_utils.processors.kimi_k25_vision_fused import navit_resize_image
+from vllm.transformers_utils.processors.nano_nemotron_vl import BaseNanoNemotronVLProcessor
+from vllm.transformers_utils.processors.nemotron_vl import LlamaNemotronNanoVLProcessor
+from vllm.transformers_utils.processors.ovis import OvisProcessor
+from vllm.transformers_utils.processors.ovis2_5 import Ovis2_5Processor
+from vllm.transformers_utils.processors.step3_vl import Step3VLImageProcessor
+
+Oracle = Callable[[int, int], int]  # width, height -> tokens
+
+
+def stand_in(cls: type, attributes: Mapping[str, Any] | None = None, **answers: Any) -> Any:
+    """An object of `cls` that was never initialised: some attributes set, some methods answering a fixed value."""
+    made_class: Any = type(cls.__name__, (cls,), {name: _answering(answer) for name, answer in answers.items()})
+    made_class.__abstractmethods__ = frozenset()
+    made = object.__new__(made_class)
+    for name, value in (attributes or {}).items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def _answering(answer: Any) -> Any:
+    return lambda self, *args, **kwargs: answer
+
+
+def patches_of(processor: Any, merge: int) -> Oracle:
+    """A transformers image processor that counts encoder patches, `merge` of them per side to a token."""
+    return lambda width, height: processor.get_number_of_image_patches(height, width, {}) // merge**2
+
+
+def cells_of(resize: Callable[..., tuple[int, int]], cell: int, **limits: int) -> Oracle:
+    """A resize function that answers (height, width) in whole cells."""
+
+    def count(width: int, height: int) -> int:
+        resized = resize(height=height, width=width, factor=cell, **limits)
+        if not all(resized):
+            raise ValueError("shrunk to nothing")
+        return (resized[0] // cell) * (resized[1] // cell)
+
+    return count
+
+
+def qwen(cell: int, min_pixels: int, max_pixels: int) -> Oracle:
+    size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
+    return patches_of(hf.Qwen2VLImageProcessor(size=size, patch_size=cell // 2, merge_size=2), 2)
+
+
+def glm4v(min_pixels: int, max_pixels: int) -> Oracle:
+    return patches_of(hf.Glm4vImageProcessor(size={"shortest_edge": min_pixels, "longest_edge": max_pixels}), 2)
+
+
+def hunyuan() -> Oracle:
+    processor = hf.HunYuanVLImageProcessor()
+
+    def count(width: int, height: int) -> int:
+        rows, columns = (side // 2 for side in processor.get_number_of_image_patches(height, width, {}))
+        return rows * (columns + 1) + 2
+
+    return count
+
+
+def ernie_transformers(min_pixels: int, max_pixels: int) -> Oracle:
+    return patches_of(
+        hf.Ernie4_5_VLMoeImageProcessor(size={"shortest_edge": min_pixels, "longest_edge": max_pixels}), 2
+    )
+
+
+def ernie(min_pixels: int, max_pixels: int) -> Oracle:
+    return cells_of(ernie_resize, 28, min_pixels=min_pixels, max_pixels=max_pixels)
+
+
+def keye(min_pixels: int, max_pixels: int) -> Oracle:
+    return cells_of(keye_resize, 28, min_pixels=min_pixels, max_pixels=max_pixels)
+
+
+def paddleocr(min_pixels: int, max_pixels: int) -> Oracle:
+    return cells_of(paddle_resize, 28, min_pixels=min_pixels, max_pixels=max_pixels)
+
+
+def ovis2_5(min_pixels: int, max_pixels: int) -> Oracle:
+    resize = stand_in(Ovis2_5Processor).smart_resize
+    return cells_of(resize, 32, min_pixels=min_pixels, max_pixels=max_pixels)
+
+
+def kimi_vl(max_patches: int) -> Oracle:
+    image_processor = SimpleNamespace(patch_size=14, merge_kernel_size=(2, 2), in_token_limit=max_patches)
+    info = stand_in(KimiVLProcessingInfo, get_hf_processor=SimpleNamespace(image_processor=image_processor))
+    return lambda width, height: info.get_num_image_tokens(image_width=width, image_height=height)
+
+
+def kimi_k25(max_patches: int, max_side_patches: int) -> Oracle:
+    return lambda width, height: navit_resize_image(width, height, 14, 2, max_patches, max_side_patches, None)[
+        "num_tokens"
+    ]
+
+
+def kimi_k25_transformers() -> Oracle:
+    return patches_of(hf.Kimi_K25ImageProcessor(), 2)
+
+
+def gemma4(budget: int) -> Oracle:
+    vision = SimpleNamespace(patch_size=16, pooling_kernel_size=3, default_output_length=budget)
+    info = stand_in(Gemma4ProcessingInfo, get_hf_config=SimpleNamespace(vision_config=vision))
+    return lambda width, height: info._compute_num_soft_tokens(width, height)
+
+
+def mistral(cell: int, max_side: int) -> Oracle:
+    config = ImageConfig(image_patch_size=cell, max_image_size=max_side)
+    encoder = ImageEncoder(config, SpecialImageIDs(img=0, img_break=1, img_end=2))
+
+    def count(width: int, height: int) -> int:
+        columns, rows = encoder._image_to_num_tokens(SimpleNamespace(size=(width, height)))  # type: ignore[arg-type]
+        return rows * (columns + 1)
+
+    return count
+
+
+def llava_next(pinpoints: list[list[int]], *, clip: bool) -> Oracle:
+    side = 336 if clip else 384
+    config = SimpleNamespace(
+        vision_config=SimpleNamespace(image_size=side, patch_size=14),
+        vision_feature_select_strategy="default" if clip else "full",
+        image_grid_pinpoints=pinpoints,
+    )
+    encoder = (CLIPEncoderInfo if clip else SiglipEncoderInfo)(config)
+    info = stand_in(LlavaNextProcessingInfo, get_hf_config=config, get_vision_encoder_info=encoder)
+    return lambda width, height: info.get_num_image_tokens(image_width=width, image_height=height)
+
+
+def llava_onevision(pinpoints: list[list[int]]) -> Oracle:
+    config = SimpleNamespace(
+        vision_config=SimpleNamespace(image_size=384, patch_size=14),
+        vision_feature_select_strategy="full",
+        image_grid_pinpoints=pinpoints,
+    )
+    info = stand_in(
+        LlavaOnevisionProcessingInfo, get_hf_config=config, get_vision_encoder_info=SiglipEncoderInfo(config)
+    )
+    return lambda width, height: info.get_num_image_tokens(image_width=width, image_height=height)
+
+
+def internvl(tile: int, tokens: int, max_tiles: int, *, processor: type = InternVLProcessor) -> Oracle:
+    image_processor = InternVLImageProcessor(tile, 1, max_tiles, dynamic_image_size=True, use_thumbnail=True)
+    made = stand_in(processor, {"image_processor": image_processor, "image_seq_length": tokens})
+    return lambda width, height: made.get_num_image_tokens(image_width=width, image_height=height)
+
+
+def llama_nemotron(tile: int, tokens: int, max_tiles: int) -> Oracle:
+    return internvl(tile, tokens, max_tiles, processor=LlamaNemotronNanoVLProcessor)
+
+
+def nano_nemotron(max_tiles: int) -> Oracle:
+    made = stand_in(
+        BaseNanoNemotronVLProcessor, {"image_size": 512, "use_thumbnail": True, "num_image_token": 256}
+    )
+    return lambda width, height: made.get_num_image_tokens(
+        image_width=width, image_height=height, max_num_tiles=max_tiles
+    )
+
+
+def aya(tile: int, tokens: int, max_tiles: int) -> Oracle:
+    processor = hf.GotOcr2ImageProcessor(
+        size={"height": tile, "width": tile}, crop_to_patches=True, min_patches=1, max_patches=max_tiles
+    )
+    # AyaVisionProcessor._get_num_multimodal_tokens: start, global and end tokens, and one per tile
+    return lambda width, height: (
+        tokens + 3 + (tokens + 1) * (processor.get_number_of_image_patches(height, width, {}) - 1)
+    )
+
+
+def command_a(tile: int, tokens: int, max_tiles: int) -> Oracle:
+    processor = hf.Cohere2VisionImageProcessor(
+        size={"height": tile, "width": tile}, crop_to_patches=True, min_patches=1, max_patches=max_tiles
+    )
+    return lambda width, height: tokens * processor.get_number_of_image_patches(height, width, {})
+
+
+def llama4_scout(tile: int, tokens: int, max_tiles: int) -> Oracle:
+    canvases = torch.tensor(llama4.find_supported_resolutions(max_tiles, SizeDict(height=tile, width=tile)))
+    prompt = stand_in(Llama4Processor)._prompt_split_image
+
+    def count(width: int, height: int) -> int:
+        canvas = llama4.get_best_fit((height, width), canvases)
+        llama4_content = llama4.get_max_res_without_distortion((height, width), tuple(canvas.tolist()))
+        if not all(llama4_content):
+            raise ValueError("shrunk to nothing")
+        text = prompt((canvas // tile).tolist(), tokens)
+        return int(text.count("<|"))
+
+    return count
+
+
+def mllama(tile: int, max_tiles: int) -> Oracle:
+    def count(width: int, height: int) -> int:
+        canvas_height, canvas_width = get_optimal_tiled_canvas(height, width, max_tiles, tile)
+        return int(canvas_height // tile * (canvas_width // tile))
+
+    return count
+
+
+def phi4mm(max_tiles: int) -> Oracle:
+    image_processor = hf.Phi4MultimodalImageProcessor()
+    info = stand_in(Phi4MMProcessingInfo, get_hf_processor=SimpleNamespace(image_processor=image_processor))
+    return lambda width, height: info._compute_num_image_tokens(
+        width, height, dynamic_hd_size=max_tiles, vit_image_size=448, vit_patch_size=14
+    )
+
+
+def idefics3(tile: int, longest: int, tokens: int) -> Oracle:
+    processor = hf.Idefics3ImageProcessor(size={"longest_edge": longest}, max_image_size={"longest_edge": tile})
+
+    def count(width: int, height: int) -> int:
+        tiles, rows, _ = processor.get_number_of_image_patches(height, width, {})
+        # Idefics3ProcessingInfo.get_image_repl: two tags a tile, a line break a row and one more, three around the whole
+        return tokens * max(tiles, 1) + 3 + (2 * (tiles - 1) + rows + 1 if tiles else 0)
+
+    return count
+
+
+def molmo(max_crops: int) -> Oracle:
+    image_processor = SimpleNamespace(
+        max_crops=max_crops,
+        overlap_margins=(4, 4),
+        base_image_input_size=(336, 336),
+        image_patch_size=14,
+        image_token_length_w=12,
+        image_token_length_h=12,
+    )
+    info = stand_in(MolmoProcessingInfo)
+
+    def count(width: int, height: int) -> int:
+        with np.errstate(divide="ignore"):
+            return int(info.get_num_image_tokens(image_width=width, image_height=height, image_processor=image_processor))
+
+    return count
+
+
+def molmo2(max_crops: int) -> Oracle:
+    image_processor = SimpleNamespace(
+        max_crops=max_crops,
+        overlap_margins=(4, 4),
+        size={"height": 378, "width": 378},
+        patch_size=14,
+        pooling_size=(2, 2),
+    )
+    processor = SimpleNamespace(
+        image_processor=image_processor, image_use_col_tokens=True, use_single_crop_col_tokens=False
+    )
+    info = stand_in(Molmo2ProcessingInfo)
+
+    def count(width: int, height: int) -> int:
+        with np.errstate(divide="ignore"):
+            return int(info.get_num_image_tokens(image_width=width, image_height=height, processor=processor))
+
+    return count
+
+
+def minicpm(tokens_per_view: int) -> Oracle:
+    processor = hf.MiniCPMV4_6ImageProcessor()
+
+    def count(width: int, height: int) -> int:
+        grid = processor.get_sliced_grid((height, width), 9, 448)
+        return tokens_per_view * (1 + (math.prod(grid) if grid else 0))
+
+    return count
+
+
+def minicpm4_6() -> Oracle:
+    info = stand_in(MiniCPMV4_6ProcessingInfo, get_image_processor=hf.MiniCPMV4_6ImageProcessor())
+    return lambda width, height: info.get_num_image_tokens(ImageSize(width=width, height=height))
+
+
+def deepseek_vl2(candidates: list[tuple[int, int]], *, cropping: bool = True) -> Oracle:
+    processor = stand_in(
+        DeepseekVLV2Processor,
+        {"candidate_resolutions": candidates, "image_size": 384, "patch_size": 14, "downsample_ratio": 2},
+    )
+    info = stand_in(DeepseekVL2ProcessingInfo, get_hf_processor=processor)
+    return lambda width, height: info.get_num_image_tokens(image_width=width, image_height=height, cropping=cropping)
+
+
+def deepseek_ocr() -> Oracle:
+    info = stand_in(DeepseekOCRProcessingInfo)
+    return lambda width, height: info.get_num_image_tokens(image_width=width, image_height=height)
+
+
+def deepseek_ocr2() -> Oracle:
+    info = stand_in(DeepseekOCR2ProcessingInfo)
+    return lambda width, height: info.get_num_image_tokens(image_width=width, image_height=height)
+
+
+def lfm2() -> Oracle:
+    processor = hf.Lfm2VlImageProcessor()
+    context = SimpleNamespace(get_merged_mm_kwargs=lambda kwargs: {})
+    info = stand_in(Lfm2VLProcessingInfo, {"ctx": context})
+    holder = SimpleNamespace(image_processor=processor)
+
+    def count(width: int, height: int) -> int:
+        resized_width, resized_height = processor.smart_resize(height, width, 2, 64, 256, 16)
+        columns, rows, _ = info._get_image_feature_grid_size(width, height, holder, {})
+        shapes = torch.tensor([[resized_height // 16, resized_width // 16]])
+        view, tile = info.get_num_image_tokens(spatial_shapes=shapes, processor=holder, mm_kwargs={})
+        # Lfm2VLProcessingInfo.get_image_repl: start and end, a tag per tile, one for the thumbnail
+        return view + 2 + (columns * rows * (tile + 1) + 1 if columns * rows > 1 else 0)
+
+    return count
+
+
+def step3() -> Oracle:
+    return Step3VLImageProcessor().get_num_image_tokens
+
+
+class _Sheet:
+    """What Ovis' processor needs of an image: its size, and parts of it."""
+
+    mode = "RGB"
+
+    def __init__(self, width: int, height: int) -> None:
+        self.size = (width, height)
+
+    def crop(self, box: tuple[int, int, int, int]) -> _Sheet:
+        return _Sheet(box[2] - box[0], box[3] - box[1])
+
+
+def ovis2(max_tiles: int) -> Oracle:
+    def preprocess(image: _Sheet, *, size: dict[str, int], return_tensors: str) -> dict[str, torch.Tensor]:
+        if not all(image.size) or not all(size.values()):
+            raise ValueError("shrunk to nothing")
+        return {"pixel_values": torch.zeros(1, 3, size["height"], size["width"])}
+
+    image_processor = SimpleNamespace(size={"height": 448, "width": 448}, preprocess=preprocess)
+    made = stand_in(OvisProcessor, {"image_processor": image_processor}, construct_image_placeholders=[])
+
+    def count(width: int, height: int) -> int:
+        _, grid, _ = made.preprocess_image(_Sheet(width, height), max_tiles, 0.9, False, "pt")
+        rows, columns = grid
+        # OvisProcessor.construct_image_indicators: start, prefix and end; separators between tiles
+        views, gaps = (rows * columns + 1, rows * columns - 1) if rows * columns > 1 else (1, 0)
+        return 256 * views + 3 + gaps
+
+    return count

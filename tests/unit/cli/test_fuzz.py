@@ -1,0 +1,147 @@
+"""Command lines that nobody would write: each ends with a documented exit code and at most one line of error."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import functools
+import io
+import json
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.main import get_command
+
+from vlmctl import load_catalog
+from vlmctl.cli.errors import EXIT_BUG, EXIT_CODES
+from vlmctl.cli.main import app, main
+
+COMMAND_LINES = 200
+WORDS = """
+- -- -1 0 1 2 8 -0.0 0.5 1,5 1e308 1e999 nan -inf 0x10 x = a= a=b docvqa=90 docvqa=nan docvqa=-1 %s%n ${HOME} 日本語
+0x0 336 1680x2240 65535x65535 1x65535 99999x1 336..2048 1..8 8..1 60s@1fps:1280x720 999999s@1fps:1x1 9999h@240fps:8x8
+2s 0s -2s 1ms 999999999h L4 h100 4xL40S 0xL4 -1xH100 999999xH100 no-such-gpu QWEN2_5.VL-7b gemma-3-1b blip-3-7b
+no/such/repository ja zz-ZZ en,fr,, document-ocr document-ocr=0 chart=0.5,video=2 text-only commercial fp8 json table
+there/is/nothing /dev/null /dev/full . broken.yaml empty.yaml
+"""
+NASTY = [*WORDS.split(), "", " ", "a\nb", "tab\there", "\x1b[31mred", "\udcff", "9" * 400, "X" * 3000]
+OUTPUT = "--output"
+
+
+class Command(NamedTuple):
+    """A real command: the words that call it, how many arguments it names, its flags, and its options with choices."""
+
+    words: list[str]
+    arguments: int
+    flags: list[str]
+    options: dict[str, list[str]]
+
+
+def _commands(group: Any, words: list[str]) -> Iterator[Command]:
+    children = getattr(group, "commands", {})
+    for name, child in sorted(children.items()):
+        yield from _commands(child, [*words, name])
+    if not children:
+        named = [parameter for parameter in group.params if parameter.param_type_name == "option"]
+        yield Command(
+            words,
+            len(group.params) - len(named),
+            [option.opts[0] for option in named if option.is_flag],
+            {option.opts[0]: _choices(option) for option in named if not option.is_flag},
+        )
+
+
+def _choices(option: Any) -> list[str]:
+    kind = option.type_descriptor.annotation
+    return [str(member.value) for member in kind] if isinstance(kind, type) and issubclass(kind, Enum) else []
+
+
+COMMANDS = list(_commands(get_command(app), []))
+
+
+@functools.cache
+def _real_names() -> list[str]:
+    catalog = load_catalog()
+    return [model.id for model in catalog.models] + [gpu.id for gpu in catalog.gpus]
+
+
+@st.composite
+def command_lines(draw: st.DrawFn, commands: list[Command]) -> list[str]:
+    """A command with some of its own options and arguments, many of them nonsense, a few of them out of place."""
+    command = draw(st.sampled_from(commands))
+    value = st.sampled_from(NASTY) | st.sampled_from(_real_names())
+    line = command.words + draw(st.lists(value, max_size=command.arguments + 1))
+    for name in draw(st.lists(st.sampled_from(sorted(command.options)), max_size=5)) if command.options else []:
+        choices = command.options[name]
+        line += [name, draw(st.sampled_from(choices) | value if choices else value)]
+    if command.flags:
+        line += draw(st.lists(st.sampled_from(command.flags), max_size=2))
+    in_place = draw(st.integers(0, 9)) > 0
+    return line if in_place else draw(st.permutations(line))
+
+
+@pytest.fixture
+def desert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with little in it, no network, and nobody at the keyboard."""
+
+    def unreachable(*_: object, **__: object) -> NoReturn:
+        raise OSError("no network in this test")
+
+    (tmp_path / "broken.yaml").write_text("a: [1, 2\nb: }")
+    (tmp_path / "empty.yaml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    monkeypatch.setattr(socket.socket, "connect", unreachable)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+
+
+def _run(line: list[str]) -> tuple[int, str, str]:
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        code = main(line)
+    return code, stdout.getvalue(), stderr.getvalue()
+
+
+@pytest.mark.usefixtures("desert")
+@settings(max_examples=COMMAND_LINES)
+@given(line=command_lines(COMMANDS))
+def test_no_command_line_ends_in_a_traceback(line: list[str]) -> None:
+    """Whatever is asked, the answer is data, or a last line of error with a documented exit code."""
+    code, _, stderr = _run(line)
+    assert "Traceback" not in stderr, stderr
+    assert code in EXIT_CODES.keys() - {EXIT_BUG}
+    complaints = [text for text in stderr.split("\n") if text.startswith("error: ")]
+    assert complaints == ([] if code == 0 else [stderr.rstrip("\n").split("\n")[-1]])
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "json": json.loads,
+    "yaml": yaml.safe_load,
+    "csv": lambda text: list(csv.reader(io.StringIO(text))),
+}
+
+
+@pytest.mark.usefixtures("desert")
+@settings(max_examples=COMMAND_LINES // 4)
+@given(
+    line=command_lines([command for command in COMMANDS if OUTPUT in command.options]),
+    form=st.sampled_from(sorted(READERS)),
+)
+def test_machines_get_a_whole_document_or_none(line: list[str], form: str) -> None:
+    """In a machine's format, a command that succeeds has written one document that parses, and nothing else."""
+    code, stdout, _ = _run([*line, OUTPUT, form])
+    if code == 0 and not {"--help", "--"} & set(line):
+        assert READERS[form](stdout) is not None
+
+
+def test_the_fuzzer_knows_the_commands() -> None:
+    """The command lines come from the real command tree, so that a new command is fuzzed from its first day."""
+    assert {"recommend", "cost", "fit", "plan"} <= {command.words[0] for command in COMMANDS}

@@ -1,0 +1,37 @@
+"""`vlmctl catalog`: whether the catalog, or an overlay of your own, is in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vlmctl.cli.options import Format, OutputOption, bare_group_shows_help
+from vlmctl.cli.output import Output, Table, Text
+
+app = typer.Typer(help="The catalog's own health: check.", rich_markup_mode=None)
+app.callback(invoke_without_command=True)(bare_group_shows_help)
+
+
+@app.command("check")
+def check_catalog(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="An overlay folder; without it, all that is read.", show_default=False),
+    ] = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Check catalog files: every mistake with file, line and remedy. Exit code 2 where there is one.
+
+    JSON: an array of objects with file, line, problem, remedy; empty where all is well.
+    """
+    from vlmctl import library
+    from vlmctl.cli.errors import EXIT_USAGE
+
+    findings = library.check_catalog(folder)
+    rows = [(f"{item.file}:{item.line}" if item.line else item.file, item.problem, item.remedy) for item in findings]
+    blocks = [Table(("Where", "Problem", "Remedy"), rows)] if rows else [Text("No mistakes found.")]
+    Output(output).show(findings, blocks)
+    if findings:
+        raise typer.Exit(EXIT_USAGE)

@@ -1,0 +1,147 @@
+"""`vlmctl cost`: what serving models costs, offer by offer, over image sizes, and against hosted APIs."""
+
+# ruff: noqa: ARG001  # the options are read from the context, all at once
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmctl.cli import options
+from vlmctl.cli.options import CatalogOption, Format, ModelsArgument, OutputOption
+from vlmctl.cli.output import Block, Output
+from vlmctl.errors import InvalidValue, VlmctlError
+
+if TYPE_CHECKING:
+    from vlmctl.cli import cost_page
+    from vlmctl.library import Question
+    from vlmctl.specs.model import ModelSpec
+    from vlmctl.specs.workload import ImageInput
+
+RANGE = ".."
+SIZES_IN_SWEEP = 9  # square images between the two ends, evenly spaced as ratios
+MAXIMUM_IMAGES_IN_SWEEP = 64
+NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP)
+
+
+def cost(
+    context: typer.Context,
+    models: ModelsArgument,
+    image: Annotated[
+        list[str] | None,
+        options.option("Size of an image; 336..2048 sweeps over square ones; repeatable.", metavar="WxH"),
+    ] = None,
+    images: Annotated[
+        str | None, options.option("Images of each size in one request; 1..8 sweeps.", metavar="N")
+    ] = None,
+    video: options.VideoOption = None,
+    prompt_tokens: options.PromptTokensOption = None,
+    output_tokens: options.OutputTokensOption = None,
+    task: options.TaskOption = None,
+    rps: options.RpsOption = None,
+    concurrency: options.ConcurrencyOption = None,
+    ttft: options.TtftOption = None,
+    tpot: options.TpotOption = None,
+    gpu: options.GpuOption = None,
+    max_gpus: options.MaxGpusOption = None,
+    provider: options.ProviderOption = None,
+    region: options.RegionOption = None,
+    quantization: options.QuantizationOption = None,
+    owned: options.OwnedOption = None,
+    purchase_usd: options.PurchaseOption = None,
+    years: options.YearsOption = None,
+    pue: options.PueOption = None,
+    power_share: options.PowerShareOption = None,
+    kwh_usd: options.KwhOption = None,
+    ops_usd_per_month: options.OpsOption = None,
+    compare_apis: Annotated[bool, typer.Option("--compare-apis", help="Compare with hosted APIs too.")] = False,
+    catalog: CatalogOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Price models on every offer.
+
+    Replicas for the request rate, dollars per 1,000 requests, images and pages, per million tokens and per month, at
+    the load and at saturation, on demand and spot. Without --rps a replica is taken to be 80% busy.
+
+    JSON: an object with requirements, assumptions, owned (the parts of what owned GPUs cost), models (each model, with
+    options, sweep, apis, problem) and prices_as_of. CSV: the options.
+    """
+    from vlmctl import library
+    from vlmctl.cli import cost_page
+
+    known = library.load_catalog(catalog)
+    sweep, fixed = _sweep(image or [], images)
+    wishes = library.wishes_from(options.said(context, NAMES) | fixed)
+    question = library.Question(wishes, catalog=known)
+    found = library.find_models(models, catalog=known)
+    answers = [_answer(model, question, sweep, compare_apis=compare_apis) for model in found]
+    out, data = Output(output), cost_page.data(question, answers)
+    blocks: list[Block] = cost_page.blocks(question, answers) if out.for_people else []
+    rows = [row for each in data["models"] for row in each["options"]]
+    if not rows:
+        raise next(each.error for each in answers if each.error is not None)
+    out.show(data, blocks, rows=rows)
+
+
+def _answer(
+    model: ModelSpec, question: Question, sweep: Sequence[ImageInput], *, compare_apis: bool
+) -> cost_page.ModelCost:
+    """One model's costs; an error is kept, so that one model that cannot be served hides no other."""
+    from vlmctl.cli.cost_page import ModelCost
+    from vlmctl.library import costs
+
+    try:
+        plans = costs.cost(model, question)
+        points = costs.sweep(model, question, sweep)
+        apis = costs.compare_apis(model, plans[0], question.catalog) if compare_apis else ()
+    except VlmctlError as error:
+        return ModelCost(model=model.id, error=error)
+    return ModelCost(model=model.id, plans=plans, sweep=points, apis=apis)
+
+
+def _sweep(images: Sequence[str], count: str | None) -> tuple[list[ImageInput], dict[str, Any]]:
+    """The points of a sweep, and the options that stay; where something is swept, its first point stays."""
+    from vlmctl.specs.workload import ImageInput
+    from vlmctl.units import parse_image_size
+
+    texts = options.split_commas(images)
+    sides = [side for text in texts if RANGE in text for side in _sides(text)]
+    counts = list(_range(count, "--images", MAXIMUM_IMAGES_IN_SWEEP)) if count and RANGE in count else []
+    if counts and not texts:
+        raise InvalidValue("--images with a range needs an image size.", remedy="Add --image 1280x720, say.")
+    sizes = [(side, side) for side in sides] or [parse_image_size(text) for text in texts if counts][:1]
+    fixed: dict[str, Any] = {}
+    if texts:
+        fixed["image"] = [text for text in texts if RANGE not in text] or [str(sides[0])]
+    if count is not None:
+        fixed["images"] = counts[0] if counts else _whole(count)
+    number = counts or [fixed.get("images", 1)]
+    swept = sizes if sides or counts else []
+    points = [ImageInput(width_pixels=w, height_pixels=h, count=n) for w, h in swept for n in number]
+    return points, fixed
+
+
+def _sides(text: str) -> Iterator[int]:
+    """Sides between the two ends of a range, each as many times larger than the one before."""
+    from vlmctl.units import MAX_SIDE_PIXELS
+
+    ends = _range(text, "--image", MAX_SIDE_PIXELS)
+    low, high = ends.start, ends.stop - 1
+    steps = SIZES_IN_SWEEP - 1
+    yield from dict.fromkeys(round(low * math.exp(math.log(high / low) * step / steps)) for step in range(steps + 1))
+
+
+def _range(text: str, option: str, maximum: int) -> range:
+    low, _, high = text.partition(RANGE)
+    if not (low.isdecimal() and high.isdecimal() and 1 <= int(low) <= int(high) <= maximum):
+        raise InvalidValue(f"{option} {text!r} is not a range.", remedy=f"Write LOW..HIGH, from 1 to {maximum:,}.")
+    return range(int(low), int(high) + 1)
+
+
+def _whole(text: str) -> int:
+    if not (text.isdecimal() and len(text) < 7):
+        raise InvalidValue(f"--images {text!r} is not a number of images.", remedy="Write 4, or 1..8 for a sweep.")
+    return int(text)

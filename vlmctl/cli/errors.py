@@ -1,0 +1,70 @@
+"""The one table from an exception to a line on stderr and an exit code; commands never catch these themselves."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+import typer
+
+from vlmctl.errors import VlmctlError
+
+EXIT_OK = 0
+EXIT_BUG = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
+
+EXIT_CODES = {
+    EXIT_OK: "done",
+    EXIT_BUG: "a bug in vlmctl: please report the traceback",
+    EXIT_USAGE: "the request cannot be understood (an unknown name, a bad value, a mistake in a file)",
+    3: "no model or placement satisfies the request",
+    4: "a network, cluster or endpoint did not answer",
+    5: "the plan costs more than the budget that was given",
+    6: "a file could not be written; nothing was left half-written",
+    EXIT_INTERRUPTED: "interrupted",
+}
+
+
+def run(command: Callable[[], object]) -> int:
+    """Call `command` and return its exit code: an expected failure is one line on stderr, a bug keeps its traceback."""
+    try:
+        result = command()
+    except VlmctlError as error:
+        return _say(str(error), error.exit_code)
+    except typer.TyperException as error:
+        return _say(_usage_line(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        silence_stdout()
+        return EXIT_BROKEN_PIPE
+    except Exception:
+        traceback.print_exc()
+        return EXIT_BUG
+    return result if isinstance(result, int) else EXIT_OK
+
+
+def silence_stdout() -> None:
+    """Send what stdout still holds nowhere, so that the interpreter does not complain while it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _usage_line(error: typer.TyperException) -> str:
+    """The parser's complaint on one line, with the help that answers it."""
+    message = " ".join(error.format_message().split())
+    context: typer.Context | None = getattr(error, "ctx", None)
+    if context is None:
+        return message
+    return f"{message.removesuffix('.')}. Try '{context.command_path} --help'."
+
+
+def _say(message: str, code: int) -> int:
+    prefix = "error: "
+    if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+        prefix = typer.style(prefix, fg="red", bold=True)
+    sys.stderr.write(f"{prefix}{message}\n")
+    return code

@@ -1,0 +1,162 @@
+"""`vlmctl models`: what the catalog knows of models, one by one and side by side, and how a new one gets in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmctl.cli.options import (
+    CatalogOption,
+    Format,
+    ModelArgument,
+    ModelsArgument,
+    OutputOption,
+    bare_group_shows_help,
+    split_commas,
+)
+from vlmctl.cli.output import Output, Table, Text
+
+if TYPE_CHECKING:
+    from vlmctl.specs.model import ModelSpec
+
+app = typer.Typer(help="Models: list, show, compare, import.", rich_markup_mode=None)
+app.callback(invoke_without_command=True)(bare_group_shows_help)
+
+PAGE = "1680x2240"  # an A4 page scanned at about 200 dots per inch
+
+
+@app.command("list")
+def list_models(
+    family: Annotated[
+        list[str] | None, typer.Option(help="Only these families, such as qwen2.5-vl.", show_default=False)
+    ] = None,
+    max_params: Annotated[
+        float | None,
+        typer.Option(help="Only models of at most this many billion parameters.", show_default=False, min=0),
+    ] = None,
+    license: Annotated[
+        str, typer.Option(help="Only models whose licence allows it: permissive, commercial, research or any.")
+    ] = "any",
+    verified: Annotated[
+        bool, typer.Option("--verified", help="Only models whose facts were all read in a source.")
+    ] = False,
+    catalog: CatalogOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """List the models of the catalog.
+
+    JSON: an array of objects with id, name, repository, family, edition, modality, released, parameters (count),
+    active_parameters, context_tokens, license, license_commercial, license_permissive, resolution_strategy,
+    maximum_images, capabilities, served_by, verified.
+    """
+    from vlmctl import library
+    from vlmctl.cli import wording
+
+    models = library.select_models(
+        library.load_catalog(catalog),
+        families=split_commas(family),
+        maximum_parameters_billions=max_params,
+        license=license,
+        verified=verified,
+    )
+    rows = [
+        (
+            model.id + ("" if model.verified else wording.UNVERIFIED_MARK),
+            wording.parameters(model.parameters),
+            wording.license_name(model.license),
+            f"{model.context.tokens:,}",
+            model.resolution.strategy.value if model.resolution else wording.UNKNOWN,
+            ", ".join(model.serving.served_by) or "none",
+        )
+        for model in models
+    ]
+    headers = ("Model", "Parameters", "Licence", "Context", "Resolution", "Served by")
+    note = f"{len(rows)} models. {wording.UNVERIFIED_NOTE} `vlmctl models show MODEL` tells more."
+    Output(output).show([_summary(model) for model in models], [Table(headers, rows, right=("Context",)), Text(note)])
+
+
+def _summary(model: ModelSpec) -> dict[str, Any]:
+    from vlmctl.cli import wording
+
+    return {
+        "id": model.id,
+        "name": model.name,
+        "repository": model.repository,
+        "family": model.family,
+        "edition": model.edition.value,
+        "modality": model.modality.value,
+        "released": model.released,
+        "parameters": round(model.parameters.total_billions * 1e9),
+        "active_parameters": round(model.parameters.active_billions * 1e9),
+        "context_tokens": model.context.tokens,
+        "license": wording.license_name(model.license),
+        "license_commercial": model.license.commercial.value,
+        "license_permissive": model.license.permissive,
+        "resolution_strategy": model.resolution.strategy.value if model.resolution else None,
+        "maximum_images": model.images.maximum if model.images else None,
+        "capabilities": list(model.capabilities),
+        "served_by": list(model.serving.served_by),
+        "verified": model.verified,
+    }
+
+
+@app.command("show")
+def show_model(model: ModelArgument, catalog: CatalogOption = None, output: OutputOption = Format.TABLE) -> None:
+    """Show everything that is known of one model, with sources; unverified facts are marked.
+
+    JSON: the catalog's record with every field, and `verified` for the facts that estimates rest on.
+    """
+    from vlmctl import library
+    from vlmctl.cli.model_page import model_page
+    from vlmctl.cli.output import plain
+
+    found = library.find_model(model, catalog=library.load_catalog(catalog))
+    Output(output).show(plain(found) | {"verified": found.verified}, model_page(found))
+
+
+@app.command("compare")
+def compare_models(
+    models: ModelsArgument,
+    image: Annotated[str, typer.Option(metavar="WxH", help="Count tokens for an image of this size.")] = PAGE,
+    catalog: CatalogOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Put models side by side: encoder, connector, language model, resolution, tokens for a page, licence, scores.
+
+    Scores of different splits or modes stand on rows of their own: they cannot be compared.
+    """
+    from vlmctl import library
+    from vlmctl.cli.comparison import comparison_blocks, comparison_data
+    from vlmctl.units import parse_image_size
+
+    known = library.load_catalog(catalog)
+    size = parse_image_size(image)
+    found = library.find_models(models, catalog=known)
+    data = comparison_data(found, *size)
+    Output(output).show(data, comparison_blocks(found, *size), rows=data["models"])
+
+
+@app.command("import")
+def import_model(
+    repository_or_folder: Annotated[
+        str, typer.Argument(metavar="REPO_OR_FOLDER", help="A Hugging Face repository, or a folder with config.json.")
+    ],
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", metavar="DIR", help="Add the entry to this overlay folder.", show_default=False),
+    ] = None,
+) -> None:
+    """Turn config.json, preprocessor_config.json and safetensors headers into a catalog entry, as YAML on stdout.
+
+    A folder works offline; a repository is read from the hub. What is not understood is refused, never guessed.
+    """
+    from vlmctl import library
+
+    entry = library.import_model(repository_or_folder)
+    out = Output()
+    if write is None:
+        out.write_text(entry)
+    else:
+        out.note(f"wrote {library.add_model(write, entry)}")

@@ -1,0 +1,131 @@
+"""Options that several commands share, declared once so that they read and behave alike everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Format(StrEnum):
+    """How an answer is written to stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+
+
+def split_commas(values: Iterable[str] | None) -> tuple[str, ...]:
+    """The items of a repeatable option, each of which may itself hold several separated by commas."""
+    return tuple(item.strip() for value in values or () for item in value.split(",") if item.strip())
+
+
+def complete_models(incomplete: str) -> list[str]:
+    """Model ids that start with what was typed, for the shell."""
+    from vlmctl import library
+
+    return [model.id for model in library.load_catalog().models if model.id.startswith(incomplete.lower())]
+
+
+def complete_gpus(incomplete: str) -> list[str]:
+    """GPU ids that start with what was typed, for the shell."""
+    from vlmctl import library
+
+    return [gpu.id for gpu in library.load_catalog().gpus if gpu.id.lower().startswith(incomplete.lower())]
+
+
+def bare_group_shows_help(context: typer.Context) -> None:
+    """Print the help of a group of commands that was called without one."""
+    if context.invoked_subcommand is None:
+        from vlmctl.cli.output import write
+
+        write(context.get_help() + "\n")
+
+
+def said(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
+    """The options among `names` that were really given, by name: what a file or a default is not to override."""
+    given = {name: context.params.get(name) for name in names}
+    return {name: value for name, value in given.items() if value is not None and value is not False and value != []}
+
+
+def option(help: str, **settings: Any) -> Any:
+    """An option whose default is that nothing was said."""
+    return typer.Option(help=help, show_default=False, **settings)
+
+
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="How to write the answer.")]
+CatalogOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--catalog",
+        metavar="DIR",
+        help="Overlay folder with your own models, GPUs or prices; repeatable, later ones win.",
+        show_default=False,
+    ),
+]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Catalog id, alias or repository.", autocompletion=complete_models)
+]
+ModelsArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="MODEL...", help="Catalog ids, aliases or repositories.", autocompletion=complete_models),
+]
+
+# What a request is like.
+TaskOption = Annotated[
+    list[str] | None,
+    option("What it is for, such as document-ocr or chart=2 with a weight; repeatable.", metavar="TASK"),
+]
+ImageOption = Annotated[list[str] | None, option("Size of an image in each request; repeatable.", metavar="WxH")]
+ImagesOption = Annotated[int | None, option("Images of each size in one request.", min=1, max=100_000)]
+VideoOption = Annotated[
+    list[str] | None, option("A video in each request, such as 60s@1fps:1280x720.", metavar="LENGTH@RATE:WxH")
+]
+PromptTokensOption = Annotated[int | None, option("Text tokens in each request, 64 if not said.", min=0)]
+OutputTokensOption = Annotated[
+    int | None, option("Tokens of an answer; if not said, what the task usually takes.", min=1)
+]
+RpsOption = Annotated[float | None, option("Requests per second to serve.", min=0)]
+ConcurrencyOption = Annotated[int | None, option("Requests in flight on one replica, instead of --rps.", min=1)]
+TtftOption = Annotated[str | None, option("Time to first token, 95th percentile, such as 2s.", metavar="DURATION")]
+TpotOption = Annotated[str | None, option("Time per output token, 95th percentile, such as 50ms.", metavar="DURATION")]
+
+# Where it may run.
+GpuOption = Annotated[
+    list[str] | None, option("Only this GPU; repeatable.", metavar="GPU", autocompletion=complete_gpus)
+]
+MaxGpusOption = Annotated[int | None, option("GPUs per replica at most.", min=1)]
+ProviderOption = Annotated[list[str] | None, option("Only this provider; repeatable.", metavar="NAME")]
+RegionOption = Annotated[list[str] | None, option("Only this region; repeatable.", metavar="NAME")]
+SpotOption = Annotated[bool, typer.Option("--spot", help="Allow spot prices too.")]
+QuantizationOption = Annotated[
+    list[str] | None,
+    option(
+        "Only checkpoints of this precision, such as fp8 or awq; any allows all. If not said: the model's own, and "
+        "those whose quality was published.",
+        metavar="NAME",
+    ),
+]
+OwnedOption = Annotated[
+    list[str] | None, option("GPUs that are yours, such as 4xL40S, instead of rented ones.", metavar="NxGPU")
+]
+PurchaseOption = Annotated[float | None, option("Owned: price of one GPU with its share of the server.", min=0)]
+YearsOption = Annotated[float | None, option("Owned: years of use, 3 if not said.", min=0)]
+PueOption = Annotated[float | None, option("Owned: power of the facility over that of its machines, 1.56.", min=1)]
+PowerShareOption = Annotated[float | None, option("Owned: mean power over the GPU's maximum, 0.7.", min=0, max=1)]
+KwhOption = Annotated[float | None, option("Owned: dollars per kWh, 0.15 if not said.", min=0)]
+OpsOption = Annotated[float | None, option("Owned: operations per GPU and month, 30 if not said.", min=0)]
+
+# What it may cost.
+MaxUsdPer1kOption = Annotated[float | None, option("Dollars per 1,000 requests at most.", min=0)]
+MaxUsdPerMonthOption = Annotated[float | None, option("Dollars per month at most.", min=0)]
+
+WORKLOAD = ("task", "image", "images", "video", "prompt_tokens", "output_tokens", "rps", "concurrency", "ttft", "tpot")
+PLACE = ("gpu", "max_gpus", "provider", "region", "spot", "quantization")
+OWNERSHIP = ("owned", "purchase_usd", "years", "pue", "power_share", "kwh_usd", "ops_usd_per_month")
+BUDGET = ("max_usd_per_1k", "max_usd_per_month")

@@ -1,0 +1,163 @@
+"""`vlmctl recommend`: which model, on which GPU, at what price, and why not the others."""
+
+# ruff: noqa: ARG001  # the options are read from the context, all at once
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmctl.cli import options
+from vlmctl.cli.options import CatalogOption, Format, OutputOption, complete_models
+from vlmctl.cli.output import Output
+from vlmctl.errors import NothingFits
+
+if TYPE_CHECKING:
+    from vlmctl.library import Question
+    from vlmctl.specs.answers import Answer, Recommendation
+
+MODEL_CONDITIONS = (
+    "language",
+    "license",
+    "max_params",
+    "min_context",
+    "multi_image",
+    "needs",
+    "min_score",
+    "family",
+    "include_unverified",
+    "top",
+)
+NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP, *options.BUDGET, *MODEL_CONDITIONS)
+
+
+def recommend(
+    context: typer.Context,
+    task: options.TaskOption = None,
+    language: Annotated[
+        list[str] | None, options.option("Languages as codes such as ja; repeatable.", metavar="CODE")
+    ] = None,
+    license: Annotated[
+        str | None, options.option("What the licence must allow: permissive, commercial, research or any.")
+    ] = None,
+    max_params: Annotated[float | None, options.option("Billion parameters at most, all counted.", min=0)] = None,
+    min_context: Annotated[int | None, options.option("Context of at least so many tokens.", min=1)] = None,
+    multi_image: Annotated[bool, typer.Option("--multi-image", help="Several images in one request.")] = False,
+    needs: Annotated[
+        list[str] | None, options.option("Abilities: thinking, tools, video, grounding.", metavar="NAME")
+    ] = None,
+    image: options.ImageOption = None,
+    images: options.ImagesOption = None,
+    video: options.VideoOption = None,
+    prompt_tokens: options.PromptTokensOption = None,
+    output_tokens: options.OutputTokensOption = None,
+    rps: options.RpsOption = None,
+    concurrency: options.ConcurrencyOption = None,
+    ttft: options.TtftOption = None,
+    tpot: options.TpotOption = None,
+    max_usd_per_1k: options.MaxUsdPer1kOption = None,
+    max_usd_per_month: options.MaxUsdPerMonthOption = None,
+    gpu: options.GpuOption = None,
+    max_gpus: options.MaxGpusOption = None,
+    provider: options.ProviderOption = None,
+    region: options.RegionOption = None,
+    spot: options.SpotOption = False,
+    quantization: options.QuantizationOption = None,
+    min_score: Annotated[
+        list[str] | None, options.option("A published score, such as docvqa=90; repeatable.", metavar="NAME=N")
+    ] = None,
+    family: Annotated[list[str] | None, options.option("Only this family; repeatable.", metavar="NAME")] = None,
+    include_unverified: Annotated[
+        bool, typer.Option("--include-unverified", help="Also models with facts that nobody verified.")
+    ] = False,
+    owned: options.OwnedOption = None,
+    purchase_usd: options.PurchaseOption = None,
+    years: options.YearsOption = None,
+    pue: options.PueOption = None,
+    power_share: options.PowerShareOption = None,
+    kwh_usd: options.KwhOption = None,
+    ops_usd_per_month: options.OpsOption = None,
+    top: Annotated[int | None, options.option("Answers to show, 5 if not said.", min=1)] = None,
+    require: Annotated[
+        Path | None, options.option("Options from a YAML file, by name: `task: chart`.", metavar="FILE")
+    ] = None,
+    why: Annotated[
+        list[str] | None,
+        options.option(
+            "Say why this model stands where it does; repeatable.", metavar="MODEL", autocompletion=complete_models
+        ),
+    ] = None,
+    catalog: CatalogOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Rank models and GPUs for a task.
+
+    Answers from published evidence, prices and estimates: the ranking, the front of quality against cost, near misses
+    with the one requirement that each breaks, and what is rejected. Exit code 3 where nothing meets all requirements.
+
+    JSON: an object with requirements, assumptions, answers (each with model, gpu, gpu_count, quantization, replicas,
+    usd_per_1k_requests, usd_per_month, ttft_seconds, ttft_p95_seconds, requests_per_second, quality, basis and more),
+    pareto, near_misses (model, breach, answer), rejected (model, breaches), smaller_tools, why, prices_as_of.
+    """
+    from vlmctl import library
+
+    known = library.load_catalog(catalog)
+    below = library.read_wishes(require) if require is not None else library.Wishes()
+    wishes = library.laid_over(below, library.wishes_from(options.said(context, NAMES)))
+    answer(library.Question(wishes, catalog=known), Output(output), why=why or ())
+
+
+def answer(question: Question, out: Output, *, why: Sequence[str] = ()) -> None:
+    """Rank, show, and raise NothingFits with the requirement to relax where there is no answer."""
+    from vlmctl import library
+    from vlmctl.cli.ranking import ranking_blocks, why_blocks
+
+    asked = [library.find_model(name, catalog=question.catalog).id for name in why]
+    found = library.ranked(question)
+    blocks = ranking_blocks(question, found) if out.for_people else []
+    for model in asked if out.for_people else ():
+        blocks += why_blocks(model, found)
+    shown = found.answers[: question.requirements.top]
+    out.show(_data(question, found, asked), blocks, rows=[_row(rank, each) for rank, each in enumerate(shown, start=1)])
+    if not found.answers:
+        raise NothingFits("no model meets all requirements.", remedy=library.what_to_relax(found))
+
+
+def _data(question: Question, found: Recommendation, why: Sequence[str]) -> dict[str, Any]:
+    from vlmctl.cli.wording import price_dates
+
+    return {
+        "requirements": question.requirements,
+        "assumptions": question.assumptions,
+        "answers": found.answers[: question.requirements.top],
+        "pareto": [each.model for each in found.answers if each.pareto],
+        "near_misses": found.near_misses,
+        "rejected": found.rejected,
+        "smaller_tools": found.smaller_tools,
+        "why": {model: found.why(model) for model in why},
+        "prices_as_of": price_dates(question.catalog.offers),
+    }
+
+
+def _row(rank: int, answer: Answer) -> dict[str, Any]:
+    """One answer as a line of CSV: the columns that fit in a cell."""
+    return {
+        "rank": rank,
+        "model": answer.model,
+        "quality_points": answer.quality.points,
+        "quality_confidence": answer.quality.confidence,
+        "usd_per_1k_requests": answer.usd_per_1k_requests,
+        "usd_per_month": answer.usd_per_month,
+        "ttft_p95_seconds": answer.ttft_p95_seconds,
+        "requests_per_second": answer.requests_per_second,
+        "gpu": answer.gpu,
+        "gpu_count": answer.gpu_count,
+        "replicas": answer.replicas,
+        "quantization": answer.quantization,
+        "license": answer.license,
+        "pareto": answer.pareto,
+        "basis": answer.basis,
+    }

@@ -1,0 +1,51 @@
+"""The Python interface: loads the catalog, resolves names, and calls pure planning. The command line is built on it."""
+
+from vlmctl.library.lookup import (
+    check_catalog,
+    find_benchmark,
+    find_gpu,
+    find_model,
+    find_models,
+    image_kv_bytes,
+    image_tokens,
+    load_catalog,
+    select_models,
+    select_offers,
+)
+from vlmctl.library.questions import (
+    Question,
+    explain,
+    fit,
+    plan,
+    ranked,
+    read_wishes,
+    recommend,
+    recommend_vlm,
+    what_to_relax,
+)
+from vlmctl.library.wishes import Wishes, laid_over, wishes_from
+
+__all__ = [
+    "Question",
+    "Wishes",
+    "check_catalog",
+    "explain",
+    "find_benchmark",
+    "find_gpu",
+    "find_model",
+    "find_models",
+    "fit",
+    "image_kv_bytes",
+    "image_tokens",
+    "laid_over",
+    "load_catalog",
+    "plan",
+    "ranked",
+    "read_wishes",
+    "recommend",
+    "recommend_vlm",
+    "select_models",
+    "select_offers",
+    "what_to_relax",
+    "wishes_from",
+]
