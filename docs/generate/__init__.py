@@ -1,6 +1,6 @@
 """Pages of the documentation that are written from data.
 
-One module per page: ``PAGE`` names the file under docs/, ``render()`` returns its text. A new module is found by itself.
+One module per page: ``PAGE`` names the file under docs/, ``render()`` returns its text. New modules are found.
 """
 
 from __future__ import annotations

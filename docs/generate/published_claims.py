@@ -1,4 +1,4 @@
-"""``docs/published-claims.md``: what has been published about open VLMs, and what holds, from ``catalog/claims.yaml``."""
+"""docs/published-claims.md: what has been published about open VLMs, and what holds, from catalog/claims.yaml."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ def render() -> str:
     """The page as Markdown, grouped by verdict, in the order of the file."""
     claims = load_claims()
     counts = ", ".join(
-        f"{sum(claim.verdict is verdict for claim in claims)} {heading.lower()}" for verdict, heading in HEADINGS.items()
+        f"{sum(claim.verdict is verdict for claim in claims)} {heading.lower()}"
+        for verdict, heading in HEADINGS.items()
     )
     strengths = "; ".join(f"**{strength}** {meaning}" for strength, meaning in STRENGTHS.items())
     parts = [INTRODUCTION, f"{len(claims)} claims: {counts}.\n", f"Strength of the evidence: {strengths}.\n"]

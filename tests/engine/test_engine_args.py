@@ -12,9 +12,9 @@ import msgspec
 import pytest
 import yaml
 
-from tests.unit.serving.conftest import L4, MODEL, PLAN, T4
+from tests.support.plans import L4, MODEL, PLAN, T4
 from vlmctl.planning.image_tokens import image_tokens
-from vlmctl.serving.engine_args import ENGINE_VERSION, ServeOptions, command, engine_arguments
+from vlmctl.serving.engine_args import ENGINE_VERSION, FLOAT16_REFUSED, ServeOptions, command, engine_arguments
 from vlmctl.specs.estimates import Plan
 from vlmctl.specs.model import EngineArgument, ModelSpec, Precision
 from vlmctl.specs.tokens import SmartResize
@@ -83,7 +83,7 @@ def test_vllm_reads_the_plan_as_it_was_meant(parse: Callable[[list[str]], Any]) 
     """Every value arrives in vLLM's own namespace with the type it has there."""
     plan = replaced(PLAN, encoder_data_parallel=True, max_image_pixels=1_003_520)
     plan = msgspec.structs.replace(plan, placement=msgspec.structs.replace(plan.placement, gpu_count=4))
-    read = parse(command("Tiny/TinyVL", engine_arguments(plan, MODEL, L4, msgspec.structs.replace(ALL_OPTIONS))))
+    read = parse(command("Tiny/TinyVL", engine_arguments(plan, MODEL, L4, ALL_OPTIONS)))
     assert read.model == "Tiny/TinyVL"
     assert read.served_model_name == [MODEL.id]
     assert read.tensor_parallel_size == 4
@@ -166,11 +166,8 @@ def test_a_processor_obeys_the_cap_as_the_plan_counts_it(name: str, cap: int, wi
     assert patches == planned.patches
 
 
-def test_the_limit_that_vllm_puts_on_float16_is_the_one_refused() -> None:
+def test_what_is_refused_in_float16_is_what_vllm_refuses() -> None:
     """Every architecture refused here is refused by vLLM, by its model type."""
-    import vllm.config.model as engine
+    from vllm.config.model import _FLOAT16_NOT_SUPPORTED_MODELS
 
-    refused = engine._FLOAT16_NOT_SUPPORTED_MODELS
-    from vlmctl.serving.engine_args import FLOAT16_REFUSED
-
-    assert {re.sub(r"For.*", "", each).lower() for each in FLOAT16_REFUSED} <= set(refused)
+    assert {re.sub(r"For.*", "", each).lower() for each in FLOAT16_REFUSED} <= set(_FLOAT16_NOT_SUPPORTED_MODELS)

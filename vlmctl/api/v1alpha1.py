@@ -81,8 +81,8 @@ class Video(ApiRecord, frozen=True, kw_only=True):
     frames_per_second: str = "1"
 
 
-class Workload(ApiRecord, frozen=True, kw_only=True):
-    """One request. `prompt_tokens` counts text only."""
+class Workload(ApiRecord, frozen=True, kw_only=True, omit_defaults=False):
+    """One request. `prompt_tokens` counts text only. Written whole: a plan must not change with a default."""
 
     images: tuple[Images, ...] = ()
     videos: tuple[Video, ...] = ()
@@ -174,7 +174,7 @@ class VLMDeploymentSpec(ApiRecord, frozen=True, kw_only=True):
     cache: Cache | None = None
     license_policy: str | None = None
     budget: Budget | None = None
-    engine: Engine = Engine()
+    engine: Engine | None = None
 
 
 class ConditionType(StrEnum):

@@ -93,10 +93,11 @@ def _names(layers: _Layers) -> Iterator[Finding]:
     models = tuple(model for _, model in layers.of(ModelSpec))
     taken = {normalized(name): model.id for model in models for group in model_names(model) for name in group}
     known = {model.id for model in models} | set(families(Catalog(models=models)))
+    ids = {normalized(model.id): model.id for model in models}
     for entry, model in layers.of(ModelSpec):
-        other = taken.get(normalized(model.family))
+        other = ids.get(normalized(model.family))
         if other is not None and other != model.id:
-            yield entry.finding(("family",), f"the family {model.family!r} is also a name of {other!r}.", "Rename one.")
+            yield entry.finding(("family",), f"the family {model.family!r} is also the id {other!r}.", "Rename one.")
     for entry in layers.entries:
         if isinstance(entry.record, Misnomer):
             yield from _misnomer(entry, entry.record, taken, known)

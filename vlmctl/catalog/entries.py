@@ -44,6 +44,7 @@ POSITIVE: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "offers": (("gpu_count",), ("usd_per_hour",)),
     "benchmarks": (("scale_maximum",),),
 }
+MAY_BE_NEGATIVE = "_marker_tokens"  # counted against markers that the rule adds elsewhere
 
 
 class Entry(NamedTuple):
@@ -141,7 +142,8 @@ def _items(node: yaml.Node, value: Plain, section: str) -> Iterator[tuple[Plain,
 
 def _absurd_numbers(entry: Entry, value: Plain) -> Iterator[Finding]:
     for path, number in _numbers(value, ()):
-        if not math.isfinite(number) or number < 0:
+        below = number < 0 and not str(path[-1]).endswith(MAY_BE_NEGATIVE)
+        if below or not math.isfinite(number):
             yield entry.finding(path, f"{path[-1]!r} is {number}, which cannot be.", "Give a number of 0 or more.")
     for path in POSITIVE.get(entry.section, ()):
         found = value

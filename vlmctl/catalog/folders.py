@@ -15,7 +15,8 @@ SUFFIX = ".yaml"
 # A folder of the catalog, or a single file, and the key that its entries stand under.
 LIST_FOLDERS = {"models": "models", "gpus": "gpus", "prices": "offers", "apis": "apis"}
 LIST_FILES = {"misnomers.yaml": "misnomers", "benchmarks.yaml": "benchmarks"}
-OTHER_FOLDERS = frozenset({"measurements"})  # read by calibration, not part of the catalog
+# Beside the catalog, read by calibration and by the generator of the docs.
+OTHER = frozenset({"measurements", "claims.yaml", "cost_matrix.yaml"})
 LAYOUT = "models/, gpus/, prices/, apis/ with *.yaml files, misnomers.yaml, benchmarks.yaml"
 
 
@@ -64,9 +65,9 @@ def read_sources(folder: Path) -> tuple[Source, ...]:
 
 def misplaced(folder: Path) -> tuple[str, ...]:
     """YAML files of a folder that `read_sources` would pass over, such as ``gpus.yaml`` or ``models/ours.yml``."""
-    stray = [name for name in _names(folder) if _is_yaml(name) and name not in LIST_FILES]
+    stray = [name for name in _names(folder) if _is_yaml(name) and name not in LIST_FILES and name not in OTHER]
     for name in _names(folder):
-        if (folder / name).is_dir() and name not in OTHER_FOLDERS:
+        if (folder / name).is_dir() and name not in OTHER:
             known = name in LIST_FOLDERS
             stray += [
                 f"{name}/{inner}"

@@ -76,10 +76,13 @@ def resolve_model(catalog: Catalog, name: str) -> ModelSpec:
 
 
 def resolve_models(catalog: Catalog, name: str) -> tuple[ModelSpec, ...]:
-    """One model, or the members of a family by size; raises UnknownName as `resolve_model` does."""
-    if not _find(catalog.models, name, model_names) and (members := _members(catalog, name)):
-        return members
-    return (resolve_model(catalog, name),)
+    """One model, or the members of a family by size; raises UnknownName as `resolve_model` does.
+
+    A family's name means all of it, even where it is also an alias of its best-known member; an id means that model.
+    """
+    is_id = any(normalized(model.id) == normalized(name) for model in catalog.models)
+    members = () if is_id else _members(catalog, name)
+    return members or (resolve_model(catalog, name),)
 
 
 def resolve_gpu(catalog: Catalog, name: str) -> GpuSpec:

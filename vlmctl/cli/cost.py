@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 RANGE = ".."
 SIZES_IN_SWEEP = 9  # square images between the two ends, evenly spaced as ratios
 MAXIMUM_IMAGES_IN_SWEEP = 64
-NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP)
+SWEPT = ("image", "images")  # read apart, since they may be ranges
+NAMES = tuple(name for name in (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP) if name not in SWEPT)
 
 
 def cost(
@@ -57,6 +58,7 @@ def cost(
     power_share: options.PowerShareOption = None,
     kwh_usd: options.KwhOption = None,
     ops_usd_per_month: options.OpsOption = None,
+    require: options.RequireOption = None,
     compare_apis: Annotated[bool, typer.Option("--compare-apis", help="Compare with hosted APIs too.")] = False,
     catalog: CatalogOption = None,
     output: OutputOption = Format.TABLE,
@@ -74,8 +76,8 @@ def cost(
 
     known = library.load_catalog(catalog)
     sweep, fixed = _sweep(image or [], images)
-    wishes = library.wishes_from(options.said(context, NAMES) | fixed)
-    question = library.Question(wishes, catalog=known)
+    below = options.wishes(context, NAMES, require)
+    question = library.Question(library.laid_over(below, library.wishes_from(fixed)), catalog=known)
     found = library.find_models(models, catalog=known)
     answers = [_answer(model, question, sweep, compare_apis=compare_apis) for model in found]
     out, data = Output(output), cost_page.data(question, answers)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from vlmctl.cli import wording
 from vlmctl.cli.output import Block, Facts, Heading, Table, Text, plain
@@ -19,8 +18,7 @@ OPTIONS_SHOWN = 12  # offers in the table for people; JSON and CSV hold all
 UTILIZATIONS = (1.0, 0.5, 0.2)  # shares of the capacity at which the cheapest offer is priced again
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCost:
+class ModelCost(NamedTuple):
     """What `vlmctl cost` found for one model: plans by price, or the error that kept it from any."""
 
     model: str
@@ -230,6 +228,7 @@ def _legend(question: Question, plan: Plan) -> str:
     return (
         "GPU: replicas x GPUs of one. $/h, $/month: all replicas. $/1k: per 1,000 requests at this load; $/1k img: per "
         "1,000 images, or pages where each is one scan; $/1M tok: per million tokens in and out. Use: share of the "
-        f"capacity that the load takes. TTFT: 95th percentile. Prices as of {wording.price_dates(question.catalog.offers)}. "
+        "capacity that the load takes. TTFT: 95th percentile. "
+        f"Prices as of {wording.price_dates(question.catalog.offers)}. "
         f"{band_of(plan.speed.basis.value, plan.speed.error_median, plan.speed.error_p90)}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -50,7 +51,8 @@ def run(command: Callable[[], object]) -> int:
 
 def silence_stdout() -> None:
     """Send what stdout still holds nowhere, so that the interpreter does not complain while it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(OSError, ValueError):  # a stream that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage_line(error: typer.TyperException) -> str:

@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from vlmctl.cli import benchmarks, catalog, cost, errors, hardware, models, recommend, tokens
+from vlmctl.cli import (
+    advise,
+    benchmarks,
+    catalog,
+    cost,
+    errors,
+    explain,
+    fit,
+    hardware,
+    models,
+    plan,
+    recommend,
+    tokens,
+)
 from vlmctl.cli.output import write
 from vlmctl.version import __version__
 
@@ -47,6 +60,10 @@ def vlmctl(
 
 app.command("recommend")(recommend.recommend)
 app.command("cost")(cost.cost)
+app.command("fit")(fit.fit)
+app.command("plan")(plan.plan)
+app.command("explain")(explain.explain)
+app.command("advise")(advise.advise)
 app.command("tokens")(tokens.tokens)
 app.add_typer(models.app, name="models")
 app.command("gpus")(hardware.gpus)

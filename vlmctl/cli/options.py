@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from vlmctl.library import Wishes
 
 
 class Format(StrEnum):
@@ -53,6 +56,14 @@ def said(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None and value is not False and value != []}
 
 
+def wishes(context: typer.Context, names: Iterable[str], require: Path | None = None) -> Wishes:
+    """What was asked: the options that were given, over those of the file where there is one."""
+    from vlmctl import library
+
+    below = library.read_wishes(require) if require is not None else library.Wishes()
+    return library.laid_over(below, library.wishes_from(said(context, names)))
+
+
 def option(help: str, **settings: Any) -> Any:
     """An option whose default is that nothing was said."""
     return typer.Option(help=help, show_default=False, **settings)
@@ -76,6 +87,10 @@ ModelsArgument = Annotated[
     typer.Argument(metavar="MODEL...", help="Catalog ids, aliases or repositories.", autocompletion=complete_models),
 ]
 
+RequireOption = Annotated[
+    Path | None, option("Options from a YAML file, by name: `task: chart`; those given here win.", metavar="FILE")
+]
+
 # What a request is like.
 TaskOption = Annotated[
     list[str] | None,
@@ -89,6 +104,9 @@ VideoOption = Annotated[
 PromptTokensOption = Annotated[int | None, option("Text tokens in each request, 64 if not said.", min=0)]
 OutputTokensOption = Annotated[
     int | None, option("Tokens of an answer; if not said, what the task usually takes.", min=1)
+]
+NeedsOption = Annotated[
+    list[str] | None, option("Abilities: thinking, tools, video, grounding; repeatable.", metavar="NAME")
 ]
 RpsOption = Annotated[float | None, option("Requests per second to serve.", min=0)]
 ConcurrencyOption = Annotated[int | None, option("Requests in flight on one replica, instead of --rps.", min=1)]

@@ -12,9 +12,8 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 from vlmctl.cli.errors import silence_stdout
 from vlmctl.cli.options import Format
@@ -25,37 +24,32 @@ MINIMUM_COLUMN_WIDTH = 8  # columns; narrower cells break words into pieces nobo
 COLUMN_GAP = 2  # columns between cells
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(NamedTuple):
     """The title of what follows."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """A paragraph, wrapped to the width; `bullet` marks an item of a list."""
 
     text: str
     bullet: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Pre:
+class Pre(NamedTuple):
     """Lines that keep their shape: bars, a manifest."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """Names and values, one a line."""
 
     pairs: Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """Rows of cells that are already text. `right`: titles of the columns that align right, as numbers do."""
 
     headers: Sequence[str]
@@ -96,6 +90,10 @@ class Output:
             import yaml
 
             write(yaml.safe_dump(plain(data), sort_keys=False, allow_unicode=True, width=DEFAULT_WIDTH))
+
+    def raw(self, text: str) -> None:
+        """Write text that is itself the answer, such as a manifest."""
+        write(text if text.endswith("\n") else text + "\n")
 
     def note(self, text: str) -> None:
         """Talk: progress and remarks, on stderr."""

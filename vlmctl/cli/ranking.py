@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from vlmctl import library
 from vlmctl.cli import wording
 from vlmctl.cli.output import Block, Facts, Heading, Table, Text
 from vlmctl.library import Question
@@ -87,14 +86,7 @@ def _quality(quality: Quality) -> str:
 
 def _held_at_once(answer: Answer, question: Question) -> int:
     """Requests of this size that the GPUs' memory holds at once."""
-    report = library.fit(
-        answer.model,
-        answer.gpu,
-        question.requirements,
-        gpu_count=answer.gpu_count,
-        quantization=answer.quantization,
-        catalog=question.catalog,
-    )
+    report = question.fit(answer.model, answer.gpu, gpu_count=answer.gpu_count, quantization=answer.quantization)
     return report.maximum_concurrency
 
 
@@ -229,7 +221,8 @@ def _figures(answer: Answer) -> list[tuple[str, str]]:
     return [
         (
             "Placement",
-            f"{wording.gpus(answer.gpu, answer.gpu_count, answer.replicas)}, {answer.quantization} weights of {answer.checkpoint}",
+            f"{wording.gpus(answer.gpu, answer.gpu_count, answer.replicas)}, "
+            f"{answer.quantization} weights of {answer.checkpoint}",
         ),
         ("Price", f"{show_usd(answer.cost.usd_per_hour)} per hour at {offer.provider} ({offer.instance_type})"),
         ("Per request", f"{answer.image_tokens:,} image tokens of {answer.request_tokens:,} in all"),

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,9 +45,7 @@ def recommend(
     max_params: Annotated[float | None, options.option("Billion parameters at most, all counted.", min=0)] = None,
     min_context: Annotated[int | None, options.option("Context of at least so many tokens.", min=1)] = None,
     multi_image: Annotated[bool, typer.Option("--multi-image", help="Several images in one request.")] = False,
-    needs: Annotated[
-        list[str] | None, options.option("Abilities: thinking, tools, video, grounding.", metavar="NAME")
-    ] = None,
+    needs: options.NeedsOption = None,
     image: options.ImageOption = None,
     images: options.ImagesOption = None,
     video: options.VideoOption = None,
@@ -81,9 +78,7 @@ def recommend(
     kwh_usd: options.KwhOption = None,
     ops_usd_per_month: options.OpsOption = None,
     top: Annotated[int | None, options.option("Answers to show, 5 if not said.", min=1)] = None,
-    require: Annotated[
-        Path | None, options.option("Options from a YAML file, by name: `task: chart`.", metavar="FILE")
-    ] = None,
+    require: options.RequireOption = None,
     why: Annotated[
         list[str] | None,
         options.option(
@@ -104,10 +99,8 @@ def recommend(
     """
     from vlmctl import library
 
-    known = library.load_catalog(catalog)
-    below = library.read_wishes(require) if require is not None else library.Wishes()
-    wishes = library.laid_over(below, library.wishes_from(options.said(context, NAMES)))
-    answer(library.Question(wishes, catalog=known), Output(output), why=why or ())
+    question = library.Question(options.wishes(context, NAMES, require), catalog=library.load_catalog(catalog))
+    answer(question, Output(output), why=why or ())
 
 
 def answer(question: Question, out: Output, *, why: Sequence[str] = ()) -> None:
@@ -116,7 +109,7 @@ def answer(question: Question, out: Output, *, why: Sequence[str] = ()) -> None:
     from vlmctl.cli.ranking import ranking_blocks, why_blocks
 
     asked = [library.find_model(name, catalog=question.catalog).id for name in why]
-    found = library.ranked(question)
+    found = question.recommend()
     blocks = ranking_blocks(question, found) if out.for_people else []
     for model in asked if out.for_people else ():
         blocks += why_blocks(model, found)

@@ -12,17 +12,8 @@ from vlmctl.library.lookup import (
     select_models,
     select_offers,
 )
-from vlmctl.library.questions import (
-    Question,
-    explain,
-    fit,
-    plan,
-    ranked,
-    read_wishes,
-    recommend,
-    recommend_vlm,
-    what_to_relax,
-)
+from vlmctl.library.questions import Question, explain, fit, plan, recommend, recommend_vlm, what_to_relax
+from vlmctl.library.reading import read_answers, read_wishes
 from vlmctl.library.wishes import Wishes, laid_over, wishes_from
 
 __all__ = [
@@ -40,7 +31,7 @@ __all__ = [
     "laid_over",
     "load_catalog",
     "plan",
-    "ranked",
+    "read_answers",
     "read_wishes",
     "recommend",
     "recommend_vlm",

@@ -151,7 +151,7 @@ def _shared_scores(own: Sequence[Score], theirs: Sequence[Score]) -> tuple[Share
 
 
 def _comparable(scores: Sequence[Score]) -> dict[tuple[str, str, str], float]:
-    """Figures by benchmark, split and mode, the makers' own before others'; modes that compare with nothing left out."""
+    """Figures by benchmark, split and mode, the makers' own first; modes that compare with nothing are left out."""
     found: dict[tuple[str, str, str], float] = {}
     for score in sorted(scores, key=lambda score: score.reporter != "maker"):
         mode = comparable_mode(score)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
-from vlmctl.errors import InvalidFile, NothingFits, UnsupportedModel
+from vlmctl.errors import NothingFits, UnsupportedModel
 from vlmctl.library.lookup import find_gpu, find_model, known_spellings, load_catalog
 from vlmctl.library.wishes import Wishes, laid_over, ownership_of, requirements_of, wishes_from
 from vlmctl.planning import explain as explaining
@@ -18,6 +17,7 @@ from vlmctl.planning import fit as fitting
 from vlmctl.planning import recommend as ranking
 from vlmctl.planning.cost import OwnedCost, owned_cost, owned_offer
 from vlmctl.planning.demand import request_demand
+from vlmctl.planning.placement import GPU_COUNTS
 from vlmctl.planning.plan import plan_choice, plan_model
 from vlmctl.planning.requirements import planned_output_tokens, serving_breach
 from vlmctl.planning.search import Setting, allowed_offers, cheapest_placement
@@ -33,7 +33,11 @@ Asked = Requirements | Wishes | Mapping[str, Any] | None
 
 
 class Question:
-    """What is asked, understood: requirements, the catalog, GPUs that are owned, and what was assumed."""
+    """What is asked, understood once: requirements, the catalog, GPUs that are owned, and what was assumed.
+
+    `asked` is a Requirements record, or a mapping with the options of `vlmctl recommend` by name; keywords do as well.
+    Raises InvalidValue or UnknownName for what cannot be understood.
+    """
 
     def __init__(self, asked: Asked = None, *, catalog: Catalog | None = None, **wishes: Any) -> None:
         self.catalog = catalog or load_catalog()
@@ -49,15 +53,61 @@ class Question:
         for owned in self.requirements.owned:
             self._own(owned)
 
-    def _own(self, owned: OwnedGpus) -> None:
-        """Count owned GPUs as an offer. A price that nobody knows is taken as spent, and that is said."""
-        gpu, terms = find_gpu(owned.gpu, catalog=self.catalog), self.ownership
-        if terms.purchase_usd is None and gpu.purchase_usd is None:
-            terms = replace(terms, purchase_usd=0.0)
-            self.assumptions += (UNPRICED.format(gpu=gpu.id),)
-        today = datetime.now(UTC).date().isoformat()
-        self.owned += (owned_offer(gpu, owned.count, terms, as_of=today),)
-        self.owned_costs += ((gpu.id, owned_cost(gpu, terms)),)
+    def recommend(self) -> Recommendation:
+        """The models ranked, near misses and the rejected; assumptions are among its notes."""
+        found = ranking.recommend(self.catalog, self.requirements, owned=self.owned)
+        return replace(found, notes=(*found.notes, *(f"Assumed: {text}." for text in self.assumptions)))
+
+    def plan(self, model: str | ModelSpec) -> Plan:
+        """The model's cheapest placement; raises UnsupportedModel or NothingFits."""
+        return plan_model(self._model(model), self.setting())
+
+    def plan_best(self) -> Plan:
+        """The plan of the model that is ranked first; raises NothingFits where none meets the requirements."""
+        found = self.recommend()
+        if not found.answers:
+            raise NothingFits("no model meets all requirements.", remedy=what_to_relax(found))
+        return self.plan(found.answers[0].model)
+
+    def explain(self, model: str | ModelSpec) -> tuple[Plan, tuple[explaining.Section, ...]]:
+        """The plan with every term of its estimate; raises as `plan` does."""
+        spec, setting = self._model(model), self.setting()
+        breach = serving_breach(spec)
+        if breach is not None:
+            raise UnsupportedModel(f"{spec.id} cannot be planned: {breach.found}.", remedy=spec.serving.note)
+        workload = self.requirements.workload
+        demand = request_demand(spec, workload, output_tokens=planned_output_tokens(spec, workload.output_tokens))
+        choice, obstacle = cheapest_placement(spec, demand, setting)
+        if choice is None:
+            raise NothingFits(f"{spec.id}: {obstacle.text}.", remedy=f"Relax --{obstacle.requirement}.")
+        chosen = plan_choice(spec, demand, choice, setting)
+        return chosen, explaining.explain(spec, demand, choice, chosen, setting)
+
+    def fit(
+        self, model: str | ModelSpec, gpu: str | GpuSpec, *, gpu_count: int = 1, quantization: str | None = None
+    ) -> FitReport:
+        """Whether the model fits so many of the GPU, with ledger and ways out; raises as the function `fit` does."""
+        return fitting.fit(
+            self._model(model),
+            gpu if isinstance(gpu, GpuSpec) else find_gpu(gpu, catalog=self.catalog),
+            self.requirements.workload,
+            gpu_count=gpu_count,
+            precision=_precision(quantization),
+            others=self.catalog.gpus,
+        )
+
+    def fit_everywhere(
+        self, model: str | ModelSpec, *, gpu_count: int | None = None, quantization: str | None = None
+    ) -> tuple[FitReport, ...]:
+        """For each GPU of the catalog the fewest of one machine that hold the model, or the most that do not."""
+        spec, reports = self._model(model), []
+        for gpu in self.catalog.gpus:
+            for count in (gpu_count,) if gpu_count else GPU_COUNTS:
+                report = self.fit(spec, gpu, gpu_count=count, quantization=quantization)
+                if report.fits:
+                    break
+            reports.append(report)
+        return tuple(reports)
 
     def setting(self, requirements: Requirements | None = None, offers: Sequence[Offer] | None = None) -> Setting:
         """What is the same for all placements of this question; `offers` narrows it to those.
@@ -71,6 +121,19 @@ class Question:
             raise NothingFits("no offer matches what was asked.", remedy="See `vlmctl prices`, or name what you own.")
         return Setting(requirements=asked, gpus={gpu.id: gpu for gpu in self.catalog.gpus}, offers=allowed, measures=())
 
+    def _own(self, owned: OwnedGpus) -> None:
+        """Count owned GPUs as an offer. A price that nobody knows is taken as spent, and that is said."""
+        gpu, terms = find_gpu(owned.gpu, catalog=self.catalog), self.ownership
+        if terms.purchase_usd is None and gpu.purchase_usd is None:
+            terms = replace(terms, purchase_usd=0.0)
+            self.assumptions += (UNPRICED.format(gpu=gpu.id),)
+        today = datetime.now(UTC).date().isoformat()
+        self.owned += (owned_offer(gpu, owned.count, terms, as_of=today),)
+        self.owned_costs += ((gpu.id, owned_cost(gpu, terms)),)
+
+    def _model(self, model: str | ModelSpec) -> ModelSpec:
+        return model if isinstance(model, ModelSpec) else find_model(model, catalog=self.catalog)
+
 
 def recommend(asked: Asked = None, *, catalog: Catalog | None = None, **wishes: Any) -> Recommendation:
     """Which model, on which GPU, for how many dollars per 1,000 requests, and why not the others.
@@ -79,31 +142,10 @@ def recommend(asked: Asked = None, *, catalog: Catalog | None = None, **wishes: 
     ``{"task": "document-ocr", "image": "1680x2240", "rps": 2, "max_params": 8}``; keywords do as well.
     Raises InvalidValue or UnknownName for what cannot be understood.
     """
-    return ranked(Question(asked, catalog=catalog, **wishes))
+    return Question(asked, catalog=catalog, **wishes).recommend()
 
 
 recommend_vlm = recommend
-
-
-def ranked(question: Question) -> Recommendation:
-    """The recommendation for a question that is understood already."""
-    found = ranking.recommend(question.catalog, question.requirements, owned=question.owned)
-    return replace(found, notes=(*found.notes, *(f"Assumed: {text}." for text in question.assumptions)))
-
-
-def what_to_relax(found: Recommendation) -> str:
-    """Which requirement stands between the models and an answer, and what relaxing it would give."""
-    if not found.near_misses:
-        broken = Counter(breach.requirement for each in found.rejected for breach in each.breaches)
-        return f"Most models break --{broken.most_common(1)[0][0]}." if broken else ""
-    counts = Counter(near.breach.requirement for near in found.near_misses)
-    requirement, count = counts.most_common(1)[0]
-    nearest = next(near for near in found.near_misses if near.breach.requirement == requirement)
-    models = "one model breaks" if count == 1 else f"{count} models break"
-    breach = nearest.breach
-    return (
-        f"Relax --{requirement}: {models} nothing else; {nearest.model} has {breach.found}, asked for {breach.wanted}."
-    )
 
 
 def plan(model: str | ModelSpec, asked: Asked = None, *, catalog: Catalog | None = None, **wishes: Any) -> Plan:
@@ -111,26 +153,14 @@ def plan(model: str | ModelSpec, asked: Asked = None, *, catalog: Catalog | None
 
     Raises UnsupportedModel where no engine serves the model, NothingFits where no placement is enough.
     """
-    question = Question(asked, catalog=catalog, **wishes)
-    return plan_model(_spec(model, question.catalog), question.setting())
+    return Question(asked, catalog=catalog, **wishes).plan(model)
 
 
 def explain(
     model: str | ModelSpec, asked: Asked = None, *, catalog: Catalog | None = None, **wishes: Any
 ) -> tuple[Plan, tuple[explaining.Section, ...]]:
     """A plan, and every term of its estimate with formula, value and source; raises as `plan` does."""
-    question = Question(asked, catalog=catalog, **wishes)
-    spec, setting = _spec(model, question.catalog), question.setting()
-    breach = serving_breach(spec)
-    if breach is not None:
-        raise UnsupportedModel(f"{spec.id} cannot be planned: {breach.found}.", remedy=spec.serving.note)
-    workload = question.requirements.workload
-    demand = request_demand(spec, workload, output_tokens=planned_output_tokens(spec, workload.output_tokens))
-    choice, obstacle = cheapest_placement(spec, demand, setting)
-    if choice is None:
-        raise NothingFits(f"{spec.id}: {obstacle.text}.", remedy=f"Relax --{obstacle.requirement}.")
-    chosen = plan_choice(spec, demand, choice, setting)
-    return chosen, explaining.explain(spec, demand, choice, chosen, setting)
+    return Question(asked, catalog=catalog, **wishes).explain(model)
 
 
 def fit(
@@ -148,42 +178,22 @@ def fit(
     Raises UnsupportedModel where the catalog lacks what the sum needs, InvalidValue for a precision nobody published.
     """
     question = Question(asked, catalog=catalog, **wishes)
-    known = question.catalog
-    spec = _spec(model, known)
-    precision = None
-    if quantization is not None:
-        names = [each.value for each in Precision]
-        precision = Precision(known_spellings("quantization", [quantization], names)[0])
-    return fitting.fit(
-        spec,
-        gpu if isinstance(gpu, GpuSpec) else find_gpu(gpu, catalog=known),
-        question.requirements.workload,
-        gpu_count=gpu_count,
-        precision=precision,
-        others=known.gpus,
+    return question.fit(model, gpu, gpu_count=gpu_count, quantization=quantization)
+
+
+def what_to_relax(found: Recommendation) -> str:
+    """Which requirement stands between the models and an answer, and what relaxing it would give."""
+    if not found.near_misses:
+        broken = Counter(breach.requirement for each in found.rejected for breach in each.breaches)
+        return f"Most models break --{broken.most_common(1)[0][0]}." if broken else ""
+    counts = Counter(near.breach.requirement for near in found.near_misses)
+    requirement, count = counts.most_common(1)[0]
+    nearest = next(near for near in found.near_misses if near.breach.requirement == requirement)
+    models = "one model breaks" if count == 1 else f"{count} models break"
+    breach = nearest.breach
+    return (
+        f"Relax --{requirement}: {models} nothing else; {nearest.model} has {breach.found}, asked for {breach.wanted}."
     )
-
-
-def read_wishes(path: str | Path) -> Wishes:
-    """The wishes in a YAML file; raises InvalidFile with the line of a mistake."""
-    from vlmctl.catalog.refusals import explain as explain_refusal
-    from vlmctl.catalog.yaml_nodes import YamlError, compose, plain
-
-    try:
-        node = compose(Path(path).read_bytes())
-        value = {} if node is None else plain(node)
-    except OSError as error:
-        raise InvalidFile(str(path), f"cannot be read: {error.strerror}.") from error
-    except YamlError as error:
-        raise InvalidFile(str(path), error.problem, line=error.line) from error
-    import msgspec
-
-    try:
-        return msgspec.convert(value, Wishes)
-    except msgspec.ValidationError as error:
-        assert node is not None
-        finding = explain_refusal(error, Wishes, node, str(path))
-        raise InvalidFile(finding.file, finding.problem, line=finding.line, remedy=finding.remedy) from error
 
 
 def _wishes(asked: Asked, wishes: Mapping[str, Any]) -> Wishes:
@@ -193,5 +203,7 @@ def _wishes(asked: Asked, wishes: Mapping[str, Any]) -> Wishes:
     return laid_over(asked if isinstance(asked, Wishes) else wishes_from(asked), said)
 
 
-def _spec(model: str | ModelSpec, catalog: Catalog) -> ModelSpec:
-    return model if isinstance(model, ModelSpec) else find_model(model, catalog=catalog)
+def _precision(name: str | None) -> Precision | None:
+    if name is None:
+        return None
+    return Precision(known_spellings("quantization", [name], [each.value for each in Precision])[0])

@@ -114,7 +114,7 @@ def _anthropic_patches(rule: ApiImageRule, width: int, height: int) -> int:
 
 
 def _gemini_tiles(rule: ApiImageRule, width: int, height: int) -> int:
-    """One tile for a small image, else the tiles of a crop unit of two thirds of the short side (Google: approximate)."""
+    """One tile for a small image, else tiles of two thirds of its short side; Google calls the rule approximate."""
     tile_tokens = _needed(rule, "tile_tokens")
     if max(width, height) <= GEMINI_SMALL_SIDE_PIXELS:
         return tile_tokens

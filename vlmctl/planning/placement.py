@@ -23,8 +23,8 @@ from vlmctl.specs.model import ModelSpec, Precision
 from vlmctl.specs.record import Record
 from vlmctl.specs.workload import Objectives, Workload
 
-GPU_MEMORY_UTILIZATION = 0.90  # leaves room for what starts after profiling; vLLM's long-standing default
-LARGE_GPU_BYTES = 70 * 1024**3  # vLLM batches 8192 tokens on GPUs from 70 GiB up, fewer below (EngineArgs defaults)
+GPU_MEMORY_UTILIZATION = 0.90  # below vLLM 0.32's default of 0.92: leaves room for what starts after profiling
+LARGE_GPU_BYTES = 70 * 1024**3  # GPUs that take a batch of 8192 tokens, as vLLM's own default on H100 does
 BATCHED_TOKENS_LARGE = 8192
 BATCHED_TOKENS_SMALL = 4096
 MAXIMUM_SEQUENCES = 256
@@ -34,19 +34,19 @@ GPU_COUNTS = (1, 2, 4, 8)  # of one node; larger replicas are refused elsewhere
 RATE_SEARCH_STEPS = 12
 
 # Lowest CUDA compute capability at which vLLM runs a weight format, weight-only kernels (Marlin) included
-# (vLLM documentation, "Supported hardware" table of quantization methods).
+# (`get_min_capability` of vllm/model_executor/layers/quantization in vLLM 0.32).
 MINIMUM_CAPABILITY = {
     Precision.BF16: 7.5,
     Precision.FP32: 7.5,
-    Precision.FP8: 8.0,
+    Precision.FP8: 7.5,
     Precision.INT8: 7.5,
     Precision.AWQ: 7.5,
     Precision.GPTQ: 7.5,
     Precision.W4A16: 7.5,
-    Precision.NVFP4: 10.0,
+    Precision.NVFP4: 7.5,
     Precision.MXFP4: 8.0,
 }
-# Formats that vLLM runs on ROCm (same table).
+# Formats that vLLM runs on ROCm (vLLM documentation, "Supported hardware" of quantization methods).
 ROCM_PRECISIONS = frozenset({Precision.BF16, Precision.FP8, Precision.GPTQ, Precision.AWQ, Precision.W4A16})
 
 

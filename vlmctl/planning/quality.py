@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from vlmctl.specs.answers import Evidence, Quality
 from vlmctl.specs.hardware import Benchmark
 from vlmctl.specs.model import ModelSpec, Score
@@ -43,6 +45,7 @@ class Yardstick(Record, frozen=True, kw_only=True):
     highest: float
     higher_is_better: bool
     models: int
+    languages: tuple[str, ...]
 
 
 def comparable_mode(score: Score) -> str | None:
@@ -60,7 +63,7 @@ def yardsticks(
 ) -> tuple[Yardstick, ...]:
     """The evidence that counts for these tasks and languages, in the split that most models have figures for.
 
-    The range is taken over the whole catalog, so filters on models never change a model's quality.
+    A benchmark weighs by its tasks and by how many models publish it: a scale that few share compares little. The range is taken over the whole catalog, so filters on models never change a model's quality.
     """
     found = []
     figures = _figures_by_benchmark(models, mode)
@@ -83,9 +86,11 @@ def yardsticks(
                 highest=max(values),
                 higher_is_better=benchmark.higher_is_better,
                 models=len(values),
+                languages=benchmark.languages,
             )
         )
-    return tuple(found)
+    most = max((measure.models for measure in found), default=1)
+    return tuple(replace(measure, weight=measure.weight * measure.models / most) for measure in found)
 
 
 def model_quality(model: ModelSpec, measures: Sequence[Yardstick]) -> Quality:
@@ -108,6 +113,7 @@ def model_quality(model: ModelSpec, measures: Sequence[Yardstick]) -> Quality:
                 value=score.value,
                 relative=_relative(score.value, measure),
                 weight=measure.weight,
+                languages=measure.languages,
                 reporter=score.reporter,
                 source=score.source,
             )

@@ -143,7 +143,9 @@ def task_quality(model: ModelSpec, demand: RequestDemand, setting: Setting) -> Q
     quality = model_quality(model, setting.measures)
     confidence, doubts = quality.confidence, list(quality.doubts)
     for language in requirements.languages:
-        if language_match(model, language, in_image=reads_text(requirements)) is Match.UNKNOWN:
+        measured = any(language.split("-")[0] in each.languages for each in quality.evidence)
+        match = language_match(model, language, in_image=reads_text(requirements))
+        if match is Match.UNKNOWN and not measured:
             confidence *= UNKNOWN_LANGUAGE_CONFIDENCE
             doubts.append(f"no source says whether it reads {language}")
     needed = max((READABLE_SCALE.get(Task(task), 0.0) for task in requirements.tasks), default=0.0)

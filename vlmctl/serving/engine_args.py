@@ -104,7 +104,7 @@ def lacks_bfloat16(gpu: GpuSpec) -> bool:
 def _refuse_unserved(model: ModelSpec) -> None:
     serving = model.serving
     if "vllm" not in serving.served_by:
-        raise UnsupportedModel(f"{model.id}: vLLM does not serve it.", remedy=serving.note)
+        raise UnsupportedModel(f"{model.id}: vLLM does not serve it{': ' if serving.note else '.'}{serving.note}")
     if serving.last_version is not None and _release(serving.last_version) < _release(ENGINE_VERSION):
         raise UnsupportedModel(
             f"{model.id}: vLLM served {serving.architecture} up to {serving.last_version} only; plans are for "

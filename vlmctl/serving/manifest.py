@@ -70,6 +70,11 @@ def vlmdeployment(plan: Plan, model: ModelSpec, options: ServeOptions | None = N
     """The plan as a VLMDeployment, with model, precision and hardware fixed to what was planned."""
     chosen = options or ServeOptions()
     figures, objectives = summary(plan), plan.objectives
+    engine = api.Engine(
+        trust_remote_code=bool(model.serving.requires_remote_code) and chosen.allow_remote_code,
+        needs=chosen.needs,
+        allowed_media_domains=chosen.media_domains,
+    )
     return api.VLMDeployment(
         api_version=api.API_VERSION,
         kind=api.KIND,
@@ -85,11 +90,7 @@ def vlmdeployment(plan: Plan, model: ModelSpec, options: ServeOptions | None = N
             ),
             replicas=figures.replicas,
             scaling=api.Scaling(min=figures.replicas, max=figures.replicas),
-            engine=api.Engine(
-                trust_remote_code=bool(model.serving.requires_remote_code) and chosen.allow_remote_code,
-                needs=chosen.needs,
-                allowed_media_domains=chosen.media_domains,
-            ),
+            engine=None if engine == api.Engine() else engine,
         ),
     )
 
@@ -126,7 +127,7 @@ def _shell(plan: Plan, model: ModelSpec, loaded: str, arguments: tuple[ServeArgu
     """A command for a POSIX shell. Comments cannot stand between continued lines, so the reasons come first."""
     lines = [COMMENT + as_json(summary(plan))]
     lines.extend(f"# {line}" for line in header(plan, model))
-    lines.append(f"# Arguments, for vLLM {ENGINE_VERSION}:")
+    lines.append(f"# Runs one replica. Arguments, for vLLM {ENGINE_VERSION}:")
     width = max(len(each.flag) for each in arguments)
     lines.extend(f"#   {each.flag.ljust(width)}  {each.reason}" for each in arguments)
     words = [" ".join(shlex.quote(word) for word in each.words) for each in arguments]

@@ -15,6 +15,7 @@ class Evidence(Record, frozen=True, kw_only=True):
     value: float
     relative: float
     weight: float
+    languages: tuple[str, ...]
     reporter: str
     source: str
 

@@ -43,7 +43,7 @@ BROKEN = [
     ("name: Ours\n", "name: Ours\n    aliases: [TinyVL-7B]\n", None, None),  # an alias yields to another's id
     ("name: Ours\n", "name: Ours\n    aliases: [tiny_2b]\n", 3, "both answer to 'tiny2b'"),
     ("repository: Ours/Ours-1B", "repository: Ours-1B", 5, "is not a repository"),
-    ("family: ours", "family: tinyvl-2b", 3, "the family 'tinyvl-2b' is also a name of 'tinyvl-2b'"),
+    ("family: ours", "family: tinyvl-2b", 3, "the family 'tinyvl-2b' is also the id 'tinyvl-2b'"),
     ("active_billions: 1.0", "active_billions: 2.0", 6, "more are active"),
     ("active_billions: 1.0", "active_billions: 1.0, language_billions: 1.2", 6, "the parts hold 1.200"),
     (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.serving.conftest import L4, MODEL, PLAN
+from tests.support.plans import L4, MODEL, PLAN
 from vlmctl.errors import UnsupportedModel
 from vlmctl.serving.engine_args import (
     ServeArgument,

@@ -87,6 +87,13 @@ def test_the_vlmdeployment_is_the_typed_object(plan: Plan, model: ModelSpec, gpu
     assert read.spec.workload.images == (api.Images(size="1680x2240", count=2),)
     assert read.spec.objectives == api.Objectives(ttft="2s", tpot="50ms")
     assert read.spec.replicas == 3
+    assert read.spec.engine is None
+
+
+def test_the_workload_is_written_whole(plan: Plan, model: ModelSpec, gpu: GpuSpec) -> None:
+    """A saved plan states its tokens, so that another version's defaults do not change it."""
+    workload = yaml.safe_load(render(plan, model, gpu))["spec"]["workload"]
+    assert (workload["promptTokens"], workload["outputTokens"]) == (64, 256)
 
 
 def test_permission_to_run_code_is_written_down(plan: Plan, served: Callable[..., ModelSpec], gpu: GpuSpec) -> None:
@@ -99,7 +106,7 @@ def test_permission_to_run_code_is_written_down(plan: Plan, served: Callable[...
         trust_remote_code=True, needs=("tools",), allowed_media_domains=("a.example",)
     )
     plain = msgspec.convert(yaml.safe_load(render(plan, served(), gpu, options=options)), api.VLMDeployment)
-    assert not plain.spec.engine.trust_remote_code
+    assert plain.spec.engine == api.Engine(needs=("tools",), allowed_media_domains=("a.example",))
 
 
 def test_names_are_valid_in_kubernetes(plan: Plan, model: ModelSpec, gpu: GpuSpec) -> None:

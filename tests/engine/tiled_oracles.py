@@ -1,20 +1,15 @@
-"""The models' own image processors as functions from (width, height) to the tokens that they would make.
+"""The models' own image processors, those that cut an image into views, as functions from a size to tokens.
 
-Built from configuration values alone, without weights, tokenizers or a network. Where an engine's method needs an
-object that holds a configuration, a bare stand-in with those values is given, so only the method's own code runs.
+Built as those of `native_oracles` are.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch
 import transformers as hf
-from mistral_common.tokens.tokenizers.image import ImageConfig, ImageEncoder, SpecialImageIDs
 from transformers.image_utils import SizeDict
 from transformers.models.llama4 import image_processing_llama4 as llama4
 from transformers.models.llama4.processing_llama4 import Llama4Processor
@@ -23,136 +18,25 @@ from vllm.model_executor.models.clip import CLIPEncoderInfo
 from vllm.model_executor.models.deepseek_ocr import DeepseekOCRProcessingInfo
 from vllm.model_executor.models.deepseek_ocr2 import DeepseekOCR2ProcessingInfo
 from vllm.model_executor.models.deepseek_vl2 import DeepseekVL2ProcessingInfo
-from vllm.model_executor.models.ernie45_vl import smart_resize as ernie_resize
-from vllm.model_executor.models.gemma4_mm import Gemma4ProcessingInfo
-from vllm.model_executor.models.keye import smart_resize as keye_resize
-from vllm.model_executor.models.kimi_vl import KimiVLProcessingInfo
 from vllm.model_executor.models.lfm2_vl import Lfm2VLProcessingInfo
 from vllm.model_executor.models.llava_next import LlavaNextProcessingInfo
 from vllm.model_executor.models.llava_onevision import LlavaOnevisionProcessingInfo
 from vllm.model_executor.models.minicpmv4_6 import MiniCPMV4_6ProcessingInfo
 from vllm.model_executor.models.molmo import MolmoProcessingInfo
 from vllm.model_executor.models.molmo2 import Molmo2ProcessingInfo
-from vllm.model_executor.models.paddleocr_vl import smart_resize as paddle_resize
 from vllm.model_executor.models.phi4mm import Phi4MMProcessingInfo
 from vllm.model_executor.models.siglip import SiglipEncoderInfo
 from vllm.multimodal.parse import ImageSize
 from vllm.transformers_utils.processors.deepseek_vl2 import DeepseekVLV2Processor
 from vllm.transformers_utils.processors.internvl import InternVLImageProcessor, InternVLProcessor
-from vllm.transformers_utils.processors.kimi_k25_vision_fused import navit_resize_image
-from vllm.transformers_utils.processors.nano_nemotron_vl import BaseNanoNemotronVLProcessor
+from vllm.transformers_utils.processors.nano_nemotron_vl import (
+    BaseNanoNemotronVLProcessor,
+)
 from vllm.transformers_utils.processors.nemotron_vl import LlamaNemotronNanoVLProcessor
 from vllm.transformers_utils.processors.ovis import OvisProcessor
-from vllm.transformers_utils.processors.ovis2_5 import Ovis2_5Processor
 from vllm.transformers_utils.processors.step3_vl import Step3VLImageProcessor
 
-Oracle = Callable[[int, int], int]  # width, height -> tokens
-
-
-def stand_in(cls: type, attributes: Mapping[str, Any] | None = None, **answers: Any) -> Any:
-    """An object of `cls` that was never initialised: some attributes set, some methods answering a fixed value."""
-    made_class: Any = type(cls.__name__, (cls,), {name: _answering(answer) for name, answer in answers.items()})
-    made_class.__abstractmethods__ = frozenset()
-    made = object.__new__(made_class)
-    for name, value in (attributes or {}).items():
-        object.__setattr__(made, name, value)
-    return made
-
-
-def _answering(answer: Any) -> Any:
-    return lambda self, *args, **kwargs: answer
-
-
-def patches_of(processor: Any, merge: int) -> Oracle:
-    """A transformers image processor that counts encoder patches, `merge` of them per side to a token."""
-    return lambda width, height: processor.get_number_of_image_patches(height, width, {}) // merge**2
-
-
-def cells_of(resize: Callable[..., tuple[int, int]], cell: int, **limits: int) -> Oracle:
-    """A resize function that answers (height, width) in whole cells."""
-
-    def count(width: int, height: int) -> int:
-        resized = resize(height=height, width=width, factor=cell, **limits)
-        if not all(resized):
-            raise ValueError("shrunk to nothing")
-        return (resized[0] // cell) * (resized[1] // cell)
-
-    return count
-
-
-def qwen(cell: int, min_pixels: int, max_pixels: int) -> Oracle:
-    size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
-    return patches_of(hf.Qwen2VLImageProcessor(size=size, patch_size=cell // 2, merge_size=2), 2)
-
-
-def glm4v(min_pixels: int, max_pixels: int) -> Oracle:
-    return patches_of(hf.Glm4vImageProcessor(size={"shortest_edge": min_pixels, "longest_edge": max_pixels}), 2)
-
-
-def hunyuan() -> Oracle:
-    processor = hf.HunYuanVLImageProcessor()
-
-    def count(width: int, height: int) -> int:
-        rows, columns = (side // 2 for side in processor.get_number_of_image_patches(height, width, {}))
-        return rows * (columns + 1) + 2
-
-    return count
-
-
-def ernie_transformers(min_pixels: int, max_pixels: int) -> Oracle:
-    return patches_of(
-        hf.Ernie4_5_VLMoeImageProcessor(size={"shortest_edge": min_pixels, "longest_edge": max_pixels}), 2
-    )
-
-
-def ernie(min_pixels: int, max_pixels: int) -> Oracle:
-    return cells_of(ernie_resize, 28, min_pixels=min_pixels, max_pixels=max_pixels)
-
-
-def keye(min_pixels: int, max_pixels: int) -> Oracle:
-    return cells_of(keye_resize, 28, min_pixels=min_pixels, max_pixels=max_pixels)
-
-
-def paddleocr(min_pixels: int, max_pixels: int) -> Oracle:
-    return cells_of(paddle_resize, 28, min_pixels=min_pixels, max_pixels=max_pixels)
-
-
-def ovis2_5(min_pixels: int, max_pixels: int) -> Oracle:
-    resize = stand_in(Ovis2_5Processor).smart_resize
-    return cells_of(resize, 32, min_pixels=min_pixels, max_pixels=max_pixels)
-
-
-def kimi_vl(max_patches: int) -> Oracle:
-    image_processor = SimpleNamespace(patch_size=14, merge_kernel_size=(2, 2), in_token_limit=max_patches)
-    info = stand_in(KimiVLProcessingInfo, get_hf_processor=SimpleNamespace(image_processor=image_processor))
-    return lambda width, height: info.get_num_image_tokens(image_width=width, image_height=height)
-
-
-def kimi_k25(max_patches: int, max_side_patches: int) -> Oracle:
-    return lambda width, height: navit_resize_image(width, height, 14, 2, max_patches, max_side_patches, None)[
-        "num_tokens"
-    ]
-
-
-def kimi_k25_transformers() -> Oracle:
-    return patches_of(hf.Kimi_K25ImageProcessor(), 2)
-
-
-def gemma4(budget: int) -> Oracle:
-    vision = SimpleNamespace(patch_size=16, pooling_kernel_size=3, default_output_length=budget)
-    info = stand_in(Gemma4ProcessingInfo, get_hf_config=SimpleNamespace(vision_config=vision))
-    return lambda width, height: info._compute_num_soft_tokens(width, height)
-
-
-def mistral(cell: int, max_side: int) -> Oracle:
-    config = ImageConfig(image_patch_size=cell, max_image_size=max_side)
-    encoder = ImageEncoder(config, SpecialImageIDs(img=0, img_break=1, img_end=2))
-
-    def count(width: int, height: int) -> int:
-        columns, rows = encoder._image_to_num_tokens(SimpleNamespace(size=(width, height)))  # type: ignore[arg-type]
-        return rows * (columns + 1)
-
-    return count
+from tests.engine.stand_ins import Oracle, stand_in
 
 
 def llava_next(pinpoints: list[list[int]], *, clip: bool) -> Oracle:
@@ -190,9 +74,7 @@ def llama_nemotron(tile: int, tokens: int, max_tiles: int) -> Oracle:
 
 
 def nano_nemotron(max_tiles: int) -> Oracle:
-    made = stand_in(
-        BaseNanoNemotronVLProcessor, {"image_size": 512, "use_thumbnail": True, "num_image_token": 256}
-    )
+    made = stand_in(BaseNanoNemotronVLProcessor, {"image_size": 512, "use_thumbnail": True, "num_image_token": 256})
     return lambda width, height: made.get_num_image_tokens(
         image_width=width, image_height=height, max_num_tiles=max_tiles
     )
@@ -212,7 +94,8 @@ def command_a(tile: int, tokens: int, max_tiles: int) -> Oracle:
     processor = hf.Cohere2VisionImageProcessor(
         size={"height": tile, "width": tile}, crop_to_patches=True, min_patches=1, max_patches=max_tiles
     )
-    return lambda width, height: tokens * processor.get_number_of_image_patches(height, width, {})
+    # Cohere2VisionMultiModalProcessor._get_prompt_updates: start and end, a line break after each view
+    return lambda width, height: 2 + (tokens + 1) * processor.get_number_of_image_patches(height, width, {})
 
 
 def llama4_scout(tile: int, tokens: int, max_tiles: int) -> Oracle:
@@ -221,8 +104,8 @@ def llama4_scout(tile: int, tokens: int, max_tiles: int) -> Oracle:
 
     def count(width: int, height: int) -> int:
         canvas = llama4.get_best_fit((height, width), canvases)
-        llama4_content = llama4.get_max_res_without_distortion((height, width), tuple(canvas.tolist()))
-        if not all(llama4_content):
+        content = llama4.get_max_res_without_distortion((height, width), tuple(canvas.tolist()))
+        if not all(content):
             raise ValueError("shrunk to nothing")
         text = prompt((canvas // tile).tolist(), tokens)
         return int(text.count("<|"))
@@ -241,9 +124,17 @@ def mllama(tile: int, max_tiles: int) -> Oracle:
 def phi4mm(max_tiles: int) -> Oracle:
     image_processor = hf.Phi4MultimodalImageProcessor()
     info = stand_in(Phi4MMProcessingInfo, get_hf_processor=SimpleNamespace(image_processor=image_processor))
-    return lambda width, height: info._compute_num_image_tokens(
-        width, height, dynamic_hd_size=max_tiles, vit_image_size=448, vit_patch_size=14
-    )
+
+    def count(width: int, height: int) -> int:
+        # on a device without storage: only shapes are computed, and an image that is too long raises ValueError
+        image_processor.dynamic_preprocess(torch.empty(3, height, width, device="meta"), 448, 14, 32, max_tiles)
+        return int(
+            info._compute_num_image_tokens(
+                width, height, dynamic_hd_size=max_tiles, vit_image_size=448, vit_patch_size=14
+            )
+        )
+
+    return count
 
 
 def idefics3(tile: int, longest: int, tokens: int) -> Oracle:
@@ -251,7 +142,7 @@ def idefics3(tile: int, longest: int, tokens: int) -> Oracle:
 
     def count(width: int, height: int) -> int:
         tiles, rows, _ = processor.get_number_of_image_patches(height, width, {})
-        # Idefics3ProcessingInfo.get_image_repl: two tags a tile, a line break a row and one more, three around the whole
+        # Idefics3ProcessingInfo.get_image_repl: two tags a tile, a line break a row and one more, three at the whole
         return tokens * max(tiles, 1) + 3 + (2 * (tiles - 1) + rows + 1 if tiles else 0)
 
     return count
@@ -270,7 +161,9 @@ def molmo(max_crops: int) -> Oracle:
 
     def count(width: int, height: int) -> int:
         with np.errstate(divide="ignore"):
-            return int(info.get_num_image_tokens(image_width=width, image_height=height, image_processor=image_processor))
+            return int(
+                info.get_num_image_tokens(image_width=width, image_height=height, image_processor=image_processor)
+            )
 
     return count
 
@@ -331,7 +224,7 @@ def deepseek_ocr2() -> Oracle:
 
 def lfm2() -> Oracle:
     processor = hf.Lfm2VlImageProcessor()
-    context = SimpleNamespace(get_merged_mm_kwargs=lambda kwargs: {})
+    context = SimpleNamespace(get_merged_mm_kwargs=dict)
     info = stand_in(Lfm2VLProcessingInfo, {"ctx": context})
     holder = SimpleNamespace(image_processor=processor)
 
@@ -372,8 +265,8 @@ def ovis2(max_tiles: int) -> Oracle:
     made = stand_in(OvisProcessor, {"image_processor": image_processor}, construct_image_placeholders=[])
 
     def count(width: int, height: int) -> int:
-        _, grid, _ = made.preprocess_image(_Sheet(width, height), max_tiles, 0.9, False, "pt")
-        rows, columns = grid
+        _, _, grid = made.preprocess_image(_Sheet(width, height), max_tiles, 0.9, False, "pt")
+        rows, columns = grid.tolist()
         # OvisProcessor.construct_image_indicators: start, prefix and end; separators between tiles
         views, gaps = (rows * columns + 1, rows * columns - 1) if rows * columns > 1 else (1, 0)
         return 256 * views + 3 + gaps

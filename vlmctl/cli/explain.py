@@ -1,0 +1,89 @@
+"""`vlmctl explain`: every term of an estimate with its formula, value and source."""
+
+# ruff: noqa: ARG001  # the options are read from the context, all at once
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from vlmctl.cli import options
+from vlmctl.cli.options import CatalogOption, Format, ModelArgument, OutputOption
+from vlmctl.cli.output import Block, Heading, Output, Table, Text
+
+if TYPE_CHECKING:
+    from vlmctl.specs.estimates import Plan
+
+NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP)
+
+
+def explain(
+    context: typer.Context,
+    model: ModelArgument,
+    image: options.ImageOption = None,
+    images: options.ImagesOption = None,
+    video: options.VideoOption = None,
+    prompt_tokens: options.PromptTokensOption = None,
+    output_tokens: options.OutputTokensOption = None,
+    task: options.TaskOption = None,
+    rps: options.RpsOption = None,
+    concurrency: options.ConcurrencyOption = None,
+    ttft: options.TtftOption = None,
+    tpot: options.TpotOption = None,
+    gpu: options.GpuOption = None,
+    max_gpus: options.MaxGpusOption = None,
+    provider: options.ProviderOption = None,
+    region: options.RegionOption = None,
+    spot: options.SpotOption = False,
+    quantization: options.QuantizationOption = None,
+    owned: options.OwnedOption = None,
+    purchase_usd: options.PurchaseOption = None,
+    years: options.YearsOption = None,
+    pue: options.PueOption = None,
+    power_share: options.PowerShareOption = None,
+    kwh_usd: options.KwhOption = None,
+    ops_usd_per_month: options.OpsOption = None,
+    require: options.RequireOption = None,
+    catalog: CatalogOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Show how an estimate is made.
+
+    Every term of the cheapest placement's estimate, in the order in which it is worked out: value, formula, source.
+
+    JSON: an object with model, assumptions, placement, sections (each with title and terms: name, value, unit, formula,
+    source). CSV: the terms.
+    """
+    from vlmctl import library
+    from vlmctl.cli.output import plain
+
+    known = library.load_catalog(catalog)
+    question = library.Question(options.wishes(context, NAMES, require), catalog=known)
+    chosen, sections = question.explain(model)
+    blocks: list[Block] = [Text(_title(chosen))]
+    if question.assumptions:
+        blocks.append(Text(f"Assumed: {'; '.join(question.assumptions)}."))
+    for section in sections:
+        cells = [(term.name, _value(term.value), term.unit, term.formula, term.source) for term in section.terms]
+        headers = ("Term", "Value", "Unit", "Formula", "Source")
+        blocks += [Heading(section.title), Table(headers, cells, right=("Value",))]
+    data = {
+        "model": chosen.placement.model,
+        "assumptions": question.assumptions,
+        "placement": chosen.placement,
+        "sections": sections,
+    }
+    rows = [{"section": section.title, **plain(term)} for section in sections for term in section.terms]
+    Output(output).show(data, blocks, rows=rows)
+
+
+def _title(plan: Plan) -> str:
+    placement = plan.placement
+    where = f"{placement.gpu_count}x {placement.gpu}"
+    return f"{placement.model} ({placement.precision.value}) on {where}, the cheapest placement that serves it."
+
+
+def _value(value: float) -> str:
+    """Enough digits to check the sum with: whole above 1,000, four significant ones below."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
