@@ -69,10 +69,10 @@ def _llava_next(catalog: Catalog) -> str:
 def _pixtral(catalog: Catalog) -> str:
     model = resolve_model(catalog, "pixtral-12b")
     claimed = {672: 2304, 1344: 9216}
-    rows = [
-        f"| {side}x{side} | {claim:,} | {request_demand(model, _workload(side, side)).image_tokens:,} |"
-        for side, claim in claimed.items()
-    ]
+    rows = []
+    for side, claim in claimed.items():
+        demand = request_demand(model, _workload(side, side))
+        rows.append(f"| {side}x{side} | {claim:,} | {demand.image_tokens + demand.marker_tokens:,} |")
     return (
         "## Pixtral-12B: patches of 16 pixels, not 14\n\n"
         "| image | claimed tokens | tokens |\n|---|---|---|\n" + "\n".join(rows) + "\n\n"
@@ -86,7 +86,7 @@ def _receipt(catalog: Catalog) -> str:
     demand = request_demand(model, _workload(1240, 870))
     return (
         "## Qwen2.5-VL-7B: a receipt of 1240x870\n\n"
-        "A textbook compresses it to 256 tokens with learned queries. The model has none since its first generation: sides "
+        "A textbook compresses it to 256 tokens with learned queries. No Qwen2.5-VL has them: sides "
         f"are rounded to multiples of 28 (1232x868), and {demand.image_tokens:,} tokens remain, plus "
         f"{demand.marker_tokens} markers: {demand.image_tokens / 256:.1f} times the claim in prefill and KV cache."
     )

@@ -13,11 +13,16 @@ from typing import Any
 import transformers as hf
 from mistral_common.tokens.tokenizers.image import ImageConfig, ImageEncoder, SpecialImageIDs
 from PIL import Image
+from vllm.model_executor.models.clip import CLIPEncoderInfo
 from vllm.model_executor.models.ernie45_vl import smart_resize as ernie_resize
+from vllm.model_executor.models.gemma3n_mm import TOKENS_PER_IMAGE as GEMMA3N_TOKENS
 from vllm.model_executor.models.gemma4_mm import Gemma4ProcessingInfo
 from vllm.model_executor.models.keye import smart_resize as keye_resize
 from vllm.model_executor.models.kimi_vl import KimiVLProcessingInfo
+from vllm.model_executor.models.llava import LlavaProcessingInfo
+from vllm.model_executor.models.moondream3 import Moondream3ProcessingInfo
 from vllm.model_executor.models.paddleocr_vl import smart_resize as paddle_resize
+from vllm.model_executor.models.siglip import SiglipEncoderInfo
 from vllm.transformers_utils.processors.kimi_k25_vision_fused import navit_resize_image
 from vllm.transformers_utils.processors.minimax_m3 import smart_resize as minimax_resize
 from vllm.transformers_utils.processors.muse_glimmer import _grid_size
@@ -26,7 +31,9 @@ from vllm.transformers_utils.processors.nano_nemotron_vl import (
 )
 from vllm.transformers_utils.processors.ovis2_5 import Ovis2_5Processor
 
-from tests.engine.stand_ins import Oracle, stand_in
+from tests.engine.stand_ins import Oracle, VideoOracle, stand_in
+
+IDEFICS2_TOKENS = 64  # transformers' Idefics2Processor, image_seq_len
 
 
 def patches_of(processor: Any, merge: int) -> Oracle:
@@ -60,7 +67,7 @@ def hunyuan() -> Oracle:
 
     def count(width: int, height: int) -> int:
         rows, columns = (side // 2 for side in processor.get_number_of_image_patches(height, width, {}))
-        return rows * (columns + 1) + 2
+        return rows * (columns + 1)
 
     return count
 
@@ -150,5 +157,78 @@ def mistral(cell: int, max_side: int) -> Oracle:
     def count(width: int, height: int) -> int:
         columns, rows = encoder._image_to_num_tokens(SimpleNamespace(size=(width, height)))  # type: ignore[arg-type]
         return rows * (columns + 1)
+
+    return count
+
+
+def qwen2_video(min_pixels: int, max_pixels: int) -> VideoOracle:
+    size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
+    return _video_patches(hf.Qwen2VLVideoProcessor(size=size))
+
+
+def qwen3_video(min_pixels: int, max_pixels: int) -> VideoOracle:
+    size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
+    return _video_patches(hf.Qwen3VLVideoProcessor(size=size, patch_size=16, merge_size=2))
+
+
+def glm4v_video(min_pixels: int, max_pixels: int) -> VideoOracle:
+    size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
+    return _video_patches(hf.Glm4vVideoProcessor(size=size))
+
+
+def _video_patches(processor: Any) -> VideoOracle:
+    return lambda frames, width, height: (
+        processor.get_num_of_video_patches(frames, height, width, {}) // processor.merge_size**2
+    )
+
+
+def fixed(tokens: int) -> Oracle:
+    return lambda *_: tokens
+
+
+def blip2() -> Oracle:
+    return fixed(hf.Blip2Config().num_query_tokens)
+
+
+def instructblip() -> Oracle:
+    return fixed(hf.InstructBlipConfig().num_query_tokens)
+
+
+def gemma3() -> Oracle:
+    return fixed(hf.Gemma3Config().mm_tokens_per_image)
+
+
+def gemma3n() -> Oracle:
+    return fixed(GEMMA3N_TOKENS)
+
+
+def llava(side: int) -> Oracle:
+    config = SimpleNamespace(
+        vision_config=SimpleNamespace(image_size=side, patch_size=14), vision_feature_select_strategy="default"
+    )
+    info = stand_in(LlavaProcessingInfo, get_hf_config=config, get_vision_encoder_info=CLIPEncoderInfo(config))
+    return lambda width, height: info.get_num_image_tokens(image_width=width, image_height=height)
+
+
+def paligemma(side: int) -> Oracle:
+    config = SimpleNamespace(vision_config=SimpleNamespace(image_size=side, patch_size=14))
+    encoder = SiglipEncoderInfo(config)  # type: ignore[arg-type]
+    return lambda width, height: encoder.get_num_image_tokens(image_width=width, image_height=height)
+
+
+def moondream() -> Oracle:
+    # the placeholder begins with the BOS token
+    return lambda width, height: (
+        stand_in(Moondream3ProcessingInfo).get_num_image_tokens(image_width=width, image_height=height) - 1
+    )
+
+
+def idefics2() -> Oracle:
+    processor = hf.Idefics2ImageProcessor(do_image_splitting=True)
+
+    def count(width: int, height: int) -> int:
+        if min(width, height) < 2:
+            raise ValueError("no quarters")
+        return 5 * IDEFICS2_TOKENS if processor.do_image_splitting else IDEFICS2_TOKENS
 
     return count

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Oracle = Callable[[int, int], int]  # width, height -> tokens
+Oracle = Callable[[int, int], int]  # width, height -> tokens; ValueError where the processor refuses
+EncoderRun = Callable[[int, int], tuple[int, int]]  # width, height -> views, patches
+VideoOracle = Callable[[int, int, int], int]  # frames, width, height -> tokens
 
 
 def stand_in(cls: type, attributes: Mapping[str, Any] | None = None, **answers: Any) -> Any:

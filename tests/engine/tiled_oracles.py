@@ -5,7 +5,9 @@ Built as those of `native_oracles` are.
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +38,7 @@ from vllm.transformers_utils.processors.nemotron_vl import LlamaNemotronNanoVLPr
 from vllm.transformers_utils.processors.ovis import OvisProcessor
 from vllm.transformers_utils.processors.step3_vl import Step3VLImageProcessor
 
-from tests.engine.stand_ins import Oracle, stand_in
+from tests.engine.stand_ins import Oracle, VideoOracle, stand_in
 
 
 def llava_next(pinpoints: list[list[int]], *, clip: bool) -> Oracle:
@@ -51,16 +53,28 @@ def llava_next(pinpoints: list[list[int]], *, clip: bool) -> Oracle:
     return lambda width, height: info.get_num_image_tokens(image_width=width, image_height=height)
 
 
-def llava_onevision(pinpoints: list[list[int]]) -> Oracle:
+def _onevision(pinpoints: list[list[int]]) -> Any:
     config = SimpleNamespace(
         vision_config=SimpleNamespace(image_size=384, patch_size=14),
         vision_feature_select_strategy="full",
         image_grid_pinpoints=pinpoints,
+        spatial_pool_stride=2,
     )
-    info = stand_in(
+    return stand_in(
         LlavaOnevisionProcessingInfo, get_hf_config=config, get_vision_encoder_info=SiglipEncoderInfo(config)
     )
+
+
+def llava_onevision(pinpoints: list[list[int]]) -> Oracle:
+    info = _onevision(pinpoints)
     return lambda width, height: info.get_num_image_tokens(image_width=width, image_height=height)
+
+
+def llava_onevision_video(pinpoints: list[list[int]]) -> VideoOracle:
+    info = _onevision(pinpoints)
+    return lambda frames, width, height: info.get_num_video_tokens(
+        image_width=width, image_height=height, num_frames=frames
+    )
 
 
 def internvl(tile: int, tokens: int, max_tiles: int, *, processor: type = InternVLProcessor) -> Oracle:
@@ -113,10 +127,10 @@ def llama4_scout(tile: int, tokens: int, max_tiles: int) -> Oracle:
     return count
 
 
-def mllama(tile: int, max_tiles: int) -> Oracle:
+def mllama(tile: int, tokens: int, max_tiles: int) -> Oracle:
     def count(width: int, height: int) -> int:
         canvas_height, canvas_width = get_optimal_tiled_canvas(height, width, max_tiles, tile)
-        return int(canvas_height // tile * (canvas_width // tile))
+        return int(tokens * (canvas_height // tile) * (canvas_width // tile))
 
     return count
 

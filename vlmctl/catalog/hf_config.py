@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vlmctl.catalog import hf_defaults
+from vlmctl.catalog import hf_defaults, hf_vision_defaults
 from vlmctl.catalog.hf_attention import attention_layers
 from vlmctl.catalog.hf_values import Config, integer, numbers, refuse, required, section
 from vlmctl.specs.model import Experts, LanguageModel, Precision
@@ -111,9 +111,22 @@ def text_section(config: Config) -> Config:
 
 
 def vision_section(config: Config) -> Config | None:
-    """The part of a file that describes the image encoder, None where it has none."""
-    nested = section(config, "thinker_config")
-    return section(nested if nested is not None else config, *VISION_SECTIONS)
+    """The part of a file that describes the image encoder, its type's defaults filled in; None where it has none."""
+    whole = section(config, "thinker_config") or config
+    name = next((name for name in VISION_SECTIONS if isinstance(whole.get(name), Mapping)), None)
+    if name is None:
+        return None
+    stated = whole[name].get("model_type")
+    kind = stated if stated in hf_vision_defaults.VISION else whole.get("model_type")
+    return {**hf_vision_defaults.VISION.get(str(kind), {}), **whole[name]}
+
+
+def required_vision(config: Config) -> Config:
+    """As `vision_section`, but raises UnsupportedModel where there is none."""
+    found = vision_section(config)
+    if found is None:
+        raise refuse("the configuration does not describe its image encoder.")
+    return found
 
 
 def context_tokens(config: Config) -> int:

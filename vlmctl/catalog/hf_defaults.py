@@ -201,6 +201,7 @@ TEXT: Mapping[str, TextDefaults] = {
     "kimi_linear": TextDefaults(163840, 2304, 9216, 27, 32, None, None, _MLA),
 }
 
+
 # Types that are read by another's rules: the same decoder under another name, or inside a flat multimodal file.
 SAME_AS: Mapping[str, str] = {
     "qwen2_vl": "qwen2_vl_text",

@@ -14,7 +14,10 @@ from vlmctl.cli.output import Output
 from vlmctl.cli.recommend import answer
 from vlmctl.errors import InvalidValue, UsageError
 
+app = options.command_app()
 
+
+@app.command()
 def advise(
     answers: Annotated[
         Path | None, options.option("Answers from a YAML file, by question: `task: chart`.", metavar="FILE")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlmctl.cli import options
 from vlmctl.cli.options import CatalogOption, Format, OutputOption
 from vlmctl.cli.output import Block, Facts, Heading, Output, Table, Text
 
@@ -13,9 +14,12 @@ if TYPE_CHECKING:
     from vlmctl.specs.hardware import Benchmark, Catalog
     from vlmctl.specs.model import ModelSpec, Score
 
+app = options.command_app()
+
 LEADERS = 10  # models shown per split and mode
 
 
+@app.command()
 def benchmarks(
     name: Annotated[
         str | None, typer.Argument(help="One benchmark, with caveats and leaders.", show_default=False)
@@ -23,9 +27,11 @@ def benchmarks(
     catalog: CatalogOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Say what benchmarks measure, on which scale, with which caveats, and who leads.
+    """Say what benchmarks measure.
 
-    Scores of different splits or modes are never ranked together.
+    On which scale, with which caveats, as evidence for what, and who leads. Scores of different splits or modes are
+    never ranked together.
+
     JSON without NAME: an array of the catalog's records. With NAME: the record with `rankings`, one for each split
     and mode, each an array of model, value, reporter, as_of, source.
     """

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from vlmctl.cli import options
 from vlmctl.cli.options import Format, OutputOption, bare_group_shows_help
 from vlmctl.cli.output import Output, Table, Text
+from vlmctl.errors import UsageError
 
-app = typer.Typer(help="The catalog's own health: check.", rich_markup_mode=None)
+app = options.command_app(help="Check the catalog.")
 app.callback(invoke_without_command=True)(bare_group_shows_help)
 
 
@@ -22,16 +24,18 @@ def check_catalog(
     ] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Check catalog files: every mistake with file, line and remedy. Exit code 2 where there is one.
+    """Check catalog files.
+
+    Every mistake with file, line and remedy. Exit code 2 where there is one.
 
     JSON: an array of objects with file, line, problem, remedy; empty where all is well.
     """
     from vlmctl import library
-    from vlmctl.cli.errors import EXIT_USAGE
 
     findings = library.check_catalog(folder)
     rows = [(f"{item.file}:{item.line}" if item.line else item.file, item.problem, item.remedy) for item in findings]
     blocks = [Table(("Where", "Problem", "Remedy"), rows)] if rows else [Text("No mistakes found.")]
     Output(output).show(findings, blocks)
     if findings:
-        raise typer.Exit(EXIT_USAGE)
+        count = f"{len(findings)} mistakes" if len(findings) > 1 else "a mistake"
+        raise UsageError(f"{count} in the catalog.", remedy="Mend the lines named above.")

@@ -10,9 +10,10 @@ from vlmctl.cli import wording
 from vlmctl.cli.model_page import fact_groups
 from vlmctl.cli.output import Block, Heading, Table, Text
 from vlmctl.cli.wording import marked
-from vlmctl.errors import UnsupportedModel
+from vlmctl.errors import InvalidValue, UnsupportedModel
 from vlmctl.specs.model import ModelSpec
 
+COLUMNS = 4  # models in one table: more do not fit a page
 _Key = tuple[str, str | None, str | None]
 
 _ATTRIBUTES: Mapping[str, Callable[[ModelSpec], str]] = {
@@ -41,22 +42,33 @@ def comparison_data(models: Sequence[ModelSpec], width_pixels: int, height_pixel
 
 
 def comparison_blocks(models: Sequence[ModelSpec], width_pixels: int, height_pixels: int) -> list[Block]:
-    """Two tables for people; scores that only one of the models was given are counted, not shown."""
-    names = [model.id for model in models]
+    """Tables of a few models each for people, facts first, then scores."""
+    groups = [models[start : start + COLUMNS] for start in range(0, len(models), COLUMNS)]
+    blocks: list[Block] = [_facts_table(group, width_pixels, height_pixels) for group in groups]
+    for group in groups:
+        blocks += _score_blocks(group)
+    return [*blocks, Text(wording.UNVERIFIED_NOTE)]
+
+
+def _facts_table(models: Sequence[ModelSpec], width_pixels: int, height_pixels: int) -> Table:
     cells = [[label, *(show(model) for model in models)] for label, show in _ATTRIBUTES.items()]
     tokens = [_tokens(model, width_pixels, height_pixels) for model in models]
     cells.append([f"Tokens, {width_pixels}x{height_pixels}", *(_cell(count) for count in tokens)])
-    blocks: list[Block] = [Table(["", *names], cells)]
+    return Table(["", *(model.id for model in models)], cells)
+
+
+def _score_blocks(models: Sequence[ModelSpec]) -> list[Block]:
+    """Scores that at least two of the models were given; the others are counted."""
+    names = [model.id for model in models]
     scores = _scores(models)
     shared = {key: values for key, values in scores.items() if len(values) > 1 or len(models) == 1}
-    if shared:
-        lines = [
-            [wording.score_key(*key), *(_cell(values.get(name)) for name in names)] for key, values in shared.items()
-        ]
+    lines = [[wording.score_key(*key), *(_cell(values.get(name)) for name in names)] for key, values in shared.items()]
+    blocks: list[Block] = []
+    if lines:
         blocks += [Heading("Scores"), Table(["Benchmark (split, mode)", *names], lines, right=names)]
     if hidden := len(scores) - len(shared):
         blocks.append(Text(f"{hidden} more scores that only one of these models was given: see `vlmctl models show`."))
-    return [*blocks, Text(wording.UNVERIFIED_NOTE)]
+    return blocks
 
 
 def _row(model: ModelSpec, width_pixels: int, height_pixels: int) -> dict[str, Any]:
@@ -85,14 +97,14 @@ def _connector(model: ModelSpec) -> str | None:
 def _tokens(model: ModelSpec, width_pixels: int, height_pixels: int) -> int | None:
     try:
         return library.image_tokens(model, width_pixels, height_pixels).total_tokens
-    except UnsupportedModel:
+    except (UnsupportedModel, InvalidValue):
         return None
 
 
 def _scores(models: Sequence[ModelSpec]) -> dict[_Key, dict[str, float]]:
     found: dict[_Key, dict[str, float]] = {}
     for model in models:
-        for score in model.scores:
+        for score in sorted(model.scores, key=lambda score: score.reporter == "maker"):  # the maker's own stays
             found.setdefault((score.benchmark, score.split, score.mode), {})[model.id] = score.value
     return dict(sorted(found.items(), key=lambda item: tuple(part or "" for part in item[0])))
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vlmctl.specs.model import ModelSpec
     from vlmctl.specs.workload import ImageInput
 
+app = options.command_app()
+
 RANGE = ".."
 SIZES_IN_SWEEP = 9  # square images between the two ends, evenly spaced as ratios
 MAXIMUM_IMAGES_IN_SWEEP = 64
@@ -28,6 +30,7 @@ SWEPT = ("image", "images")  # read apart, since they may be ranges
 NAMES = tuple(name for name in (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP) if name not in SWEPT)
 
 
+@app.command()
 def cost(
     context: typer.Context,
     models: ModelsArgument,
@@ -80,12 +83,12 @@ def cost(
     question = library.Question(library.laid_over(below, library.wishes_from(fixed)), catalog=known)
     found = library.find_models(models, catalog=known)
     answers = [_answer(model, question, sweep, compare_apis=compare_apis) for model in found]
+    refused = next((each.error for each in answers if each.error is not None), None)
+    if refused is not None and not any(each.plans for each in answers):
+        raise refused
     out, data = Output(output), cost_page.data(question, answers)
     blocks: list[Block] = cost_page.blocks(question, answers) if out.for_people else []
-    rows = [row for each in data["models"] for row in each["options"]]
-    if not rows:
-        raise next(each.error for each in answers if each.error is not None)
-    out.show(data, blocks, rows=rows)
+    out.show(data, blocks, rows=[row for each in data["models"] for row in each["options"]])
 
 
 def _answer(

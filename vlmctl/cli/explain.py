@@ -15,9 +15,12 @@ from vlmctl.cli.output import Block, Heading, Output, Table, Text
 if TYPE_CHECKING:
     from vlmctl.specs.estimates import Plan
 
+app = options.command_app()
+
 NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP)
 
 
+@app.command()
 def explain(
     context: typer.Context,
     model: ModelArgument,

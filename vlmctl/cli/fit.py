@@ -17,17 +17,20 @@ from vlmctl.errors import NothingFits
 if TYPE_CHECKING:
     from vlmctl.specs.answers import FitReport
 
+app = options.command_app()
+
 BAR_WIDTH = 40  # columns of the bar that stands for the whole GPU
 LABEL_WIDTH = 20
 NAMES = ("task", "image", "images", "video", "prompt_tokens", "output_tokens")
 
 
+@app.command()
 def fit(
     context: typer.Context,
     model: ModelArgument,
     gpu: options.GpuOption = None,
     gpu_count: Annotated[
-        int | None, options.option("GPUs of one replica (tensor parallel); 1 if not said.", min=1)
+        int | None, options.option("GPUs of one replica (tensor parallel).", min=1, max=1024, metavar="N")
     ] = None,
     quantization: Annotated[
         str | None,
@@ -96,10 +99,11 @@ def _report_blocks(report: FitReport) -> list[Block]:
             )
         )
     else:
+        left = max(0, memory.kv_cache_bytes)
         blocks.append(
             Text(
-                f"It does not fit: {show_gib(memory.kv_cache_bytes)} are left for the KV cache, and one request of "
-                f"{request} takes {show_gib(memory.kv_bytes_per_sequence)}: {show_gib(report.shortfall_bytes)} short."
+                f"It does not fit: {show_gib(left)} are left for the KV cache, and one request of {request} takes "
+                f"{show_gib(memory.kv_bytes_per_sequence)}. In all {show_gib(report.shortfall_bytes)} short per GPU."
             )
         )
     if report.ways_out:

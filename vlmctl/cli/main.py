@@ -3,33 +3,67 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
-from vlmctl.cli import (
-    advise,
-    benchmarks,
-    catalog,
-    cost,
-    errors,
-    explain,
-    fit,
-    hardware,
-    models,
-    plan,
-    recommend,
-    tokens,
-)
+from vlmctl.cli import errors
 from vlmctl.cli.output import write
 from vlmctl.version import __version__
 
+# In the order of the help. Each module holds an `app`, imported only when its command is called or listed.
+MODULES = {
+    "recommend": "recommend",
+    "advise": "advise",
+    "cost": "cost",
+    "fit": "fit",
+    "plan": "plan",
+    "explain": "explain",
+    "tokens": "tokens",
+    "models": "models",
+    "gpus": "gpus",
+    "prices": "prices",
+    "benchmarks": "benchmarks",
+    "catalog": "catalog",
+}
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in errors.EXIT_CODES.items()) + "."
+
+
+class Commands(Mapping[str, Any]):
+    """The commands by name, each made when it is asked for: making all of them would cost every command its time."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            command = get_command(import_module(f"vlmctl.cli.{MODULES[name]}").app)
+            command.name = name
+            self._made[name] = command
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODULES)
+
+    def __len__(self) -> int:
+        return len(MODULES)
+
+
+class Group(TyperGroup):
+    """The top of the command tree."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = Commands()
+
 
 app = typer.Typer(
     name="vlmctl",
+    cls=Group,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -56,20 +90,6 @@ def vlmctl(
     """
     if context.invoked_subcommand is None:
         write(context.get_help() + "\n")
-
-
-app.command("recommend")(recommend.recommend)
-app.command("cost")(cost.cost)
-app.command("fit")(fit.fit)
-app.command("plan")(plan.plan)
-app.command("explain")(explain.explain)
-app.command("advise")(advise.advise)
-app.command("tokens")(tokens.tokens)
-app.add_typer(models.app, name="models")
-app.command("gpus")(hardware.gpus)
-app.add_typer(hardware.prices_app, name="prices")
-app.command("benchmarks")(benchmarks.benchmarks)
-app.add_typer(catalog.app, name="catalog")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlmctl.cli import options
 from vlmctl.cli.options import (
     CatalogOption,
     Format,
@@ -21,7 +22,7 @@ from vlmctl.cli.output import Output, Table, Text
 if TYPE_CHECKING:
     from vlmctl.specs.model import ModelSpec
 
-app = typer.Typer(help="Models: list, show, compare, import.", rich_markup_mode=None)
+app = options.command_app(help="List, show, compare and import models.")
 app.callback(invoke_without_command=True)(bare_group_shows_help)
 
 PAGE = "1680x2240"  # an A4 page scanned at about 200 dots per inch
@@ -30,14 +31,13 @@ PAGE = "1680x2240"  # an A4 page scanned at about 200 dots per inch
 @app.command("list")
 def list_models(
     family: Annotated[
-        list[str] | None, typer.Option(help="Only these families, such as qwen2.5-vl.", show_default=False)
+        list[str] | None, options.option("Only this family, such as qwen2.5-vl; repeatable.", metavar="NAME")
     ] = None,
     max_params: Annotated[
-        float | None,
-        typer.Option(help="Only models of at most this many billion parameters.", show_default=False, min=0),
+        float | None, options.option("Billion parameters at most, all counted.", min=0, metavar="N")
     ] = None,
     license: Annotated[
-        str, typer.Option(help="Only models whose licence allows it: permissive, commercial, research or any.")
+        str, typer.Option(metavar="POLICY", help="Only models whose licence allows it, as for `recommend`.")
     ] = "any",
     verified: Annotated[
         bool, typer.Option("--verified", help="Only models whose facts were all read in a source.")
@@ -45,7 +45,7 @@ def list_models(
     catalog: CatalogOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """List the models of the catalog.
+    """List models.
 
     JSON: an array of objects with id, name, repository, family, edition, modality, released, parameters (count),
     active_parameters, context_tokens, license, license_commercial, license_permissive, resolution_strategy,
@@ -104,7 +104,9 @@ def _summary(model: ModelSpec) -> dict[str, Any]:
 
 @app.command("show")
 def show_model(model: ModelArgument, catalog: CatalogOption = None, output: OutputOption = Format.TABLE) -> None:
-    """Show everything that is known of one model, with sources; unverified facts are marked.
+    """Show what is known of a model.
+
+    Every fact with its source; those that nobody verified are marked.
 
     JSON: the catalog's record with every field, and `verified` for the facts that estimates rest on.
     """
@@ -123,9 +125,13 @@ def compare_models(
     catalog: CatalogOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Put models side by side: encoder, connector, language model, resolution, tokens for a page, licence, scores.
+    """Put models side by side.
 
-    Scores of different splits or modes stand on rows of their own: they cannot be compared.
+    Encoder, connector, language model, resolution strategy, parameters, tokens for a page, licence and scores. Scores
+    of different splits or modes stand on rows of their own: they cannot be compared.
+
+    JSON: an object with image, models (each with id, encoder, connector, language_model, resolution_strategy,
+    parameters, image_tokens, license, unverified and more) and scores (benchmark, split, mode, values by model).
     """
     from vlmctl import library
     from vlmctl.cli.comparison import comparison_blocks, comparison_data
@@ -145,12 +151,13 @@ def import_model(
     ],
     write: Annotated[
         Path | None,
-        typer.Option("--write", metavar="DIR", help="Add the entry to this overlay folder.", show_default=False),
+        options.option("Add the entry to this overlay folder.", metavar="DIR"),
     ] = None,
 ) -> None:
-    """Turn config.json, preprocessor_config.json and safetensors headers into a catalog entry, as YAML on stdout.
+    """Make a catalog entry from a repository.
 
-    A folder works offline; a repository is read from the hub. What is not understood is refused, never guessed.
+    Reads config.json, preprocessor_config.json and safetensors headers, and writes the entry as YAML to stdout. A
+    folder works offline; a repository is read from the hub. What is not understood is refused, never guessed.
     """
     from vlmctl import library
 

@@ -42,6 +42,11 @@ def complete_gpus(incomplete: str) -> list[str]:
     return [gpu.id for gpu in library.load_catalog().gpus if gpu.id.lower().startswith(incomplete.lower())]
 
 
+def command_app(**settings: Any) -> typer.Typer:
+    """A Typer for one command or a group of them, without decoration that costs time."""
+    return typer.Typer(rich_markup_mode=None, add_completion=False, **settings)
+
+
 def bare_group_shows_help(context: typer.Context) -> None:
     """Print the help of a group of commands that was called without one."""
     if context.invoked_subcommand is None:
@@ -97,19 +102,19 @@ TaskOption = Annotated[
     option("What it is for, such as document-ocr or chart=2 with a weight; repeatable.", metavar="TASK"),
 ]
 ImageOption = Annotated[list[str] | None, option("Size of an image in each request; repeatable.", metavar="WxH")]
-ImagesOption = Annotated[int | None, option("Images of each size in one request.", min=1, max=100_000)]
+ImagesOption = Annotated[int | None, option("Images of each size in one request, 1 if not said.", metavar="N")]
 VideoOption = Annotated[
     list[str] | None, option("A video in each request, such as 60s@1fps:1280x720.", metavar="LENGTH@RATE:WxH")
 ]
-PromptTokensOption = Annotated[int | None, option("Text tokens in each request, 64 if not said.", min=0)]
+PromptTokensOption = Annotated[int | None, option("Text tokens in each request, 64 if not said.", metavar="N")]
 OutputTokensOption = Annotated[
-    int | None, option("Tokens of an answer; if not said, what the task usually takes.", min=1)
+    int | None, option("Tokens of an answer; if not said, what the task usually takes.", metavar="N")
 ]
 NeedsOption = Annotated[
     list[str] | None, option("Abilities: thinking, tools, video, grounding; repeatable.", metavar="NAME")
 ]
-RpsOption = Annotated[float | None, option("Requests per second to serve.", min=0)]
-ConcurrencyOption = Annotated[int | None, option("Requests in flight on one replica, instead of --rps.", min=1)]
+RpsOption = Annotated[float | None, option("Requests per second to serve.", metavar="N")]
+ConcurrencyOption = Annotated[int | None, option("Requests in flight on one replica, instead of --rps.", metavar="N")]
 TtftOption = Annotated[str | None, option("Time to first token, 95th percentile, such as 2s.", metavar="DURATION")]
 TpotOption = Annotated[str | None, option("Time per output token, 95th percentile, such as 50ms.", metavar="DURATION")]
 
@@ -117,7 +122,7 @@ TpotOption = Annotated[str | None, option("Time per output token, 95th percentil
 GpuOption = Annotated[
     list[str] | None, option("Only this GPU; repeatable.", metavar="GPU", autocompletion=complete_gpus)
 ]
-MaxGpusOption = Annotated[int | None, option("GPUs per replica at most.", min=1)]
+MaxGpusOption = Annotated[int | None, option("GPUs per replica at most.", metavar="N")]
 ProviderOption = Annotated[list[str] | None, option("Only this provider; repeatable.", metavar="NAME")]
 RegionOption = Annotated[list[str] | None, option("Only this region; repeatable.", metavar="NAME")]
 SpotOption = Annotated[bool, typer.Option("--spot", help="Allow spot prices too.")]
@@ -132,16 +137,20 @@ QuantizationOption = Annotated[
 OwnedOption = Annotated[
     list[str] | None, option("GPUs that are yours, such as 4xL40S, instead of rented ones.", metavar="NxGPU")
 ]
-PurchaseOption = Annotated[float | None, option("Owned: price of one GPU with its share of the server.", min=0)]
-YearsOption = Annotated[float | None, option("Owned: years of use, 3 if not said.", min=0)]
-PueOption = Annotated[float | None, option("Owned: power of the facility over that of its machines, 1.56.", min=1)]
-PowerShareOption = Annotated[float | None, option("Owned: mean power over the GPU's maximum, 0.7.", min=0, max=1)]
-KwhOption = Annotated[float | None, option("Owned: dollars per kWh, 0.15 if not said.", min=0)]
-OpsOption = Annotated[float | None, option("Owned: operations per GPU and month, 30 if not said.", min=0)]
+PurchaseOption = Annotated[float | None, option("Owned: price of one GPU with its share of the server.", metavar="USD")]
+YearsOption = Annotated[float | None, option("Owned: years of use, 3 if not said.", metavar="N")]
+PueOption = Annotated[
+    float | None, option("Owned: power of the facility over that of its machines, 1.56 if not said.", metavar="N")
+]
+PowerShareOption = Annotated[
+    float | None, option("Owned: mean power over the GPU's maximum, 0.7 if not said.", metavar="SHARE")
+]
+KwhOption = Annotated[float | None, option("Owned: price of a kWh, 0.15 if not said.", metavar="USD")]
+OpsOption = Annotated[float | None, option("Owned: operations per GPU and month, 30 if not said.", metavar="USD")]
 
 # What it may cost.
-MaxUsdPer1kOption = Annotated[float | None, option("Dollars per 1,000 requests at most.", min=0)]
-MaxUsdPerMonthOption = Annotated[float | None, option("Dollars per month at most.", min=0)]
+MaxUsdPer1kOption = Annotated[float | None, option("Dollars per 1,000 requests at most.", metavar="USD")]
+MaxUsdPerMonthOption = Annotated[float | None, option("Dollars per month at most.", metavar="USD")]
 
 WORKLOAD = ("task", "image", "images", "video", "prompt_tokens", "output_tokens", "rps", "concurrency", "ttft", "tpot")
 PLACE = ("gpu", "max_gpus", "provider", "region", "spot", "quantization")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from vlmctl.serving.summary import PlanDiff, PlanSummary
     from vlmctl.specs.estimates import Plan
 
+app = options.command_app()
+
 NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP, "needs")
 
 
@@ -31,6 +33,7 @@ class Form(StrEnum):
     KUBERNETES = "kubernetes"
 
 
+@app.command()
 def plan(
     context: typer.Context,
     model: Annotated[

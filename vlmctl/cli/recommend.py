@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from vlmctl.library import Question
     from vlmctl.specs.answers import Answer, Recommendation
 
+app = options.command_app()
+
 MODEL_CONDITIONS = (
     "language",
     "license",
@@ -33,6 +35,7 @@ MODEL_CONDITIONS = (
 NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP, *options.BUDGET, *MODEL_CONDITIONS)
 
 
+@app.command()
 def recommend(
     context: typer.Context,
     task: options.TaskOption = None,
@@ -40,10 +43,11 @@ def recommend(
         list[str] | None, options.option("Languages as codes such as ja; repeatable.", metavar="CODE")
     ] = None,
     license: Annotated[
-        str | None, options.option("What the licence must allow: permissive, commercial, research or any.")
+        str | None,
+        options.option("What the licence must allow: permissive, commercial, research or any.", metavar="POLICY"),
     ] = None,
-    max_params: Annotated[float | None, options.option("Billion parameters at most, all counted.", min=0)] = None,
-    min_context: Annotated[int | None, options.option("Context of at least so many tokens.", min=1)] = None,
+    max_params: Annotated[float | None, options.option("Billion parameters at most, all counted.", metavar="N")] = None,
+    min_context: Annotated[int | None, options.option("Context of at least so many tokens.", metavar="N")] = None,
     multi_image: Annotated[bool, typer.Option("--multi-image", help="Several images in one request.")] = False,
     needs: options.NeedsOption = None,
     image: options.ImageOption = None,
@@ -77,7 +81,7 @@ def recommend(
     power_share: options.PowerShareOption = None,
     kwh_usd: options.KwhOption = None,
     ops_usd_per_month: options.OpsOption = None,
-    top: Annotated[int | None, options.option("Answers to show, 5 if not said.", min=1)] = None,
+    top: Annotated[int | None, options.option("Answers to show, 5 if not said.", metavar="N")] = None,
     require: options.RequireOption = None,
     why: Annotated[
         list[str] | None,
@@ -92,6 +96,10 @@ def recommend(
 
     Answers from published evidence, prices and estimates: the ranking, the front of quality against cost, near misses
     with the one requirement that each breaks, and what is rejected. Exit code 3 where nothing meets all requirements.
+
+    Tasks: document-ocr, chart, grounding, general-vqa, captioning, video, multi-image, reasoning, gui-agent, counting,
+    spatial, hallucination, multilingual; transcription, classification, detection, image-search and text-only are
+    answered with the smaller tool too.
 
     JSON: an object with requirements, assumptions, answers (each with model, gpu, gpu_count, quantization, replicas,
     usd_per_1k_requests, usd_per_month, ttft_seconds, ttft_p95_seconds, requests_per_second, quality, basis and more),

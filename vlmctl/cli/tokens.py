@@ -6,24 +6,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlmctl.cli import options
 from vlmctl.cli.options import CatalogOption, Format, ModelsArgument, OutputOption, split_commas
 from vlmctl.cli.output import Output, Table, Text
+from vlmctl.errors import VlmctlError
 
 if TYPE_CHECKING:
     from vlmctl.specs.model import ModelSpec
 
+app = options.command_app()
 
+
+@app.command()
 def tokens(
     models: ModelsArgument,
     image: Annotated[list[str], typer.Option(metavar="WxH", help="Image size in pixels; repeatable.")],
-    images: Annotated[int, typer.Option(help="Images of that size in one request.", min=1, max=100_000)] = 1,
-    max_pixels: Annotated[
-        int | None, typer.Option(help="Bound set on the image processor.", min=1, show_default=False)
-    ] = None,
+    images: Annotated[
+        int, typer.Option(metavar="N", help="Images of that size in one request.", min=1, max=100_000)
+    ] = 1,
+    max_pixels: Annotated[int | None, options.option("Bound set on the image processor.", metavar="N", min=1)] = None,
     catalog: CatalogOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Count image tokens: the size after resizing, tiles or grid, tokens, share of the context, KV cache bytes.
+    """Count image tokens.
+
+    The size after resizing, tiles or grid, tokens with and without markers, share of the context, KV cache bytes.
 
     JSON: an array of objects with model, image, images, resized_width_pixels, resized_height_pixels, views, columns,
     rows, image_tokens and marker_tokens and total_tokens (of one image), request_tokens (of all images),
@@ -34,21 +41,24 @@ def tokens(
 
     known = library.load_catalog(catalog)
     sizes = [parse_image_size(text) for text in split_commas(image)]
-    rows = [
-        _row(model, *size, images=images, max_pixels=max_pixels)
-        for model in library.find_models(models, catalog=known)
-        for size in sizes
-    ]
-    note = (
-        "Seen as: the size after resizing, all tiles together. Tokens: image tokens and, after the plus, the markers "
-        "around them. Context: share of the model's context that the images take. KV: memory they hold in the KV cache "
-        "in 16 bit. * rule or architecture not verified."
-    )
+    rows, refusals = [], []
+    for model in library.find_models(models, catalog=known):
+        for size in sizes:
+            try:
+                rows.append(_row(model, *size, images=images, max_pixels=max_pixels))
+            except VlmctlError as error:
+                refusals.append(error)
+    if not rows and refusals:
+        raise refusals[0]
     headers = ("Model", "Image", "Seen as", "Grid", "Views", "Tokens", "Context", "KV")
-    if images > 1:
-        headers = (*headers[:-2], f"Context, {images}x", f"KV, {images}x")
     table = Table(headers, [_cells(row) for row in rows], right=headers[4:])
-    Output(output).show(rows, [table, Text(note)])
+    whose = f"of all {images} images" if images > 1 else "of one image"
+    note = (
+        "Seen as: the size after resizing, all tiles together. Tokens: of one image, and after the plus the markers "
+        f"around it. Context, KV: share of the model's context and KV cache in 16 bit {whose}. * not verified."
+    )
+    refused = [Text(str(error), bullet=True) for error in refusals]
+    Output(output).show(rows, [table, Text(note), *refused])
 
 
 def _row(model: ModelSpec, width: int, height: int, *, images: int, max_pixels: int | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from vlmctl.errors import InvalidValue
 from vlmctl.planning import resizing
 from vlmctl.specs.estimates import ImageTokens
 from vlmctl.specs.tokens import (
@@ -41,20 +42,24 @@ def fixed(rule: FixedTokens) -> ImageTokens:
 
 
 def resampled(rule: Resampled, width: int, height: int) -> ImageTokens:
-    """Bounded sides, whole and in quarters. Source: transformers models/idefics2/processing_idefics2.py."""
-    size = resizing.bound_sides(width, height, shortest=rule.shortest_side_pixels, longest=rule.longest_side_pixels)
-    views = 5 if rule.splits else 1
-    patch = rule.patch_pixels
-    whole = (size[0] // patch) * (size[1] // patch)
-    quarters = 4 * ((size[0] // 2 // patch) * (size[1] // 2 // patch)) if rule.splits else 0
+    """Bounded sides, whole and in quarters. Source: transformers models/idefics2/image_processing_idefics2.py."""
+    sizes = [(width, height)]
+    if rule.splits:
+        left, top = width // 2, height // 2
+        if left == 0 or top == 0:
+            raise InvalidValue(f"{width}x{height} cannot be split into quarters, as this model does.")
+        sizes += [(w, h) for w in (left, width - left) for h in (top, height - top)]
+    bounds = {"shortest": rule.shortest_side_pixels, "longest": rule.longest_side_pixels}
+    views = [resizing.bound_sides(w, h, **bounds) for w, h in sizes]
+    patch, whole = rule.patch_pixels, views[0]
     return ImageTokens(
-        resized_width_pixels=size[0],
-        resized_height_pixels=size[1],
+        resized_width_pixels=2 * views[1][0] if rule.splits else whole[0],
+        resized_height_pixels=2 * views[1][1] if rule.splits else whole[1],
         columns=2 if rule.splits else 1,
         rows=2 if rule.splits else 1,
-        views=views,
-        patches=whole + quarters,
-        image_tokens=views * rule.tokens_per_view,
+        views=len(views),
+        patches=sum((w // patch) * (h // patch) for w, h in views),
+        image_tokens=len(views) * rule.tokens_per_view,
         marker_tokens=rule.marker_tokens,
     )
 

@@ -66,7 +66,10 @@ class AttentionLayers(Record, frozen=True, kw_only=True):
 
 
 class Experts(Record, frozen=True, kw_only=True):
-    """A mixture of experts. `layers`: how many decoder layers are sparse (None: all of them)."""
+    """A mixture of experts. `layers`: how many decoder layers are sparse (None: all of them).
+
+    `gated`: whether an expert has three matrices (gate, up, down) or two (Nemotron's squared ReLU).
+    """
 
     count: int
     active: int
@@ -74,6 +77,7 @@ class Experts(Record, frozen=True, kw_only=True):
     shared: int = 0
     shared_intermediate_size: int | None = None  # None: the same as `intermediate_size`
     layers: int | None = None
+    gated: bool = True
 
 
 class LanguageModel(Fact, frozen=True, kw_only=True):
