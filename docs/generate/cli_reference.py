@@ -1,4 +1,4 @@
-"""docs/cli.md: every command's own help, and the exit codes."""
+"""docs/cli.md: every command's own help with examples, and the exit codes. The examples are run by the tests."""
 
 from __future__ import annotations
 
@@ -16,20 +16,69 @@ from vlmctl.cli.main import app, main
 
 PAGE = "cli.md"
 WIDTH = "100"  # columns of the help text
+INTRODUCTION = """\
+# Command reference
+
+<!-- Written by `make docs`; edit the commands in vlmctl/cli/ and the examples in docs/generate/cli_reference.py. -->
+
+Data goes to stdout, talk to stderr. Every command that answers takes `-o table|json|yaml|csv|markdown`; the keys of JSON
+objects do not come and go. `vlmctl --install-completion` sets up completion of commands, options, models and GPUs.
+
+`--require FILE` reads options from YAML by their names, dashes as underscores, and options that are given win:
+
+```yaml
+task: document-ocr
+language: [ja, en]
+image: 1680x2240
+rps: 2
+ttft: 2s
+license: commercial
+```"""
+
+# By command; a trailing comment says what a reader should know: an exit code, or that it needs a network.
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "recommend": (
+        "recommend --task document-ocr --language ja --image 1680x2240 --rps 2 --ttft 2s --license commercial",
+        "recommend --task chart=2 --task reasoning --max-params 8 --max-usd-per-1k 0.50 --why internvl3-8b",
+        "recommend --task document-ocr --image 1680x2240 --rps 1 --owned 4xL40S --purchase-usd 9000 -o json",
+        "recommend --task gui-agent --ttft 1ms  # exit code 3: nothing is that fast",
+    ),
+    "advise": ("advise  # on a terminal; else --answers FILE",),
+    "cost": (
+        "cost qwen2.5-vl-7b --image 1680x2240 --rps 2 --ttft 2s",
+        "cost qwen2.5-vl-7b --image 336..2048 --rps 2 --compare-apis",
+        "cost internvl3-8b --image 1280x720 --images 1..8",
+        "cost qwen2.5-vl-7b --owned 4xL40S --purchase-usd 9000 --years 3 --pue 1.4 --kwh-usd 0.15",
+    ),
+    "fit": (
+        "fit qwen2.5-vl-7b --gpu L4 --image 1680x2240",
+        "fit qwen2.5-vl-72b --gpu H100-SXM --gpu-count 2",
+        "fit qwen2.5-vl-7b --gpu T4 --image 4000x4000  # exit code 3: it does not fit",
+    ),
+    "plan": (
+        "plan qwen2.5-vl-7b --image 1680x2240 --rps 2 --ttft 2s",
+        "plan qwen2.5-vl-7b --rps 2 --gpu L40S --format vllm",
+        "plan qwen2.5-vl-7b --rps 2 --max-usd-per-1k 0.01  # exit code 5: over budget",
+    ),
+    "explain": ("explain qwen2.5-vl-7b --image 1680x2240 --rps 2",),
+    "tokens": ("tokens qwen2.5-vl-7b llava-1.5-7b --image 1680x2240 --image 1280x720",),
+    "models list": ("models list --license permissive --max-params 10",),
+    "models show": ("models show Qwen/Qwen2.5-VL-7B-Instruct",),
+    "models compare": ("models compare qwen2.5-vl-7b internvl3-8b llava-1.5-7b",),
+    "models import": ("models import Qwen/Qwen2.5-VL-7B-Instruct  # needs a network",),
+    "gpus": ("gpus -o markdown",),
+    "prices": ("prices --gpu L4 --kind on-demand --kind spot",),
+    "prices refresh": ("prices refresh  # needs a network",),
+    "benchmarks": ("benchmarks", "benchmarks OCRBench"),
+    "catalog check": ("catalog check",),
+}
 
 
 def render() -> str:
     """The page, from the commands themselves."""
     codes = "\n".join(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items())
-    parts = [
-        "# Command reference\n\n<!-- Written by `make docs`; edit the commands in vlmctl/cli/. -->\n\n"
-        "Data goes to stdout, talk to stderr. Every command that answers takes `-o table|json|yaml|csv|markdown`; keys "
-        "of JSON objects do not come and go. `vlmctl --install-completion` sets up completion of commands, options, "
-        "models and GPUs.",
-        f"## Exit codes\n\n| code | meaning |\n|---:|---|\n{codes}",
-        *(_section(words) for words in commands()),
-    ]
-    return "\n\n".join(parts) + "\n"
+    exits = f"## Exit codes\n\n| code | meaning |\n|---:|---|\n{codes}"
+    return "\n\n".join([INTRODUCTION, exits, *(_section(words) for words in commands())]) + "\n"
 
 
 def commands() -> list[tuple[str, ...]]:
@@ -46,7 +95,12 @@ def _walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 def _section(words: tuple[str, ...]) -> str:
     level = "##" if len(words) < 2 else "###"
     title = " ".join(("vlmctl", *words))
-    return f"{level} `{title}`\n\n```text\n{_help(words)}\n```"
+    text = f"{level} `{title}`\n\n```text\n{_help(words)}\n```"
+    examples = EXAMPLES.get(" ".join(words), ())
+    if examples:
+        lines = "\n".join(f"$ vlmctl {example}" for example in examples)
+        text += f"\n\n```console\n{lines}\n```"
+    return text
 
 
 def _help(words: tuple[str, ...]) -> str:

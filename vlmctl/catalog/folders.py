@@ -46,7 +46,7 @@ def overlay_folders(explicit: Sequence[Path] = ()) -> tuple[Path, ...]:
         found.append(home / "catalog")
     named = [Path(part) for part in os.environ.get(CATALOG_VARIABLE, "").split(os.pathsep) if part]
     for folder, where in [(folder, CATALOG_VARIABLE) for folder in named] + [(folder, "") for folder in explicit]:
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # unlike Path.is_dir, also False for a name that is too long
             blame = f" (from {where})" if where else ""
             raise UsageError(
                 f"{folder}{blame} is not a folder.", remedy=f"A catalog overlay is a folder with {LAYOUT}."

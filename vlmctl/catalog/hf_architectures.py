@@ -56,6 +56,8 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "Qwen3_5MoeForConditionalGeneration": Architecture(whole.qwen3_vl, "patch-merger"),
     "SmolVLMForConditionalGeneration": Architecture(tiled.idefics3, "pixel-shuffle-linear"),
 }
+# Files that name no class; the engine is told it by --hf-overrides.
+_CLASS_OF_TYPE: Mapping[str, str] = {"deepseek_vl_v2": "DeepseekVLV2ForCausalLM"}
 
 
 def architecture(config: Config) -> Architecture:
@@ -68,6 +70,8 @@ def architecture(config: Config) -> Architecture:
 
 
 def architecture_name(config: Config) -> str:
-    """The class that the file names first, empty where it names none."""
+    """The class that the file names first, else the one that its type is always served as; empty where neither is."""
     names = config.get("architectures")
-    return str(names[0]) if isinstance(names, list) and names else ""
+    if isinstance(names, list) and names:
+        return str(names[0])
+    return _CLASS_OF_TYPE.get(str(config.get("model_type")), "")

@@ -43,6 +43,11 @@ def run(command: Callable[[], object]) -> int:
     except BrokenPipeError:
         silence_stdout()
         return EXIT_BROKEN_PIPE
+    except OSError as error:
+        if error.filename is None:
+            traceback.print_exc()
+            return EXIT_BUG
+        return _say(f"{error.filename}: {error.strerror}.", EXIT_USAGE)
     except Exception:
         traceback.print_exc()
         return EXIT_BUG
@@ -68,5 +73,10 @@ def _say(message: str, code: int) -> int:
     prefix = "error: "
     if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
         prefix = typer.style(prefix, fg="red", bold=True)
-    sys.stderr.write(f"{prefix}{message}\n")
+    sys.stderr.write(f"{prefix}{_on_one_line(message)}\n")
     return code
+
+
+def _on_one_line(message: str) -> str:
+    """The message with line breaks and control characters of what the user typed shown as escapes."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in message)

@@ -150,20 +150,28 @@ def import_model(
         str, typer.Argument(metavar="REPO_OR_FOLDER", help="A Hugging Face repository, or a folder with config.json.")
     ],
     write: Annotated[
-        Path | None,
-        options.option("Add the entry to this overlay folder.", metavar="DIR"),
+        Path | None, options.option("Add the entry to this overlay folder instead of showing it.", metavar="DIR")
     ] = None,
+    output: OutputOption = Format.TABLE,
 ) -> None:
     """Make a catalog entry from a repository.
 
     Reads config.json, preprocessor_config.json and safetensors headers, and writes the entry as YAML to stdout. A
     folder works offline; a repository is read from the hub. What is not understood is refused, never guessed.
-    """
-    from vlmctl import library
 
-    entry = library.import_model(repository_or_folder)
-    out = Output()
-    if write is None:
-        out.write_text(entry)
+    JSON: the catalog's record with every field.
+    """
+    from vlmctl.catalog.add import add_model, model_file
+    from vlmctl.catalog.hub import import_model as read_model
+    from vlmctl.cli.model_page import model_page
+
+    out = Output(output)
+    if not Path(repository_or_folder).expanduser().is_dir():
+        out.note(f"reading {repository_or_folder} from the hub ...")
+    entry = read_model(repository_or_folder, download=True)
+    if write is not None:
+        out.note(f"wrote {add_model(write, entry)}")
+    elif output is Format.TABLE:
+        out.raw(model_file(entry))
     else:
-        out.note(f"wrote {library.add_model(write, entry)}")
+        out.show(entry, model_page(entry))

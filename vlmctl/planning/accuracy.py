@@ -6,14 +6,24 @@ from collections.abc import Sequence
 from statistics import fmean, median
 
 from vlmctl.errors import UnsupportedModel
-from vlmctl.planning.architecture import model_figures
+from vlmctl.planning.architecture import counted_parameters, model_figures
+from vlmctl.planning.calibration import engine_of, with_engine
 from vlmctl.planning.demand import request_demand
 from vlmctl.planning.memory import footprint
 from vlmctl.planning.placement import engine_settings
 from vlmctl.planning.throughput import requests_per_second, speed, tpot_seconds, ttft_seconds
 from vlmctl.specs.hardware import GpuSpec
 from vlmctl.specs.measurements import Measurement
-from vlmctl.specs.model import ModelSpec, Precision
+from vlmctl.specs.model import (
+    Context,
+    LanguageModel,
+    License,
+    Modality,
+    ModelSpec,
+    Parameters,
+    Precision,
+    Serving,
+)
 from vlmctl.specs.record import Record
 from vlmctl.specs.workload import ImageInput, Workload
 
@@ -63,7 +73,8 @@ def predict(row: Measurement, model: ModelSpec, gpu: GpuSpec) -> Prediction:
     figures = model_figures(model, precision)
     demand = request_demand(model, workload)
     settings = engine_settings(model, gpu, workload, demand)
-    coefficients = speed(figures, gpu, demand, settings, gpu_count=row.gpu_count)
+    current = speed(figures, gpu, demand, settings, gpu_count=row.gpu_count)
+    coefficients = with_engine(current, engine_of(row.engine, row.engine_version))
     memory = footprint(figures, gpu, demand, settings, gpu_count=row.gpu_count)
     room = min(memory.maximum_sequences, settings.max_num_seqs)
     if room < 1:
@@ -73,6 +84,31 @@ def predict(row: Measurement, model: ModelSpec, gpu: GpuSpec) -> Prediction:
     ttft, tpot = ttft_seconds(coefficients, batch, rate)[0], tpot_seconds(coefficients, batch, rate)[0]
     e2e = ttft + tpot * (demand.output_tokens - 1)
     return Prediction(requests_per_second=batch / e2e, ttft_seconds=ttft, tpot_seconds=tpot, e2e_seconds=e2e)
+
+
+def text_model(repository: str, language: LanguageModel, context_tokens: int) -> ModelSpec:
+    """A text model known by its configuration alone: parameters counted from the shape, everything else unknown."""
+    total, active = counted_parameters(language)
+    source = language.source
+    return ModelSpec(
+        id=repository,
+        name=repository,
+        repository=repository,
+        family="",
+        modality=Modality.TEXT,
+        parameters=Parameters(
+            total_billions=total / 1e9,
+            active_billions=active / 1e9,
+            language_billions=total / 1e9,
+            vision_billions=0.0,
+            basis="computed",
+            source=source,
+        ),
+        license=License(name="unknown", source=source),
+        context=Context(tokens=context_tokens, source=source),
+        serving=Serving(source=source),
+        language=language,
+    )
 
 
 def errors(row: Measurement, prediction: Prediction) -> dict[str, float]:

@@ -141,6 +141,27 @@ def weight_bytes(parts: Weights, precision: Precision) -> tuple[float, float]:
     return linear * BYTES_PER_WEIGHT[precision] + tables * ACTIVATION_BYTES, parts.vision * ACTIVATION_BYTES
 
 
+def counted_parameters(language: LanguageModel) -> tuple[float, float]:
+    """Total and active parameters of a decoder counted from its shape, for models whose checkpoint nobody has counted.
+
+    Projections of queries, keys, values and outputs, gated MLPs, routed and shared experts, embedding and output head.
+    Norms and biases are left out, and so are the gates of linear attention and the low-rank steps of MLA's queries.
+    """
+    hidden = language.hidden_size
+    attention = sum(group.layers * _projection_parameters(group, hidden) for group in language.attention)
+    tables = language.vocabulary * hidden * (1 if language.tied_embeddings else 2)
+    experts = language.experts
+    sparse = (experts.layers if experts.layers is not None else language.layers) if experts else 0
+    dense = (language.layers - sparse) * GATED_MLP_MATRICES * hidden * (language.intermediate_size or 0)
+    routed = _routed_expert_parameters(language)
+    shared = 0.0
+    if experts and experts.shared:
+        width = experts.shared_intermediate_size or experts.intermediate_size
+        shared = float(sparse * experts.shared * GATED_MLP_MATRICES * hidden * width)
+    rest = attention + tables + dense + shared
+    return rest + routed, rest + (routed * experts.active / experts.count if experts else 0.0)
+
+
 def kv_bytes_per_token(language: LanguageModel, *, tensor_parallel: int = 1, element_bytes: int = 2) -> int:
     """Bytes that one more token adds to the KV cache of one GPU while no window is full.
 
@@ -227,6 +248,14 @@ def _token_elements(group: AttentionLayers, tensor_parallel: int) -> int:
         return group.latent_dim or 0
     heads = -(-group.kv_heads // tensor_parallel)
     return (1 if group.key_is_value else 2) * heads * group.head_dim
+
+
+def _projection_parameters(group: AttentionLayers, hidden: int) -> float:
+    outer = 2.0 * hidden * group.query_heads * group.head_dim
+    if group.kind is AttentionKind.LATENT:
+        latent = group.latent_dim or 0
+        return outer + latent * (hidden + 2 * group.query_heads * group.head_dim)
+    return outer + 2.0 * hidden * group.kv_heads * group.head_dim
 
 
 def _vision_parameters(model: ModelSpec) -> float:

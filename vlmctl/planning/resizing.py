@@ -167,12 +167,9 @@ def nearest_cells(width: int, height: int, *, cell: int, budget: int) -> tuple[i
     if rows * columns > budget:
         rows = (budget / aspect) ** 0.5
         columns = rows * aspect
-    near = [
-        (r, c)
-        for r in {math.floor(rows), math.ceil(rows)}
-        for c in {math.floor(columns), math.ceil(columns)}
-        if r >= 1 and c >= 1 and r * c <= budget
-    ]
+    # The processor walks through a set, and on a tie in aspect takes what comes first there.
+    around = {(r, c) for r in (math.floor(rows), math.ceil(rows)) for c in (math.floor(columns), math.ceil(columns))}
+    near = [(r, c) for r, c in around if r >= 1 and c >= 1 and r * c <= budget]
     if not near:
         near = [(max(1, round(rows)), max(1, round(columns)))]
     best = min(near, key=lambda grid: abs(grid[0] / grid[1] - height / width))

@@ -29,7 +29,7 @@ WORDS = """
 0x0 336 1680x2240 65535x65535 1x65535 99999x1 336..2048 1..8 8..1 60s@1fps:1280x720 999999s@1fps:1x1 9999h@240fps:8x8
 2s 0s -2s 1ms 999999999h L4 h100 4xL40S 0xL4 -1xH100 999999xH100 no-such-gpu QWEN2_5.VL-7b gemma-3-1b blip-3-7b
 no/such/repository ja zz-ZZ en,fr,, document-ocr document-ocr=0 chart=0.5,video=2 text-only commercial fp8 json table
-there/is/nothing /dev/null /dev/full . broken.yaml empty.yaml
+there/is/nothing ~nobody/here /dev/null /dev/full . broken.yaml empty.yaml
 """
 NASTY = [*WORDS.split(), "", " ", "a\nb", "tab\there", "\x1b[31mred", "\udcff", "9" * 400, "X" * 3000]
 OUTPUT = "--output"

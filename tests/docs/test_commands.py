@@ -1,0 +1,82 @@
+"""The documentation of commands: each command is there, and each example that a reader could type runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from docs.generate.cli_reference import EXAMPLES, commands
+from vlmctl.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLE = re.compile(r"^\s*\$ vlmctl +(?P<line>.*)$", re.MULTILINE)
+EXIT_CODE = re.compile(r"# exit code (\d+)")
+NOT_RUN = ("# needs a network", "# on a terminal")
+SHELL = frozenset({"|", ">", ">>", "&&", "||", ";", "2>"})
+
+
+class Example(NamedTuple):
+    """A documented command line, and the exit code that its page promises."""
+
+    page: str
+    line: str
+    exit_code: int
+
+    @property
+    def words(self) -> list[str]:
+        """The words up to what is for the shell."""
+        words = shlex.split(self.line, comments=True)
+        return words[: next((index for index, word in enumerate(words) if word in SHELL), len(words))]
+
+
+def _examples() -> list[Example]:
+    found = []
+    for page in PAGES:
+        for match in EXAMPLE.finditer(page.read_text(encoding="utf-8").replace("\\\n", " ")):
+            line = match["line"]
+            promised = EXIT_CODE.search(line)
+            found.append(Example(page.name, line, int(promised[1]) if promised else 0))
+    return found
+
+
+def _runs(example: Example) -> bool:
+    return not any(mark in example.line for mark in NOT_RUN)
+
+
+@pytest.mark.parametrize("example", [each for each in _examples() if _runs(each)], ids=lambda each: each.line)
+def test_documented_examples_run(
+    example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An example ends with the exit code that its page promises, and has something to say."""
+    monkeypatch.chdir(tmp_path)
+    code = main(example.words)
+    captured = capsys.readouterr()
+    assert code == example.exit_code, captured.err
+    assert captured.out.strip()
+
+
+@pytest.mark.parametrize("example", [each for each in _examples() if not _runs(each)], ids=lambda each: each.line)
+def test_examples_that_are_not_run_name_a_command(example: Example, capsys: pytest.CaptureFixture[str]) -> None:
+    """An example that needs more than this machine has names a command, at least, with options that it has."""
+    words = [word for word in example.words if word != "FILE"]
+    assert main([*words, "--help"]) == 0
+    assert "Usage: vlmctl" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_is_documented(words: tuple[str, ...]) -> None:
+    """Each command has its section in the reference."""
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert f"# `{' '.join(('vlmctl', *words))}`\n" in text
+
+
+def test_every_command_has_an_example() -> None:
+    """Each command that does something by itself is shown at work; only groups may do without."""
+    named = {" ".join(words) for words in commands()}
+    groups = {"", "models", "catalog"}
+    assert set(EXAMPLES) == named - groups
