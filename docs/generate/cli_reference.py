@@ -21,7 +21,7 @@ INTRODUCTION = """\
 
 <!-- Written by `make docs`; edit the commands in vlmctl/cli/ and the examples in docs/generate/cli_reference.py. -->
 
-Data goes to stdout, talk to stderr. Every command that answers takes `-o table|json|yaml|csv|markdown`; the keys of JSON
+Data goes to stdout, talk to stderr. Every command that answers takes `-o table|json|yaml|csv|markdown`; keys of JSON
 objects do not come and go. `vlmctl --install-completion` sets up completion of commands, options, models and GPUs.
 
 `--require FILE` reads options from YAML by their names, dashes as underscores, and options that are given win:
@@ -52,7 +52,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "fit": (
         "fit qwen2.5-vl-7b --gpu L4 --image 1680x2240",
-        "fit qwen2.5-vl-72b --gpu H100-SXM --gpu-count 2",
+        "fit qwen2.5-vl-72b --gpu H100-SXM --gpu-count 4",
         "fit qwen2.5-vl-7b --gpu T4 --image 4000x4000  # exit code 3: it does not fit",
     ),
     "plan": (

@@ -26,7 +26,7 @@ KV_BYTES = {
     "qwen3-vl-8b": 147_456,
     "internvl3-78b": 327_680,
     "pixtral-12b": 163_840,
-    "gemma-3-27b": 163_840,  # 10 of 62 layers: 2 x 16 heads x 128 x 2 B each
+    "gemma-3-27b": 81_920,  # 10 of 62 layers: 2 x 16 heads x 128 x 2 B each
     "llama-3.2-11b-vision": 131_072,
     "qwen3.5-27b": 65_536,
     "deepseek-vl2-small": 31_104,

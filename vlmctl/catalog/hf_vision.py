@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vlmctl.catalog import hf_vision_defaults
-from vlmctl.catalog.hf_config import required_vision, vision_section
+from vlmctl.catalog.hf_architectures import architecture_name
+from vlmctl.catalog.hf_config import vision_section
 from vlmctl.catalog.hf_values import Config, integer, numbers
 from vlmctl.specs.model import Connector, Resolution, ResolutionStrategy, VisionTower
 from vlmctl.specs.tokens import (
@@ -25,10 +26,10 @@ _NATIVE = (SmartResize, PaddedPatches, TokenBudget, RowBreaks, ResizeOrTile)
 
 
 def vision_tower(config: Config, rule: TokenRuleKind, *, parameters: int | None, source: str) -> VisionTower | None:
-    """The encoder; None where the file describes none, as with code of the repository's own. `parameters`: counted."""
-    if vision_section(config) is None:
+    """The encoder; None where neither the file nor the architecture's code states it. `parameters`: as counted."""
+    vision = vision_section(config) or hf_vision_defaults.CODED.get(architecture_name(config))
+    if vision is None:
         return None
-    vision = required_vision(config)
     layers = integer(vision, "num_hidden_layers", "depth", "layers", "vt_num_hidden_layers")
     hidden = integer(vision, "embed_dim", "vt_hidden_size", "width", "hidden_size")
     windows = integer(vision, "window_size")

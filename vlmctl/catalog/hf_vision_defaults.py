@@ -56,3 +56,10 @@ VISION: Mapping[str, Mapping[str, Value]] = {
     "siglip2_vision_model": _vit(768, 3072, 12, 16, None),
     "smolvlm_vision": _vit(1152, 3072, 12, 32, 224),
 }
+
+# Encoders that no file describes: their sizes are in the code of the model's repository
+# (allenai/molmo olmo/config.py VisionBackboneConfig; microsoft/Phi-3-vision-128k-instruct image_embedding_phi3_v.py).
+CODED: Mapping[str, Mapping[str, Value]] = {
+    "MolmoForCausalLM": _vit(1024, 4096, 23, 14, 336),
+    "Phi3VForCausalLM": _vit(1024, 4096, 24, 14, 336),
+}

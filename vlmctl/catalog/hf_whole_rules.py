@@ -22,6 +22,9 @@ from vlmctl.specs.tokens import (
 
 GEMMA3N_PIXELS = 768  # the encoder's input; no file states it (processing_gemma3n.py)
 GEMMA4_VIDEO_TOKENS = 70  # the class's own (video_processing_gemma4.py)
+SMALLEST_CELL_PIXELS = (
+    28  # of the models here; limits below its area are sides of a square, meant for another processor
+)
 MOONVIT_MAX_SIDE_PATCHES = 512  # image_processing_kimi_vl.py of moonshotai/Kimi-VL-A3B-Instruct
 
 
@@ -185,5 +188,8 @@ def _resized(config: Config, processor: Config, *, video: FrameResize | None = N
 def _limits(processor: Config) -> tuple[int, int]:
     """Smallest and largest area in pixels, under either of the names that transformers has used."""
     size = section(processor, "size") or {}
-    least, most = integer(processor, "min_pixels"), integer(processor, "max_pixels")
-    return least or required(size, "shortest_edge", "min_pixels"), most or required(size, "longest_edge", "max_pixels")
+    least = integer(processor, "min_pixels") or required(size, "shortest_edge", "min_pixels")
+    most = integer(processor, "max_pixels") or required(size, "longest_edge", "max_pixels")
+    if not SMALLEST_CELL_PIXELS**2 <= least < most:
+        raise refuse(f"the processor's limits, {least} to {most}, are not areas in pixels.")
+    return least, most

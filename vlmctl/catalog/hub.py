@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -42,8 +43,8 @@ def import_model(source: str, *, download: bool) -> ModelSpec:
     Raises UnsupportedModel for an architecture, token rule or quantization that is not known, InvalidFile for a damaged
     file, UsageError for a source that is neither, NotReachable where the hub does not answer.
     """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(source))  # unlike Path's own, os.path raises for no name, however odd
+    if os.path.isdir(folder):
         return model_from_checkpoint(read_folder(folder))
     if not _REPOSITORY.fullmatch(source):
         raise UsageError(f"{source!r} is neither a folder nor a repository.", remedy="Write a path, or OWNER/NAME.")

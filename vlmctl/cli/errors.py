@@ -40,9 +40,6 @@ def run(command: Callable[[], object]) -> int:
         return _say(_usage_line(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        silence_stdout()
-        return EXIT_BROKEN_PIPE
     except OSError as error:
         if error.filename is None:
             traceback.print_exc()
@@ -66,7 +63,8 @@ def _usage_line(error: typer.TyperException) -> str:
     context: typer.Context | None = getattr(error, "ctx", None)
     if context is None:
         return message
-    return f"{message.removesuffix('.')}. Try '{context.command_path} --help'."
+    end = "" if message.endswith(("?", ".")) else "."
+    return f"{message}{end} Try '{context.command_path} --help'."
 
 
 def _say(message: str, code: int) -> int:

@@ -15,7 +15,9 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from vlmctl.cli.errors import silence_stdout
+import typer
+
+from vlmctl.cli.errors import EXIT_BROKEN_PIPE, silence_stdout
 from vlmctl.cli.options import Format
 from vlmctl.errors import CannotWrite
 
@@ -122,8 +124,9 @@ def write(text: str) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:  # the reader has seen enough; typer would make a bug of it
+        silence_stdout()
+        raise typer.Exit(EXIT_BROKEN_PIPE) from error
     except OSError as error:
         silence_stdout()
         reason = os.strerror(error.errno or errno.EIO)

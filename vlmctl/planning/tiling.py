@@ -14,6 +14,7 @@ from vlmctl.specs.tokens import Grid, Tiles
 LARGER_GRID_FILL = 0.5  # share of a grid's pixels that an image must have to prefer it on a tie; InternVL's processor
 AREA_FACTOR_CAP = 0.6  # Nemotron Nano VL's processor: area beyond this factor counts no more
 COVERING_THRESHOLD = 0.9  # Ovis' processor: share of the image's area that tiles must keep
+SIZES_KEPT = 1024  # grids remembered: a family's models are asked about the same few images again and again
 IDEFICS3_MAX_SIDE_PIXELS = 4096  # transformers' Idefics3 image processor, MAX_IMAGE_SIZE
 
 
@@ -76,6 +77,7 @@ def weighted_aspect(width: int, height: int, tile: int, min_tiles: int, max_tile
     return best
 
 
+@lru_cache(maxsize=SIZES_KEPT)
 def least_upscale(width: int, height: int, tile: int, max_tiles: int) -> tuple[int, int]:
     """The smallest scale that enlarges or keeps the image, else the one that shrinks it least; then fewest tiles.
 
@@ -106,6 +108,7 @@ def best_fit(width: int, height: int, candidates: tuple[tuple[int, int], ...]) -
     return best
 
 
+@lru_cache(maxsize=SIZES_KEPT)
 def covering(width: int, height: int, tile: int, max_tiles: int) -> tuple[int, int]:
     """Fewest tiles that keep over 90% of the area, else the most area (Ovis); sums run as in the processor."""
     area, best, best_kept, tiles = width * height, (1, 1), -1.0, 0

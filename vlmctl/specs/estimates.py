@@ -19,11 +19,12 @@ class Basis(StrEnum):
 
 
 class ImageTokens(Record, frozen=True, kw_only=True):
-    """What one image becomes.
+    """What one image, or a whole video, becomes.
 
-    `resized_*_pixels`: what the encoder sees in all (the whole canvas of tiles where there are tiles).
-    `views`: images the encoder runs on (tiles and thumbnail); `patches`: encoder patches over all views.
-    `image_tokens`: in the language model's sequence, without markers; `marker_tokens`: around and between them.
+    `resized_*_pixels`: what the image itself was scaled to for the encoder, padding left out. `columns`, `rows`: of
+    tiles where there are tiles, else of cells. `views`: images the encoder runs on (tiles and overview); `patches`:
+    encoder patches over all views. `image_tokens`: image features that the language model reads in its sequence, or by
+    cross-attention where that is how it sees; `marker_tokens`: other tokens around and between them.
     """
 
     resized_width_pixels: int

@@ -2,13 +2,18 @@
 
 A record holds only parameters that a model's own configuration files state; the arithmetic is in `vlmctl.planning`.
 In a catalog file the rule is chosen by its `kind`. Token counts are per image unless the name says otherwise.
+The rules for video that a rule may hold are in `vlmctl.specs.frames` and are named here too.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-import msgspec
+from vlmctl.specs.frames import FrameBudget as FrameBudget
+from vlmctl.specs.frames import FrameResize as FrameResize
+from vlmctl.specs.frames import FrameTokens as FrameTokens
+from vlmctl.specs.frames import Rule, VideoRule
+from vlmctl.specs.frames import SmallSides as SmallSides
 
 
 class Grid(StrEnum):
@@ -23,16 +28,6 @@ class Grid(StrEnum):
     LONGEST_SIDE = "longest-side"  # Idefics3: the longest side scaled to a fixed number of tiles
 
 
-class SmallSides(StrEnum):
-    """What a resizing processor does with a side shorter than one cell."""
-
-    ROUND = "round"  # it rounds to no cell at all, and the lower limit of the area lifts it
-    LIFT = "lift"  # both sides scaled up until the shorter is one cell, cut to whole pixels
-    LIFT_ROUNDED = "lift-rounded"  # the same, rounded to whole pixels
-    LIFT_IN_TURN = "lift-in-turn"  # the height first, then the width, each rounded
-    ONE_CELL = "one-cell"  # rounded, but to no less than one cell
-
-
 class LongSides(StrEnum):
     """What a resizing processor does with a side more than 200 times the other."""
 
@@ -42,55 +37,7 @@ class LongSides(StrEnum):
     KEEP = "keep"
 
 
-class _Rule(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind"
-):
-    """A record that a catalog file chooses by `kind`."""
-
-
-class FrameTokens(_Rule, frozen=True, kw_only=True, tag="fixed"):
-    """Video whose every frame becomes one number of tokens, whatever its size.
-
-    `temporal_patch` frames share one set of tokens. `clip_tokens`: once per clip. Markers leave timestamps out.
-    """
-
-    tokens: int
-    width_pixels: int
-    height_pixels: int
-    patch_pixels: int | None = None
-    temporal_patch: int = 1
-    clip_tokens: int = 0
-    frame_marker_tokens: int = 0
-    clip_marker_tokens: int = 0
-
-
-class FrameResize(_Rule, frozen=True, kw_only=True, tag="resize"):
-    """Video whose frames are resized as images are, `temporal_patch` of them sharing one set of tokens.
-
-    `over_clip`: the limits hold for frames x width x height together, else for a single frame.
-    `frame_marker_tokens` stand around each set of tokens, timestamps left out.
-    """
-
-    min_pixels: int
-    max_pixels: int
-    temporal_patch: int = 2
-    over_clip: bool = False
-    small_sides: SmallSides = SmallSides.ROUND
-    frame_marker_tokens: int = 0
-    clip_marker_tokens: int = 0
-
-
-class FrameBudget(_Rule, frozen=True, kw_only=True, tag="budget"):
-    """Video whose frames follow the image rule within a smaller budget of tokens (Gemma 4)."""
-
-    budget_tokens: int
-    frame_marker_tokens: int = 0
-
-
-VideoRule = FrameTokens | FrameResize | FrameBudget
-
-
-class TokenRule(_Rule, frozen=True, kw_only=True):
+class TokenRule(Rule, frozen=True, kw_only=True):
     """The fields every rule has.
 
     `marker_tokens`: tokens around each image (start, end ...) that the language model also reads.
