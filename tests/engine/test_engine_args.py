@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from tests.support.plans import L4, MODEL, PLAN, T4
+from vlmctl.catalog.load import load_catalog
 from vlmctl.planning.image_tokens import image_tokens
-from vlmctl.serving.engine_args import ENGINE_VERSION, FLOAT16_REFUSED, ServeOptions, command, engine_arguments
+from vlmctl.serving.engine_args import ENGINE_VERSION, ServeOptions, command, engine_arguments
 from vlmctl.specs.estimates import Plan
 from vlmctl.specs.model import EngineArgument, ModelSpec, Precision
 from vlmctl.specs.tokens import SmartResize
@@ -166,8 +167,14 @@ def test_a_processor_obeys_the_cap_as_the_plan_counts_it(name: str, cap: int, wi
     assert patches == planned.patches
 
 
-def test_what_is_refused_in_float16_is_what_vllm_refuses() -> None:
-    """Every architecture refused here is refused by vLLM, by its model type."""
+def test_what_vllm_refuses_in_float16_needs_bf16() -> None:
+    """Every model of the catalog whose architecture vLLM refuses in float16 says that it needs bfloat16."""
     from vllm.config.model import _FLOAT16_NOT_SUPPORTED_MODELS
 
-    assert {re.sub(r"For.*", "", each).lower() for each in FLOAT16_REFUSED} <= set(_FLOAT16_NOT_SUPPORTED_MODELS)
+    refused = {
+        model.id: model.serving.needs_bf16
+        for model in load_catalog().models
+        if re.sub(r"For.*", "", model.serving.architecture or "").lower() in _FLOAT16_NOT_SUPPORTED_MODELS
+    }
+    assert refused
+    assert all(refused.values()), refused

@@ -11,6 +11,7 @@ from vlmctl.catalog.hf_values import Config, integer, refuse, required, section
 from vlmctl.specs.tokens import (
     AnyRes,
     FixedTokens,
+    FrameTokens,
     Grid,
     OverlappingCrops,
     ResizeOrTile,
@@ -24,18 +25,18 @@ MINICPM_VERSIONS = frozenset({"2.6", "4.0", "4", "4.5"})  # those whose processo
 
 
 def llava_next(config: Config, processor: Config) -> TokenRuleKind:
-    """LLaVA-NeXT and LLaVA-OneVision: a base view and the best grid among the pinpoints."""
+    """LLaVA-NeXT: a base view and the best grid among the pinpoints."""
+    return _anyres(config, processor)
+
+
+def llava_onevision(config: Config, processor: Config) -> TokenRuleKind:
+    """LLaVA-OneVision: as LLaVA-NeXT, large grids shrunk, frames pooled two by two."""
     vision = required_vision(config)
-    pinpoints = config.get("image_grid_pinpoints") or processor.get("image_grid_pinpoints")
-    if not pinpoints:
-        raise refuse("the configuration does not state 'image_grid_pinpoints'.")
+    side, patch = required(vision, "image_size"), required(vision, "patch_size")
+    pooled = -(-(side // patch) // 2)
+    frame = FrameTokens(tokens=pooled**2, width_pixels=side, height_pixels=side, patch_pixels=patch, clip_tokens=1)
     shrink = str(config.get("vision_aspect_ratio") or "").partition("anyres_max_")[2]
-    return AnyRes(
-        tile_pixels=required(vision, "image_size"),
-        patch_pixels=required(vision, "patch_size"),
-        pinpoints=tuple((int(height), int(width)) for height, width in pinpoints),
-        shrink_above_tiles=int(shrink) if shrink.isdigit() else None,
-    )
+    return _anyres(config, processor, video=frame, shrink_above_tiles=int(shrink) if shrink.isdigit() else None)
 
 
 def internvl(config: Config, processor: Config) -> TokenRuleKind:
@@ -60,20 +61,14 @@ def internvl(config: Config, processor: Config) -> TokenRuleKind:
     )
 
 
-def cohere(config: Config, processor: Config) -> TokenRuleKind:
-    """Aya Vision and Command A Vision: the grid of the nearest aspect, and a thumbnail."""
-    vision = required_vision(config)
-    side, patch = required(vision, "image_size"), required(vision, "patch_size")
-    cells = side // patch // (integer(config, "downsample_factor") or 2)  # the class's own
-    return Tiles(
-        grid=Grid.CLOSEST_ASPECT,
-        tile_pixels=side,
-        patch_pixels=patch,
-        tokens_per_tile=cells**2,
-        max_tiles=required(processor, "max_patches"),
-        marker_tokens=3,
-        tile_marker_tokens=1,
-    )
+def aya_vision(config: Config, processor: Config) -> TokenRuleKind:
+    """Aya Vision: the grid of the nearest aspect, and a thumbnail."""
+    return _cohere(Grid.CLOSEST_ASPECT, config, processor)
+
+
+def command_a_vision(config: Config, processor: Config) -> TokenRuleKind:
+    """Command A Vision: the grid that shrinks least, and a thumbnail."""
+    return _cohere(Grid.LEAST_UPSCALE, config, processor)
 
 
 def idefics3(config: Config, processor: Config) -> TokenRuleKind:
@@ -119,13 +114,15 @@ def llama4(config: Config, processor: Config) -> TokenRuleKind:
     vision = required_vision(config)
     side, patch = required(vision, "image_size"), required(vision, "patch_size")
     ratio = float(vision.get("pixel_shuffle_ratio", 0.5))
+    tiles = required(processor, "max_patches")
     return Tiles(
         grid=Grid.LEAST_UPSCALE,
         tile_pixels=side,
         patch_pixels=patch,
         tokens_per_tile=int((side // patch * ratio) ** 2),
-        max_tiles=required(processor, "max_patches"),
+        max_tiles=tiles,
         pads=True,
+        max_aspect=float(side * tiles),
         marker_tokens=3,
         tile_marker_tokens=1,
     )
@@ -165,6 +162,7 @@ def deepseek_vl2(config: Config, processor: Config) -> TokenRuleKind:
         max_tiles=max(int(width) * int(height) for width, height in candidates) // side**2,
         candidates=tuple((int(width), int(height)) for width, height in candidates),
         pads=True,
+        max_aspect=2.0 * side - 1,
         overview_always=True,
         overview_tokens=cells * (cells + 1),
         most_images_tiled=2,
@@ -178,12 +176,17 @@ def minicpmv(config: Config, processor: Config) -> TokenRuleKind:
     if str(config.get("version")) not in MINICPM_VERSIONS:
         raise refuse(f"MiniCPM-V of the version {config.get('version')!r} is not known to vlmctl.")
     patch = required({**config, **processor}, "patch_size")
+    side, queries = required(processor, "scale_resolution"), required(config, "query_num")
+    frame = FrameTokens(
+        tokens=queries, width_pixels=side, height_pixels=side, patch_pixels=patch, frame_marker_tokens=2
+    )
     return Slices(
-        slice_pixels=required(processor, "scale_resolution"),
+        slice_pixels=side,
         patch_pixels=patch,
         unit_pixels=patch,
         max_slices=required(processor, "max_slice_nums"),
-        tokens_per_view=required(config, "query_num"),
+        tokens_per_view=queries,
+        video=frame,
         marker_tokens=5,
         slice_marker_tokens=2,
         row_gap_tokens=1,
@@ -221,4 +224,35 @@ def lfm2_vl(config: Config, processor: Config) -> TokenRuleKind:
         marker_tokens=2,
         tile_marker_tokens=1,
         tiled_marker_tokens=1,
+    )
+
+
+def _cohere(grid: Grid, config: Config, processor: Config) -> Tiles:
+    vision = required_vision(config)
+    side, patch = required(vision, "image_size"), required(vision, "patch_size")
+    cells = side // patch // (integer(config, "downsample_factor") or 2)  # the class's own
+    return Tiles(
+        grid=grid,
+        tile_pixels=side,
+        patch_pixels=patch,
+        tokens_per_tile=cells**2,
+        max_tiles=required(processor, "max_patches"),
+        marker_tokens=3,
+        tile_marker_tokens=1,
+    )
+
+
+def _anyres(
+    config: Config, processor: Config, *, video: FrameTokens | None = None, shrink_above_tiles: int | None = None
+) -> AnyRes:
+    vision = required_vision(config)
+    pinpoints = config.get("image_grid_pinpoints") or processor.get("image_grid_pinpoints")
+    if not isinstance(pinpoints, list):
+        raise refuse("the configuration does not state 'image_grid_pinpoints'.")
+    return AnyRes(
+        tile_pixels=required(vision, "image_size"),
+        patch_pixels=required(vision, "patch_size"),
+        pinpoints=tuple((int(height), int(width)) for height, width in pinpoints),
+        shrink_above_tiles=shrink_above_tiles,
+        video=video,
     )

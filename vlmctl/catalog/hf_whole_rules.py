@@ -6,6 +6,8 @@ everything that differs between checkpoints is read.
 
 from __future__ import annotations
 
+import msgspec
+
 from vlmctl.catalog.hf_config import required_vision
 from vlmctl.catalog.hf_values import Config, integer, refuse, required, section
 from vlmctl.specs.tokens import (
@@ -76,24 +78,36 @@ def qwen3_vl(config: Config, processor: Config) -> TokenRuleKind:
     return _resized(config, processor, video=video)
 
 
-def plain_resize(config: Config, processor: Config) -> TokenRuleKind:
-    """dots.ocr, PaddleOCR-VL: resized as Qwen2-VL, without video."""
+def dots_ocr(config: Config, processor: Config) -> TokenRuleKind:
+    """dots.ocr: resized as Qwen2-VL, without video."""
     return _resized(config, processor)
+
+
+def paddleocr_vl(config: Config, processor: Config) -> TokenRuleKind:
+    """PaddleOCR-VL: resized, short sides lifted one after the other, without video."""
+    return msgspec.structs.replace(
+        _resized(config, processor), small_sides=SmallSides.LIFT_IN_TURN, keeps_one_cell=False
+    )
 
 
 def glm4v(config: Config, processor: Config) -> TokenRuleKind:
     """GLM-4.1V to 4.6V: resized within limits that count a still image as two frames."""
-    vision = required_vision(config)
-    patch, merge = required(vision, "patch_size"), required(vision, "spatial_merge_size")
-    least, most = _limits(processor)
-    return SmartResize(
-        cell_pixels=patch * merge,
-        patch_pixels=patch,
-        min_pixels=least,
-        max_pixels=most,
-        area_frames=required({**vision, **processor}, "temporal_patch_size"),
+    frames = section(processor, "video_processor")
+    video = None
+    if frames is not None:
+        least, most = _limits(frames)
+        video = FrameResize(
+            min_pixels=least,
+            max_pixels=most,
+            over_clip=True,
+            small_sides=SmallSides.LIFT,
+            frame_marker_tokens=2,
+            clip_marker_tokens=2,
+        )
+    return msgspec.structs.replace(
+        _resized(config, processor, video=video),
+        area_frames=required({**required_vision(config), **processor}, "temporal_patch_size"),
         small_sides=SmallSides.LIFT,
-        marker_tokens=2,
     )
 
 
@@ -167,6 +181,7 @@ def kimi_vl(config: Config, processor: Config) -> TokenRuleKind:
         max_patches=required(processor, "in_token_limit"),
         max_side_patches=MOONVIT_MAX_SIDE_PATCHES,
         refuses_long_sides=True,
+        marker_tokens=4,
     )
 
 

@@ -22,6 +22,7 @@ BYTES_PER_WEIGHT = {
 }
 ACTIVATION_BYTES = 2  # bf16 or fp16
 GATED_MLP_MATRICES = 3  # gate, up and down projection
+PLAIN_MLP_MATRICES = 2  # up and down projection
 UNQUANTIZED = frozenset({Precision.BF16, Precision.FP32})
 
 # Layers whose KV grows with every token, at least up to a window.
@@ -101,6 +102,7 @@ class ModelFigures(Record, frozen=True, kw_only=True):
     expert_share: float
     operations_per_token: float
     pair_operations: float
+    needs_bf16: bool
 
 
 def model_figures(model: ModelSpec, precision: Precision) -> ModelFigures:
@@ -125,6 +127,7 @@ def model_figures(model: ModelSpec, precision: Precision) -> ModelFigures:
         expert_share=share,
         operations_per_token=2.0 * parts.active_language,
         pair_operations=attention_operations_per_pair(language),
+        needs_bf16=model.serving.needs_bf16,
     )
 
 
@@ -273,7 +276,8 @@ def _routed_expert_parameters(language: LanguageModel) -> float:
     if experts is None:
         return 0.0
     layers = experts.layers if experts.layers is not None else language.layers
-    return float(layers * experts.count * GATED_MLP_MATRICES * language.hidden_size * experts.intermediate_size)
+    matrices = GATED_MLP_MATRICES if experts.gated else PLAIN_MLP_MATRICES
+    return float(layers * experts.count * matrices * language.hidden_size * experts.intermediate_size)
 
 
 def _tied(language: LanguageModel, decoder: float) -> bool:

@@ -120,6 +120,8 @@ def runs_on(figures: ModelFigures, gpu: GpuSpec, gpu_count: int) -> str | None:
             return f"{precision.value} needs compute capability {minimum}, {gpu.id} has {gpu.compute_capability}"
     elif precision not in ROCM_PRECISIONS:
         return f"{precision.value} is not supported on {gpu.vendor}"
+    if figures.needs_bf16 and gpu.bf16_tflops is None:
+        return f"{figures.model} needs bfloat16, which {gpu.id} lacks"
     if not tensor_parallel_fits(figures.language, gpu_count):
         return f"the attention heads do not divide over {gpu_count} GPUs"
     return None

@@ -21,8 +21,6 @@ SHUTDOWN_MARGIN = 2  # times the planned end-to-end latency: long answers are lo
 EXAMPLES_IN_IMAGE = "/vllm-workspace/"  # where the vllm/vllm-openai image keeps `examples/` with its chat templates
 CHECKPOINT = "{checkpoint}"  # in a model's argument: the folder that holds the downloaded checkpoint
 
-# vLLM refuses float16 for these: numerical instability (vllm/config/model.py, _FLOAT16_NOT_SUPPORTED_MODELS).
-FLOAT16_REFUSED = frozenset({"Gemma3ForConditionalGeneration", "Gemma3ForCausalLM"})
 # Their AWQ configuration is nested where vLLM does not look (vllm-project/vllm issue 11122).
 NESTED_QUANTIZATION = frozenset({"InternVLChatModel"})
 # Their processors, in their repositories, know `max_pixels` and no `size` (vllm/model_executor/models/keye.py).
@@ -140,9 +138,9 @@ def _precision(plan: Plan, model: ModelSpec, gpu: GpuSpec) -> Iterator[ServeArgu
     if precision is Precision.FP32:
         yield _argument("--dtype", "float32", "planned in 32 bit")
     elif lacks_bfloat16(gpu):
-        if model.serving.architecture in FLOAT16_REFUSED:
+        if model.serving.needs_bf16:
             raise UnsupportedModel(
-                f"{model.id}: vLLM refuses float16 for it, and {gpu.id} has no bfloat16.",
+                f"{model.id} needs bfloat16, which {gpu.id} lacks.",
                 remedy="Choose a GPU of compute capability 8.0 or newer.",
             )
         yield _argument("--dtype", "half", f"{gpu.id} has no bfloat16")

@@ -259,6 +259,7 @@ class Serving(Fact, frozen=True, kw_only=True):
     first_version: str | None = None
     last_version: str | None = None
     requires_remote_code: bool | None = None
+    needs_bf16: bool = False  # the engine refuses float16 for it, or its answers go wrong
     arguments: tuple[EngineArgument, ...] = ()
     known_bad: tuple[KnownBad, ...] = ()
     note: str = ""

@@ -342,5 +342,5 @@ def test_every_architecture_is_one_that_the_catalog_knows() -> None:
     only_by_class = {
         "InternVLForConditionalGeneration",
         "Mistral3ForConditionalGeneration",
-    }  # other formats of two more
+    }
     assert {name for name in ARCHITECTURES if name not in text} <= only_by_class
