@@ -55,7 +55,7 @@ docs: $(DEV) ## write the generated documents anew
 	$(BIN)/python -m docs.generate
 
 test-engine: $(ENGINE) ## check the token rules against the models' own processors (downloads about 5 GB once)
-	$(OFFLINE) $(ENGINE_VENV)/bin/python -m pytest tests/engine --override-ini filterwarnings=default $(ARGS)
+	$(OFFLINE) $(ENGINE_VENV)/bin/python -m pytest tests/engine --override-ini filterwarnings=ignore $(ARGS)
 
 test-wheel: $(DEV) ## install the built wheel into an empty environment of every Python found here
 	VLMCTL_TEST_PYTHONS="$$(scripts/find_python.sh | tr '\n' ' ')" $(BIN)/python -m pytest tests/packaging $(ARGS)

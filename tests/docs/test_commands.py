@@ -20,6 +20,17 @@ NOT_RUN = ("# needs a network", "# on a terminal")
 SHELL = frozenset({"|", ">", ">>", "&&", "||", ";", "2>"})
 
 
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for all examples, so that the catalog is parsed once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _one_cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
+
+
 class Example(NamedTuple):
     """A documented command line, and the exit code that its page promises."""
 

@@ -224,11 +224,9 @@ def moondream() -> Oracle:
 
 
 def idefics2() -> Oracle:
-    processor = hf.Idefics2ImageProcessor(do_image_splitting=True)
-
     def count(width: int, height: int) -> int:
         if min(width, height) < 2:
             raise ValueError("no quarters")
-        return 5 * IDEFICS2_TOKENS if processor.do_image_splitting else IDEFICS2_TOKENS
+        return 5 * IDEFICS2_TOKENS
 
     return count

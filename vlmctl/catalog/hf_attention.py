@@ -55,9 +55,14 @@ def _group(config: Config, model_type: str, kind: AttentionKind, layers: int, he
         return AttentionLayers(kind=kind, layers=layers, state_bytes=_state_bytes(config, model_type))
     if kind is AttentionKind.FULL and (rank := integer(config, "kv_lora_rank")):
         latent = rank + required(config, "qk_rope_head_dim")
-        dims = (integer(config, "qk_nope_head_dim") or 0) + required(config, "qk_rope_head_dim")
+        dims = required(config, "qk_nope_head_dim") + required(config, "qk_rope_head_dim")
         return AttentionLayers(
-            kind=AttentionKind.LATENT, layers=layers, query_heads=heads, kv_heads=1, head_dim=dims, latent_dim=latent
+            kind=AttentionKind.LATENT,
+            layers=layers,
+            query_heads=heads,
+            kv_heads=heads,
+            head_dim=dims,
+            latent_dim=latent,
         )
     kv_heads = _kv_heads(config, heads)
     dimension = head_dimension(config, heads)

@@ -34,7 +34,7 @@ def _sliding(window_tokens: int, pattern: int) -> Mapping[str, Value]:
 
 _CONTEXT_128K: Mapping[str, Value] = {"max_position_embeddings": 131072}
 _CONTEXT_8K: Mapping[str, Value] = {"max_position_embeddings": 8192}
-_MLA: Mapping[str, Value] = {"kv_lora_rank": 512, "qk_rope_head_dim": 64}
+_MLA: Mapping[str, Value] = {"kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64}
 _DELTA_NET: Mapping[str, Value] = {
     "full_attention_interval": 4,
     "linear_conv_kernel_dim": 4,
@@ -147,6 +147,24 @@ TEXT: Mapping[str, TextDefaults] = {
             "moe_intermediate_size": 2048,
             "n_shared_experts": 1,
             "first_k_dense_replace": 3,
+        },
+    ),
+    "mistral4": TextDefaults(
+        131072,
+        4096,
+        12288,
+        36,
+        32,
+        None,
+        None,
+        {
+            "kv_lora_rank": 256,
+            "qk_nope_head_dim": 64,
+            "qk_rope_head_dim": 64,
+            "n_routed_experts": 128,
+            "num_experts_per_tok": 4,
+            "moe_intermediate_size": 2048,
+            "n_shared_experts": 1,
         },
     ),
     "glm4": TextDefaults(151552, 4096, 13696, 40, 32, 2, 128),

@@ -1,4 +1,4 @@
-"""Reads measurement files (`vlmctl.dev/measurements/v1`), with the text models that they bring their own configuration of."""
+"""Reads measurement files (`vlmctl.dev/measurements/v1`), and the text models whose configuration they bring along."""
 
 from __future__ import annotations
 

@@ -95,13 +95,13 @@ def _answer(
     model: ModelSpec, question: Question, sweep: Sequence[ImageInput], *, compare_apis: bool
 ) -> cost_page.ModelCost:
     """One model's costs; an error is kept, so that one model that cannot be served hides no other."""
-    from vlmctl.cli.cost_page import ModelCost
+    from vlmctl.cli.cost_page import ModelCost, steady
     from vlmctl.library import costs
 
     try:
-        plans = costs.cost(model, question)
+        plans = costs.compare_offers(model, question)
         points = costs.sweep(model, question, sweep)
-        apis = costs.compare_apis(model, plans[0], question.catalog) if compare_apis else ()
+        apis = costs.compare_apis(model, steady(plans), question.catalog) if compare_apis else ()
     except VlmctlError as error:
         return ModelCost(model=model.id, error=error)
     return ModelCost(model=model.id, plans=plans, sweep=points, apis=apis)

@@ -12,6 +12,7 @@ from vlmctl.errors import VlmctlError
 from vlmctl.library import Question
 from vlmctl.library.costs import ApiCost, SweepPoint
 from vlmctl.specs.estimates import CostEstimate, Plan
+from vlmctl.specs.hardware import OfferKind
 from vlmctl.units import show_count, show_seconds, show_usd
 
 OPTIONS_SHOWN = 12  # offers in the table for people; JSON and CSV hold all
@@ -84,6 +85,11 @@ def priced(plan: Plan) -> CostEstimate:
     return plan.cost
 
 
+def steady(plans: Sequence[Plan]) -> Plan:
+    """The cheapest plan on machines that stay, unlike spot ones; the cheapest of all where there is none."""
+    return next((plan for plan in plans if priced(plan).offer.kind is not OfferKind.SPOT), plans[0])
+
+
 def _point(point: SweepPoint) -> dict[str, Any]:
     size = {"image": f"{point.width_pixels}x{point.height_pixels}", "images": point.images}
     if point.plan is None:
@@ -141,7 +147,7 @@ def _model_blocks(each: ModelCost) -> list[Block]:
             f"request. Per 1,000 requests {shares}: idle hours cost as much as busy ones."
         )
     )
-    return [*found, *_sweep_blocks(each.sweep), *_api_blocks(each.apis, best)]
+    return [*found, *_sweep_blocks(each.sweep), *_api_blocks(each.apis, priced(steady(each.plans)))]
 
 
 def _option_table(plans: Sequence[Plan]) -> Table:
@@ -207,8 +213,8 @@ def _api_blocks(apis: Sequence[ApiCost], own: CostEstimate) -> list[Block]:
     headers = ("Hosted API", "$/1k", "of own", "Pays from", "Scores on the same benchmarks: own / API")
     table = Table(headers, rows, right=("$/1k", "of own", "Pays from"))
     note = (
-        "List prices without caching or batch discounts. Pays from: requests a month above which the cheapest offer, "
-        "rented all month, costs less than the API."
+        "List prices without caching or batch discounts. Pays from: requests a month above which the cheapest offer "
+        "that is not spot, rented all month, costs less than the API."
     )
     unpriced = [api.api for api in apis if api.usd_per_1k_requests is None]
     if unpriced:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 app = options.command_app()
 
-BAR_WIDTH = 40  # columns of the bar that stands for the whole GPU
+BAR_WIDTH = 30  # columns of the bar that stands for the whole GPU
 LABEL_WIDTH = 20
+REMARK_WIDTH = 38  # what is left of a page
 NAMES = ("task", "image", "images", "video", "prompt_tokens", "output_tokens")
 
 
@@ -52,27 +53,29 @@ def fit(
     nearest ways out, each checked again. Without --gpu: the fewest of each GPU that hold it. Exit code 3 where it does
     not fit.
 
-    JSON: an object with model, assumptions and reports (each with gpu, gpu_count, quantization, fits, memory,
+    JSON: an object with models, assumptions and reports (each with model, gpu, gpu_count, quantization, fits, memory,
     shortfall_bytes, maximum_concurrency, maximum_context_tokens, runs, ways_out). CSV: one line a report.
     """
     from vlmctl import library
 
     known = library.load_catalog(catalog)
-    spec = library.find_model(model, catalog=known)
+    models = library.find_models([model], catalog=known)
     question = library.Question(options.wishes(context, NAMES, require), catalog=known)
     gpus = options.split_commas(gpu)
-    if gpus:
-        reports = tuple(question.fit(spec, each, gpu_count=gpu_count or 1, quantization=quantization) for each in gpus)
-        blocks = [block for report in reports for block in _report_blocks(report)]
-    else:
-        reports = question.fit_everywhere(spec, gpu_count=gpu_count, quantization=quantization)
-        blocks = _overview(spec.id, reports)
-    if question.assumptions:
-        blocks.insert(0, Text(f"Assumed: {'; '.join(question.assumptions)}."))
-    data = {"model": spec.id, "assumptions": question.assumptions, "reports": reports}
+    reports: list[FitReport] = []
+    blocks: list[Block] = [Text(f"Assumed: {'; '.join(question.assumptions)}.")] if question.assumptions else []
+    for spec in models:
+        if gpus:
+            found = [question.fit(spec, each, gpu_count=gpu_count or 1, quantization=quantization) for each in gpus]
+            blocks += [block for report in found for block in _report_blocks(report)]
+        else:
+            found = list(question.fit_everywhere(spec, gpu_count=gpu_count, quantization=quantization))
+            blocks += _overview(spec.id, found)
+        reports += found
+    data = {"models": [spec.id for spec in models], "assumptions": question.assumptions, "reports": reports}
     Output(output).show(data, blocks, rows=[_row(report) for report in reports])
     if not any(report.fits for report in reports):
-        raise _refusal(reports[0]) if gpus else NothingFits(f"{spec.id} fits no GPU of the catalog.")
+        raise _refusal(reports[0]) if gpus else NothingFits(f"{model} fits no GPU of the catalog.")
 
 
 def _row(report: FitReport) -> dict[str, object]:
@@ -133,7 +136,8 @@ def _bar(name: str, count: int, whole: int, remark: str) -> str:
 
     length = round(BAR_WIDTH * max(0, min(count, whole)) / whole)
     bar = ("#" * length or ("-" if count < 0 else ".")).ljust(BAR_WIDTH)
-    return f"{name:<{LABEL_WIDTH}}{bar}{show_gib(count):>10}  {remark}".rstrip()
+    short = remark if len(remark) <= REMARK_WIDTH else remark[: REMARK_WIDTH - 3] + "..."
+    return f"{name:<{LABEL_WIDTH}}{bar}{show_gib(count):>10}  {short}".rstrip()
 
 
 def _overview(model: str, reports: Sequence[FitReport]) -> list[Block]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ from vlmctl.cli.options import (
     bare_group_shows_help,
     split_commas,
 )
-from vlmctl.cli.output import Output, Table, Text
+from vlmctl.cli.output import Block, Output, Table, Text
 
 if TYPE_CHECKING:
     from vlmctl.specs.model import ModelSpec
@@ -52,7 +53,6 @@ def list_models(
     maximum_images, capabilities, served_by, verified.
     """
     from vlmctl import library
-    from vlmctl.cli import wording
 
     models = library.select_models(
         library.load_catalog(catalog),
@@ -61,6 +61,12 @@ def list_models(
         license=license,
         verified=verified,
     )
+    Output(output).show([_summary(model) for model in models], _overview(models))
+
+
+def _overview(models: Sequence[ModelSpec]) -> list[Block]:
+    from vlmctl.cli import wording
+
     rows = [
         (
             model.id + ("" if model.verified else wording.UNVERIFIED_MARK),
@@ -74,7 +80,7 @@ def list_models(
     ]
     headers = ("Model", "Parameters", "Licence", "Context", "Resolution", "Served by")
     note = f"{len(rows)} models. {wording.UNVERIFIED_NOTE} `vlmctl models show MODEL` tells more."
-    Output(output).show([_summary(model) for model in models], [Table(headers, rows, right=("Context",)), Text(note)])
+    return [Table(headers, rows, right=("Context",)), Text(note)]
 
 
 def _summary(model: ModelSpec) -> dict[str, Any]:
@@ -106,16 +112,21 @@ def _summary(model: ModelSpec) -> dict[str, Any]:
 def show_model(model: ModelArgument, catalog: CatalogOption = None, output: OutputOption = Format.TABLE) -> None:
     """Show what is known of a model.
 
-    Every fact with its source; those that nobody verified are marked.
+    Every fact with its source; those that nobody verified are marked. A family lists its members.
 
-    JSON: the catalog's record with every field, and `verified` for the facts that estimates rest on.
+    JSON: the catalog's record with every field, and `verified` for the facts that estimates rest on. For a family: an
+    object with family and members, each such a record.
     """
     from vlmctl import library
     from vlmctl.cli.model_page import model_page
     from vlmctl.cli.output import plain
 
-    found = library.find_model(model, catalog=library.load_catalog(catalog))
-    Output(output).show(plain(found) | {"verified": found.verified}, model_page(found))
+    found = library.find_models([model], catalog=library.load_catalog(catalog))
+    records = [plain(each) | {"verified": each.verified} for each in found]
+    if len(found) == 1:
+        Output(output).show(records[0], model_page(found[0]))
+    else:
+        Output(output).show({"family": found[0].family, "members": records}, _overview(found), rows=records)
 
 
 @app.command("compare")

@@ -58,7 +58,7 @@ def bare_group_shows_help(context: typer.Context) -> None:
 def said(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
     """The options among `names` that were really given, by name: what a file or a default is not to override."""
     given = {name: context.params.get(name) for name in names}
-    return {name: value for name, value in given.items() if value is not None and value is not False and value != []}
+    return {name: value for name, value in given.items() if value is not None and value is not False and value != ()}
 
 
 def wishes(context: typer.Context, names: Iterable[str], require: Path | None = None) -> Wishes:

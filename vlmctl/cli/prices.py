@@ -81,5 +81,7 @@ def refresh_prices(
 
     out = Output()
     out.note("asking for today's offers ...")
-    path, count = library.refresh_prices(providers=split_commas(provider))
-    out.note(f"wrote {count} offers to {path}")
+    found = library.refresh_prices(split_commas(provider))
+    out.note(f"wrote {len(found.offers)} offers to {found.path}")
+    if found.unknown_gpus:
+        out.note(f"left out, since the catalog does not hold the GPU: {', '.join(found.unknown_gpus)}")

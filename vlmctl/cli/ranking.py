@@ -27,7 +27,7 @@ def ranking_blocks(question: Question, found: Recommendation) -> list[Block]:
     if shown:
         title = f"{len(found.answers)} of {len(question.catalog.models)} models meet every requirement"
         blocks += [Heading(title + (f", the best {len(shown)}:" if len(shown) < len(found.answers) else ":"))]
-        blocks += [_answer_table(shown, question), *_legend(shown[0], question)]
+        blocks += [_answer_table(shown, question), *_legend(shown[0], question), Text(_front(found.answers))]
         blocks += _remarks(shown)
     return [*blocks, *_near_miss_blocks(found.near_misses), *_rejected_blocks(found), *_next_steps(shown)]
 
@@ -107,6 +107,13 @@ def _legend(answer: Answer, question: Question) -> list[Block]:
         (PARETO_MARK, "no other model is both better and cheaper"),
     ]
     return [Facts(pairs), Text(band_of(answer.basis.value, answer.error_median, answer.error_p90))]
+
+
+def _front(answers: Sequence[Answer]) -> str:
+    """The choices worth weighing: every other answer is beaten in quality and price by one of them."""
+    front = sorted((each for each in answers if each.pareto), key=lambda each: each.usd_per_1k_requests)
+    named = [f"{each.model} ({each.quality.points or 0:.0f}, {show_usd(each.usd_per_1k_requests)})" for each in front]
+    return f"Best for the money ({PARETO_MARK}), with quality and $/1k, cheapest first: {', '.join(named) or 'none'}."
 
 
 def band_of(basis: str, median: float | None, p90: float | None) -> str:

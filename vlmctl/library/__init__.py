@@ -1,5 +1,6 @@
 """The Python interface: loads the catalog, resolves names, and calls pure planning. The command line is built on it."""
 
+from vlmctl.library.costs import cost
 from vlmctl.library.lookup import (
     check_catalog,
     find_benchmark,
@@ -9,6 +10,7 @@ from vlmctl.library.lookup import (
     image_kv_bytes,
     image_tokens,
     load_catalog,
+    refresh_prices,
     select_models,
     select_offers,
 )
@@ -20,6 +22,7 @@ __all__ = [
     "Question",
     "Wishes",
     "check_catalog",
+    "cost",
     "explain",
     "find_benchmark",
     "find_gpu",
@@ -35,6 +38,7 @@ __all__ = [
     "read_wishes",
     "recommend",
     "recommend_vlm",
+    "refresh_prices",
     "select_models",
     "select_offers",
     "what_to_relax",

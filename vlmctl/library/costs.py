@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
 from vlmctl.errors import NothingFits, VlmctlError
-from vlmctl.library.questions import Question
+from vlmctl.library.lookup import find_model
+from vlmctl.library.questions import Asked, Question
 from vlmctl.planning.apis import api_usd_per_1k_requests, break_even_requests_per_month
 from vlmctl.planning.plan import plan_model
 from vlmctl.planning.quality import comparable_mode
@@ -54,7 +56,16 @@ class ApiCost(Record, frozen=True, kw_only=True):
     problem: str = ""
 
 
-def cost(model: ModelSpec, question: Question) -> tuple[Plan, ...]:
+def cost(
+    model: str | ModelSpec, asked: Asked = None, *, catalog: Catalog | None = None, **wishes: Any
+) -> tuple[Plan, ...]:
+    """What serving a model costs on every offer, the cheapest first; takes and raises what `plan` does."""
+    question = Question(asked, catalog=catalog, **wishes)
+    spec = model if isinstance(model, ModelSpec) else find_model(model, catalog=question.catalog)
+    return compare_offers(spec, question)
+
+
+def compare_offers(model: ModelSpec, question: Question) -> tuple[Plan, ...]:
     """The model's cheapest plan with each GPU, provider and kind of price, the cheapest per 1,000 requests first.
 
     Raises UnsupportedModel where no engine serves the model, NothingFits where no placement meets the requirements.

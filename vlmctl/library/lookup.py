@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vlmctl.catalog import load, names
 from vlmctl.catalog.mistakes import Finding
-from vlmctl.errors import UnknownName
+from vlmctl.errors import UnknownName, UnsupportedModel
 from vlmctl.planning import image_tokens as token_rules
 from vlmctl.planning.architecture import kv_bytes_per_sequence
 from vlmctl.planning.demand import require_token_rule
 from vlmctl.planning.requirements import license_breach
 from vlmctl.specs.estimates import ImageTokens
 from vlmctl.specs.hardware import Benchmark, Catalog, GpuSpec, Offer, OfferKind
-from vlmctl.specs.model import AttentionKind, ModelSpec
+from vlmctl.specs.model import AttentionKind, Modality, ModelSpec
 from vlmctl.specs.workload import LicensePolicy
+
+if TYPE_CHECKING:
+    from vlmctl.catalog.refresh import Refreshed
 
 
 def load_catalog(overlays: Sequence[str | Path] | None = None) -> Catalog:
@@ -63,8 +68,15 @@ def image_tokens(
     image processor, where it is not the model's own. Raises UnknownName, UnsupportedModel or InvalidValue.
     """
     spec = model if isinstance(model, ModelSpec) else find_model(model, catalog=catalog)
-    rule = require_token_rule(spec)
+    rule = require_token_rule(require_vision(spec))
     return token_rules.image_tokens(rule, width_pixels, height_pixels, images=images, max_pixels=max_pixels)
+
+
+def require_vision(model: ModelSpec) -> ModelSpec:
+    """The model itself; raises UnsupportedModel where it reads no images."""
+    if model.modality is Modality.TEXT:
+        raise UnsupportedModel(f"{model.id} is text only: it reads no images.", remedy=model.note)
+    return model
 
 
 def image_kv_bytes(model: ModelSpec, tokens: ImageTokens, *, images: int = 1) -> int | None:
@@ -146,3 +158,13 @@ def check_catalog(folder: str | Path | None = None) -> list[Finding]:
     from vlmctl.catalog.check import check
 
     return check([Path(folder)] if folder is not None else [])
+
+
+def refresh_prices(providers: Sequence[str] = ()) -> Refreshed:
+    """Bring today's offers into the user's data folder, of all providers that publish a list where none is named.
+
+    Raises UsageError without the `catalog` extra, UnknownName, NotReachable and CannotWrite.
+    """
+    from vlmctl.catalog.refresh import refresh_prices as refresh
+
+    return refresh(load_catalog(), providers=providers, today=datetime.now(UTC).date())

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from vlmctl.errors import NothingFits, UnsupportedModel
-from vlmctl.library.lookup import find_gpu, find_model, known_spellings, load_catalog
+from vlmctl.library.lookup import find_gpu, find_model, known_spellings, load_catalog, require_vision
 from vlmctl.library.wishes import Wishes, laid_over, ownership_of, requirements_of, wishes_from
 from vlmctl.planning import explain as explaining
 from vlmctl.planning import fit as fitting
@@ -28,6 +28,16 @@ from vlmctl.specs.model import ModelSpec, Precision
 from vlmctl.specs.workload import OwnedGpus, Requirements
 
 UNPRICED = "a purchase price of 0 for {gpu}, since none is known: only power and operations count (--purchase-usd)"
+
+# Where it is not done by giving the option of the same name another value.
+RELAXING = {
+    "include-unverified": "Add --include-unverified",
+    "memory": "Allow other GPUs, or more of them (--gpu, --max-gpus)",
+    "served": "Nothing can be relaxed, no engine serves it",
+    "known": "Nothing can be relaxed, facts are missing",
+    "vision": "Nothing can be relaxed, it reads no images",
+    "workload": "Send smaller or fewer images, or ask for shorter answers",
+}
 
 Asked = Requirements | Wishes | Mapping[str, Any] | None
 
@@ -79,7 +89,7 @@ class Question:
         demand = request_demand(spec, workload, output_tokens=planned_output_tokens(spec, workload.output_tokens))
         choice, obstacle = cheapest_placement(spec, demand, setting)
         if choice is None:
-            raise NothingFits(f"{spec.id}: {obstacle.text}.", remedy=f"Relax --{obstacle.requirement}.")
+            raise NothingFits(f"{spec.id}: {obstacle.text}.", remedy=f"{relaxing(obstacle.requirement)}.")
         chosen = plan_choice(spec, demand, choice, setting)
         return chosen, explaining.explain(spec, demand, choice, chosen, setting)
 
@@ -88,7 +98,7 @@ class Question:
     ) -> FitReport:
         """Whether the model fits so many of the GPU, with ledger and ways out; raises as the function `fit` does."""
         return fitting.fit(
-            self._model(model),
+            require_vision(self._model(model)),
             gpu if isinstance(gpu, GpuSpec) else find_gpu(gpu, catalog=self.catalog),
             self.requirements.workload,
             gpu_count=gpu_count,
@@ -185,15 +195,18 @@ def what_to_relax(found: Recommendation) -> str:
     """Which requirement stands between the models and an answer, and what relaxing it would give."""
     if not found.near_misses:
         broken = Counter(breach.requirement for each in found.rejected for breach in each.breaches)
-        return f"Most models break --{broken.most_common(1)[0][0]}." if broken else ""
+        return f"{relaxing(broken.most_common(1)[0][0])}: most models break it." if broken else ""
     counts = Counter(near.breach.requirement for near in found.near_misses)
     requirement, count = counts.most_common(1)[0]
     nearest = next(near for near in found.near_misses if near.breach.requirement == requirement)
     models = "one model breaks" if count == 1 else f"{count} models break"
-    breach = nearest.breach
-    return (
-        f"Relax --{requirement}: {models} nothing else; {nearest.model} has {breach.found}, asked for {breach.wanted}."
-    )
+    has = f"{nearest.model} has {nearest.breach.found}, asked for {nearest.breach.wanted}"
+    return f"{relaxing(requirement)}: {models} nothing else; {has}."
+
+
+def relaxing(requirement: str) -> str:
+    """How a requirement is relaxed on the command line."""
+    return RELAXING.get(requirement, f"Relax --{requirement}")
 
 
 def _wishes(asked: Asked, wishes: Mapping[str, Any]) -> Wishes:

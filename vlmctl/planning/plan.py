@@ -22,7 +22,8 @@ def plan_model(model: ModelSpec, setting: Setting) -> Plan:
     check_requirements(setting.requirements)
     breach = serving_breach(model)
     if breach is not None:
-        raise UnsupportedModel(f"{model.id} cannot be planned: {breach.found}.", remedy=model.serving.note)
+        note = f" ({model.serving.note})" if model.serving.note else ""
+        raise UnsupportedModel(f"{model.id} cannot be planned: {breach.found}{note}.")
     workload = setting.requirements.workload
     demand = request_demand(model, workload, output_tokens=planned_output_tokens(model, workload.output_tokens))
     choice, obstacle = cheapest_placement(model, demand, setting)

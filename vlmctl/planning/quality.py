@@ -63,7 +63,8 @@ def yardsticks(
 ) -> tuple[Yardstick, ...]:
     """The evidence that counts for these tasks and languages, in the split that most models have figures for.
 
-    A benchmark weighs by its tasks and by how many models publish it: a scale that few share compares little. The range is taken over the whole catalog, so filters on models never change a model's quality.
+    A benchmark weighs by its tasks and by how many models publish it: a scale that few share compares little. The range
+    is taken over the whole catalog, so filters on models never change a model's quality.
     """
     found = []
     figures = _figures_by_benchmark(models, mode)

@@ -91,7 +91,7 @@ def consider(model: ModelSpec, setting: Setting) -> tuple[Answer | None, tuple[B
     if len(breaches) > 1 or any(breach.requirement in _NOTHING_TO_RELAX for breach in breaches):
         return None, breaches
     try:
-        output = planned_output_tokens(model, requirements.workload.output_tokens)
+        output = planned_output_tokens(model, requirements.workload.output_tokens, needs=requirements.needs)
         demand = request_demand(model, requirements.workload, output_tokens=output)
         choice, obstacle = cheapest_placement(model, demand, setting)
     except (UnsupportedModel, InvalidValue) as error:

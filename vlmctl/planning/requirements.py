@@ -69,9 +69,13 @@ def default_output_tokens(tasks: Sequence[str]) -> int:
     return max((TASK_OUTPUT_TOKENS.get(Task(task), DEFAULT_OUTPUT_TOKENS) for task in tasks), default=256)
 
 
-def planned_output_tokens(model: ModelSpec, asked: int) -> int:
-    """Output tokens of a request: the answer, and the reasoning that a thinking edition writes first."""
-    if model.edition is not Edition.THINKING:
+def planned_output_tokens(model: ModelSpec, asked: int, *, needs: Sequence[str] = ()) -> int:
+    """Output tokens of a request: the answer, and the reasoning that a thinking edition writes first.
+
+    A hybrid edition reasons where `needs` asks for thinking.
+    """
+    reasons = model.edition is Edition.THINKING or (model.edition is Edition.HYBRID and "thinking" in needs)
+    if not reasons:
         return asked
     known = next((item.tokens for item in model.typical_output if item.task == "thinking"), THINKING_TOKENS)
     return asked + known

@@ -43,8 +43,8 @@ def anyres(rule: AnyRes, width: int, height: int) -> ImageTokens:
             feature_columns, feature_rows = int(feature_columns // shrink), int(feature_rows // shrink)
     scale = min(best_width / width, best_height / height)
     return ImageTokens(
-        resized_width_pixels=round(width * scale),
-        resized_height_pixels=round(height * scale),
+        resized_width_pixels=max(1, round(width * scale)),
+        resized_height_pixels=max(1, round(height * scale)),
         columns=columns,
         rows=rows,
         views=1 + columns * rows,
@@ -81,7 +81,7 @@ def tiles(rule: Tiles, width: int, height: int, images: int) -> ImageTokens:
     resized = (columns * side, rows * side)
     if rule.pads:
         scale = min(resized[0] / width, resized[1] / height)
-        resized = (round(width * scale), round(height * scale))
+        resized = (max(1, round(width * scale)), max(1, round(height * scale)))
     markers = rule.tiled_marker_tokens + count * rule.tile_marker_tokens + rows * rule.row_marker_tokens
     overviews = 1 if rule.overview else 0
     return ImageTokens(

@@ -7,7 +7,7 @@ from vlmctl.specs.record import Record
 
 
 class Evidence(Record, frozen=True, kw_only=True):
-    """One published figure that counted. `relative`: 0 is the lowest, 100 the highest comparable figure in the catalog."""
+    """A published figure that counted. `relative`: 0 is the lowest, 100 the highest comparable one in the catalog."""
 
     benchmark: str
     split: str | None
@@ -34,7 +34,7 @@ class Quality(Record, frozen=True, kw_only=True):
 
 
 class Breach(Record, frozen=True, kw_only=True):
-    """A requirement that is not met. `requirement`: the name of its option; `found`, `wanted`: the two sides, as text."""
+    """A requirement that is not met. `requirement`: its option's name; `found`, `wanted`: the two sides, as text."""
 
     requirement: str
     found: str
@@ -114,7 +114,7 @@ class Recommendation(Record, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
     def why(self, model: str) -> str:
-        """Why a model stands where it does: its rank and evidence, or what it breaks. Raises KeyError if not considered."""
+        """Why a model stands where it does: rank and evidence, or what it breaks. Raises KeyError if not considered."""
         for rank, answer in enumerate(self.answers, start=1):
             if answer.model == model:
                 points = (

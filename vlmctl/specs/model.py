@@ -94,7 +94,7 @@ class LanguageModel(Fact, frozen=True, kw_only=True):
 
 
 class VisionTower(Fact, frozen=True, kw_only=True):
-    """The image encoder. `image_pixels`: side of the square input where it is fixed; `merge`: patches merged per side."""
+    """The image encoder. `image_pixels`: side of the square input if it is fixed; `merge`: patches merged per side."""
 
     name: str
     parameters_billions: float | None = None
@@ -109,7 +109,7 @@ class VisionTower(Fact, frozen=True, kw_only=True):
 
 
 class Connector(Fact, frozen=True, kw_only=True):
-    """What joins the encoder to the language model: mlp, patch-merger, q-former, perceiver-resampler, cross-attention ..."""
+    """What joins encoder and language model: mlp, patch-merger, q-former, perceiver-resampler, cross-attention ..."""
 
     kind: str
     learned_queries: int | None = None
@@ -124,7 +124,7 @@ class ResolutionStrategy(StrEnum):
 
 
 class Resolution(Fact, frozen=True, kw_only=True):
-    """`effective_pixels`: the most pixels (width x height) of one image that reach the encoder with default settings."""
+    """`effective_pixels`: the most pixels (width x height) of an image that reach the encoder with defaults."""
 
     strategy: ResolutionStrategy
     effective_pixels: int | None = None
@@ -148,7 +148,7 @@ class Context(Fact, frozen=True, kw_only=True):
 
 
 class ImageLimits(Fact, frozen=True, kw_only=True):
-    """`maximum` images per request (None: unknown); whether text and images may alternate; whether several work at all."""
+    """`maximum` per request (None: unknown); whether several work at all; whether text may stand between them."""
 
     maximum: int | None = None
     several: bool | None = None
@@ -189,7 +189,7 @@ class Commercial(StrEnum):
 class License(Fact, frozen=True, kw_only=True):
     """A licence as conditions that a program can test.
 
-    `permissive`: an OSI-style licence (Apache-2.0, MIT, BSD) with no use restriction, on the weights and every component.
+    `permissive`: an OSI-style licence (Apache-2.0, MIT, BSD) with no use restriction, on weights and every component.
     """
 
     name: str
@@ -308,7 +308,7 @@ class TypicalOutput(Record, frozen=True, kw_only=True):
 
 
 class ModelSpec(Record, frozen=True, kw_only=True):
-    """One model as the catalog holds it. `language`, `vision` or `image_tokens` of None: no estimate, a refusal that says so."""
+    """One model as the catalog holds it. Without `language`, `vision` or `image_tokens` an estimate is refused."""
 
     id: str
     name: str

@@ -13,7 +13,7 @@ class Fact(Record, frozen=True, kw_only=True):
     """A group of facts from one source.
 
     `source`: where a reader can check it (repository path with commit, paper, model card).
-    `verified`: True only if that source was read; False facts are shown as such and never outrank a verified one silently.
+    `verified`: True only if that source was read; False facts are shown as such and never silently outrank others.
     """
 
     source: str

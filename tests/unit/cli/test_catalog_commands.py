@@ -114,6 +114,13 @@ def test_show_holds_every_field(vlmctl: CommandLine) -> None:
     assert shown["id"] == "qwen2.5-vl-7b"
 
 
+def test_a_family_lists_its_members(vlmctl: CommandLine) -> None:
+    """`models show` of a family says who belongs to it."""
+    shown = vlmctl("models", "show", "paligemma2", "-o", "json").json
+    assert set(shown) == {"family", "members"}
+    assert "paligemma2-3b" in vlmctl("models", "show", "paligemma2").out
+
+
 def test_unverified_facts_are_marked(vlmctl: CommandLine) -> None:
     """A fact that nobody verified carries a mark, and the page says what the mark means."""
     models = vlmctl("models", "list", "-o", "json").json

@@ -77,8 +77,8 @@ def test_bfloat16_of_other_vendors_is_read_from_their_figures(mi300x: GpuSpec) -
 
 def test_a_model_that_float16_breaks_is_refused_on_such_a_gpu(plan: Plan, served: Served, t4: GpuSpec) -> None:
     """Gemma 3 on a T4 is a refusal that names the GPU, not a pod that dies at start."""
-    with pytest.raises(UnsupportedModel, match="T4 has no bfloat16"):
-        engine_arguments(plan, served(architecture="Gemma3ForConditionalGeneration"), t4)
+    with pytest.raises(UnsupportedModel, match="needs bfloat16, which T4 lacks"):
+        engine_arguments(plan, served(needs_bf16=True), t4)
 
 
 @pytest.mark.parametrize(
