@@ -1,4 +1,4 @@
-"""The documentation of commands: each command is there, and each example that a reader could type runs."""
+"""The documentation of commands and of the Python interface: all of it is there, and what a reader could type runs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from vlmctl.cli.main import main
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLE = re.compile(r"^\s*\$ vlmctl +(?P<line>.*)$", re.MULTILINE)
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXIT_CODE = re.compile(r"# exit code (\d+)")
 NOT_RUN = ("# needs a network", "# on a terminal")
 SHELL = frozenset({"|", ">", ">>", "&&", "||", ";", "2>"})
@@ -91,3 +92,13 @@ def test_every_command_has_an_example() -> None:
     named = {" ".join(words) for words in commands()}
     groups = {"", "models", "catalog"}
     assert set(EXAMPLES) == named - groups
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")], ids=lambda page: page.name
+)
+def test_python_examples_run(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The Python of a page runs from top to bottom, as a reader would paste it, and has something to say."""
+    blocks = PYTHON.findall(page.read_text(encoding="utf-8"))
+    exec(compile("\n".join(blocks), page.name, "exec"), {})
+    assert capsys.readouterr().out.strip()

@@ -50,7 +50,7 @@ def read(path: Path, key: bytes) -> Catalog | None:
         content = path.read_bytes()
     except OSError:
         return None
-    body = content[2 * _DIGEST_BYTES :]
+    body = memoryview(content)[2 * _DIGEST_BYTES :]
     if content[: 2 * _DIGEST_BYTES] != key + _checksum(body):
         return None
     try:
@@ -73,5 +73,5 @@ def keep(path: Path, content: bytes) -> None:
         return
 
 
-def _checksum(body: bytes) -> bytes:
+def _checksum(body: bytes | memoryview) -> bytes:
     return hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()

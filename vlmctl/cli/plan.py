@@ -38,7 +38,9 @@ def plan(
     context: typer.Context,
     model: Annotated[
         str | None,
-        typer.Argument(help="The model; without one, what recommend ranks first.", autocompletion=complete_models),
+        typer.Argument(
+            metavar="[MODEL]", help="Without one, what recommend ranks first.", autocompletion=complete_models
+        ),
     ] = None,
     form: Annotated[Form, typer.Option("--format", help="What to write.")] = Form.VLMDEPLOYMENT,
     diff: Annotated[
@@ -102,7 +104,7 @@ def plan(
 
     known = library.load_catalog(catalog)
     question = library.Question(options.wishes(context, NAMES, require), catalog=known)
-    chosen = question.plan(model) if model is not None else question.plan_best()
+    chosen = question.plan(model) if model is not None else question.plan_best(allow_remote_code=allow_remote_code)
     spec = library.find_model(chosen.placement.model, catalog=known)
     wanted = ServeOptions(
         needs=tuple(need for need in question.requirements.needs if need in ("thinking", "tools")),

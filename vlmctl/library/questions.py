@@ -72,12 +72,17 @@ class Question:
         """The model's cheapest placement; raises UnsupportedModel or NothingFits."""
         return plan_model(self._model(model), self.setting())
 
-    def plan_best(self) -> Plan:
-        """The plan of the model that is ranked first; raises NothingFits where none meets the requirements."""
+    def plan_best(self, *, allow_remote_code: bool = True) -> Plan:
+        """The plan of the model that is ranked first, of those that run no code of their own where that is not allowed.
+
+        Raises NothingFits where none meets the requirements.
+        """
         found = self.recommend()
-        if not found.answers:
-            raise NothingFits("no model meets all requirements.", remedy=what_to_relax(found))
-        return self.plan(found.answers[0].model)
+        for answer in found.answers:
+            spec = self._model(answer.model)
+            if allow_remote_code or not spec.serving.requires_remote_code:
+                return self.plan(spec)
+        raise NothingFits("no model meets all requirements.", remedy=what_to_relax(found))
 
     def explain(self, model: str | ModelSpec) -> tuple[Plan, tuple[explaining.Section, ...]]:
         """The plan with every term of its estimate; raises as `plan` does."""
@@ -86,7 +91,8 @@ class Question:
         if breach is not None:
             raise UnsupportedModel(f"{spec.id} cannot be planned: {breach.found}.", remedy=spec.serving.note)
         workload = self.requirements.workload
-        demand = request_demand(spec, workload, output_tokens=planned_output_tokens(spec, workload.output_tokens))
+        output = planned_output_tokens(spec, workload.output_tokens, needs=self.requirements.needs)
+        demand = request_demand(spec, workload, output_tokens=output)
         choice, obstacle = cheapest_placement(spec, demand, setting)
         if choice is None:
             raise NothingFits(f"{spec.id}: {obstacle.text}.", remedy=f"{relaxing(obstacle.requirement)}.")

@@ -25,7 +25,8 @@ def plan_model(model: ModelSpec, setting: Setting) -> Plan:
         note = f" ({model.serving.note})" if model.serving.note else ""
         raise UnsupportedModel(f"{model.id} cannot be planned: {breach.found}{note}.")
     workload = setting.requirements.workload
-    demand = request_demand(model, workload, output_tokens=planned_output_tokens(model, workload.output_tokens))
+    output = planned_output_tokens(model, workload.output_tokens, needs=setting.requirements.needs)
+    demand = request_demand(model, workload, output_tokens=output)
     choice, obstacle = cheapest_placement(model, demand, setting)
     if choice is None:
         raise NothingFits(

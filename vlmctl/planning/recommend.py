@@ -193,7 +193,7 @@ def _warnings(model: ModelSpec, demand: RequestDemand, requirements: Requirement
     found = []
     extra = demand.output_tokens - requirements.workload.output_tokens
     if extra:
-        found.append(f"thinking edition: {extra:,} reasoning tokens assumed before each answer")
+        found.append(f"thinks: {extra:,} reasoning tokens assumed before each answer")
     if model.serving.requires_remote_code:
         found.append("runs code from its repository (trust_remote_code)")
     if not model.verified:
