@@ -1,4 +1,4 @@
-"""docs/cost-matrix.md: a published cost table, its arithmetic reproduced, beside what memory, speed and prices allow."""
+"""docs/cost-matrix.md: a published cost table, its arithmetic reproduced, beside what physics and prices allow."""
 
 from __future__ import annotations
 
@@ -23,9 +23,29 @@ from vlmctl.units import SECONDS_PER_HOUR
 
 PAGE = "cost-matrix.md"
 IMAGE_SIDE = 1024  # the table does not state its image; one megapixel is a usual photo or scan at screen resolution
-HEADER = (
-    "| model | GPU | claimed: requests/s | claimed: $/1k | implied: $/h | price today: $/h | estimated: requests/s | $/1k |"
+COLUMNS = (
+    "model",
+    "GPU",
+    "claimed: requests/s",
+    "claimed: $/1k",
+    "implied: $/h",
+    "price today: $/h",
+    "estimated: requests/s",
+    "$/1k",
 )
+INTRODUCTION = """\
+# A published cost table, worked out again
+
+<!-- Written by `make docs`; edit docs/generate/cost_matrix.py. -->
+
+Source: {source}. One image and {output_tokens} output tokens per request,
+weights in 16 bit. The table does not state the image; {side}x{side} pixels and 64 prompt tokens are assumed here.
+
+The implied price is the one that makes the table's own figures agree: $ per 1,000 requests x requests per second x 3.6.
+The estimate is the saturated throughput, the most that the GPU can do; its error band on published measurements is
+{median:.0%} (median) and {p90:.0%} (90th percentile). Dollars are the price of today over that throughput, a floor;
+without a current offer for the GPU the implied price is used, and said so.
+"""
 
 
 def render() -> str:
@@ -38,30 +58,12 @@ def render() -> str:
     offers = select_offers(catalog.offers)
     judged = [_judge(row, catalog, offers, workload) for row in table["rows"]]
     median, p90 = error_band(has_images=True)
-    return "\n".join(
-        (
-            "# A published cost table, worked out again",
-            "",
-            "<!-- Written by `make docs`; edit docs/generate/cost_matrix.py. -->",
-            "",
-            f"Source: {table['source']}. One image and {table['output_tokens']} output tokens per request, weights in 16",
-            f"bit. The table does not state the image; {IMAGE_SIDE}x{IMAGE_SIDE} pixels and 64 prompt tokens are assumed here.",
-            "",
-            "The implied price is the one that makes the table's own figures agree: $ per 1,000 requests x requests per",
-            "second x 3.6. The estimate is the saturated throughput, the most that the GPU can do; its error band on",
-            f"published measurements is {median:.0%} (median) and {p90:.0%} (90th percentile). Dollars are the price of today",
-            "over that throughput, a floor; without a current offer for the GPU the implied price is used, and said so.",
-            "",
-            HEADER,
-            "|---|---|---|---|---|---|---|---|",
-            *(line for line, _ in judged),
-            "",
-            "Row by row:",
-            "",
-            *(remark for _, remark in judged),
-            "",
-        )
+    introduction = INTRODUCTION.format(
+        source=table["source"], output_tokens=table["output_tokens"], side=IMAGE_SIDE, median=median, p90=p90
     )
+    header = "| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|"
+    lines = [introduction, header, *(line for line, _ in judged), "\nRow by row:\n", *(remark for _, remark in judged)]
+    return "\n".join(lines) + "\n"
 
 
 def implied_usd_per_hour(row: dict[str, Any]) -> float:

@@ -9,7 +9,6 @@ from vlmctl.planning.demand import request_demand
 from vlmctl.planning.fit import checkpoint_of
 from vlmctl.planning.requirements import model_breaches
 from vlmctl.specs.hardware import Catalog
-
 from vlmctl.specs.workload import ImageInput, Requirements, Workload
 
 PAGE = "worked-examples.md"
@@ -36,18 +35,19 @@ def _llava(catalog: Catalog) -> str:
     token = kv_bytes_per_token(require_language(model))
     figures = model_figures(model, model.precision)
     projector = projector_weights(1024, 4096)
+    grouped = kv_bytes_per_token(require_language(resolve_model(catalog, "qwen2.5-vl-7b")))
     return (
         "## LLaVA-1.5-13B: one image, 18 prompt tokens, 80 output tokens\n\n"
         f"- Sequence: {demand.image_tokens} + {demand.prompt_tokens} + {demand.output_tokens} = "
         f"{demand.total_tokens} tokens.\n"
-        f"- KV cache: {demand.total_tokens} x {token:,} B = {demand.total_tokens * token:,} B (full multi-head attention:"
-        " 2 x 40 layers x 40 heads x 128 x 2 B per token).\n"
+        f"- KV cache: {demand.total_tokens} x {token:,} B = {demand.total_tokens * token:,} B (full multi-head "
+        "attention: 2 x 40 layers x 40 heads x 128 x 2 B per token).\n"
         f"- Weights of the language model: {figures.language_bytes / 1e9:.0f} GB in bf16.\n"
         f"- A projector of two layers from 1,024 to a hidden size of 4,096 (the 7B model) holds 1,024 x 4,096 + "
         f"4,096 x 4,096 = {projector / 1e6:.2f} million weights. With the 13B model's 5,120 it is "
         f"{projector_weights(1024, 5120) / 1e6:.2f} million.\n\n"
         "The published figures agree. They hold only because Vicuna keeps all heads: with grouped queries "
-        f"(Qwen2.5-VL-7B) a token takes {kv_bytes_per_token(require_language(resolve_model(catalog, 'qwen2.5-vl-7b'))):,} B."
+        f"(Qwen2.5-VL-7B) a token takes {grouped:,} B."
     )
 
 
@@ -99,7 +99,7 @@ def _seven(catalog: Catalog) -> str:
     precision, _ = checkpoint_of(model, None)
     weights = model.parameters.total_billions * 2
     return (
-        "## A \"7B\" that is not below 8 billion\n\n"
+        '## A "7B" that is not below 8 billion\n\n'
         "```python\n"
         "from vlmctl import recommend\n\n"
         'answer = recommend({"max_params": 8, "multi_image": True, "need_ocr": True})\n'

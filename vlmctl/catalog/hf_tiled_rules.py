@@ -21,6 +21,7 @@ from vlmctl.specs.tokens import (
 )
 
 PHI3_CELLS = 12  # tokens along a side of one tile: 24 patches, merged two by two
+JUST_BELOW = 0.01
 MINICPM_VERSIONS = frozenset({"2.6", "4.0", "4", "4.5"})  # those whose processor gives every image an id
 
 
@@ -162,7 +163,7 @@ def deepseek_vl2(config: Config, processor: Config) -> TokenRuleKind:
         max_tiles=max(int(width) * int(height) for width, height in candidates) // side**2,
         candidates=tuple((int(width), int(height)) for width, height in candidates),
         pads=True,
-        max_aspect=2.0 * side - 1,
+        max_aspect=2 * side - JUST_BELOW,  # there the short side of the overview rounds to nothing
         overview_always=True,
         overview_tokens=cells * (cells + 1),
         most_images_tiled=2,
