@@ -7,11 +7,25 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vlmctl.catalog import entries, snapshot
+from vlmctl.catalog.folders import Source
 from vlmctl.catalog.load import load_catalog
 from vlmctl.errors import InvalidFile, UsageError
 
+MODELS = """\
+family: tinyvl
+models:
+  - id: tinyvl-7b
+    name: TinyVL 7B
+    repository: Tiny/TinyVL-7B-Instruct
+    parameters: {total_billions: 8.3, active_billions: 8.3, source: card}
+    license: {name: Tiny licence, source: card}
+    context: {tokens: 32768, source: config}
+    serving: {source: registry}
+"""
 OFFER = """\
 offers:
   - provider: {provider}
@@ -198,3 +212,23 @@ def test_an_empty_file_holds_nothing(shipped: Path, tmp_path: Path) -> None:
     """A file of comments alone is no mistake."""
     folder = overlay(tmp_path / "ours", prices__later="# nothing yet\n")
     assert load_catalog([folder]) == load_catalog()
+
+
+@given(st.one_of(st.binary(max_size=200), st.text(alphabet=" \n\t-:{}[]&*!|>'\"%@`#,?ab1~", max_size=60)))
+def test_no_content_ends_in_a_traceback(content: bytes | str) -> None:
+    """Whatever a file holds, it is entries or a finding."""
+    raw = content if isinstance(content, bytes) else content.encode()
+    for section in entries.KINDS:
+        parsed, findings = entries.parse_source(Path("folder"), Source("x.yaml", section, raw))
+        assert all(finding.problem for finding in findings)
+        assert not parsed or not findings
+
+
+@given(
+    st.integers(0, len(MODELS) - 1), st.sampled_from([*":{}[]&*!|>'\"%@`#,?-\n 9", "\x00", "null", "[]", ".nan", "- "])
+)
+def test_a_slip_of_the_pen_is_a_finding_or_an_entry(position: int, slip: str) -> None:
+    """A character typed over another in a sound file never ends in a traceback."""
+    text = MODELS[:position] + slip + MODELS[position + 1 :]
+    _, findings = entries.parse_source(Path("folder"), Source("x.yaml", "models", text.encode()))
+    assert all(finding.problem and "\n" not in finding.problem for finding in findings)

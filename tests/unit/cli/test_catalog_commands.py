@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,19 @@ def test_list_keys_are_stable(vlmctl: CommandLine) -> None:
     assert len(models) > 100
     assert all(set(model) == LIST_KEYS for model in models)
     assert all(isinstance(model["parameters"], int) and isinstance(model["license"], str) for model in models)
+
+
+def test_list_keys_are_documented() -> None:
+    """docs/json.md names every key of `models list` and no other."""
+    text = (Path(__file__).parents[3] / "docs" / "json.md").read_text(encoding="utf-8")
+    section = text.split("## `vlmctl models list`")[1].split("##")[0]
+    keys = {
+        key
+        for row in section.splitlines()
+        if row.startswith("| `")
+        for key in re.findall(r"`(\w+)`", row.split("|")[1])
+    }
+    assert keys == LIST_KEYS
 
 
 def test_formats_say_the_same(vlmctl: CommandLine) -> None:

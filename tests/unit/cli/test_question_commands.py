@@ -95,6 +95,15 @@ class TestRecommend:
         assert all(set(near["breach"]) == set(Breach.__struct_fields__) for near in found["near_misses"])
         assert all(set(each) == {"model", "breaches"} for each in found["rejected"])
 
+    def test_keys_are_documented(self) -> None:
+        """docs/json.md names every key of the object, no other, and what each answer is sure to have."""
+        text = (Path(__file__).parents[3] / "docs" / "json.md").read_text(encoding="utf-8")
+        section = text.split("## `vlmctl recommend`")[1].split("## ")[0]
+        rows = [line for line in section.splitlines() if line.startswith("| `")]
+        assert {row.split("`")[1] for row in rows} == RECOMMEND_KEYS
+        answer = section.split("Each answer has")[1]
+        assert [key for key in PROMISED_ANSWER_KEYS if f"`{key}`" not in answer] == []
+
     def test_seven_is_more_than_eight(self, vlmctl: CommandLine) -> None:
         """A "7B" of 8.29 billion parameters misses --max-params 8, by 0.29, and says so."""
         found = vlmctl("recommend", *INVOICES, "--max-params", "8", "-o", "json").json

@@ -1,0 +1,122 @@
+"""The engine model's parts: experts touched, waiting, engines of the past."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tests.support.records import make_gpu, make_model
+from vlmctl.planning.architecture import model_figures
+from vlmctl.planning.calibration import CURRENT, FIRST_VLLM, engine_of, with_engine
+from vlmctl.planning.demand import request_demand
+from vlmctl.planning.placement import engine_settings
+from vlmctl.planning.throughput import (
+    Speed,
+    batch_at_rate,
+    bottleneck,
+    highest_rate,
+    requests_per_second,
+    speed,
+    step_seconds,
+    touched_experts,
+    tpot_seconds,
+    ttft_seconds,
+)
+from vlmctl.specs.hardware import GpuSpec
+from vlmctl.specs.model import Experts, ModelSpec, Precision
+from vlmctl.specs.workload import ImageInput, Workload
+
+
+def _speed(
+    model: ModelSpec | None = None, gpu: GpuSpec | None = None, *, gpu_count: int = 1, output: int = 200
+) -> Speed:
+    model, gpu = model or make_model(), gpu or make_gpu()
+    workload = Workload(images=(ImageInput(width_pixels=900, height_pixels=900),), output_tokens=output)
+    demand = request_demand(model, workload)
+    settings = engine_settings(model, gpu, workload, demand)
+    return speed(model_figures(model, Precision.BF16), gpu, demand, settings, gpu_count=gpu_count)
+
+
+@given(st.floats(0.001, 0.5), st.integers(1, 500), st.integers(1, 500))
+def test_a_larger_batch_touches_more_experts(share: float, tokens: int, more: int) -> None:
+    """One token reads its own share; the share only grows, up to all."""
+    assert touched_experts(share, 1) == pytest.approx(share)
+    assert touched_experts(share, tokens) <= touched_experts(share, tokens + more) <= 1.0
+
+
+def test_a_sparse_model_decodes_faster_than_a_dense_one_of_its_size() -> None:
+    """With one request in flight only the touched experts are read."""
+    dense = make_model(billions=40.0)
+    assert dense.language is not None
+    experts = Experts(count=128, active=8, intermediate_size=700)
+    sparse = replace(dense, language=replace(dense.language, experts=experts, intermediate_size=None))
+    assert step_seconds(_speed(sparse), 1) < 0.5 * step_seconds(_speed(dense), 1)
+
+
+@given(st.integers(1, 256))
+def test_little_s_law_holds(batch: int) -> None:
+    """The batch at the rate of a batch is that batch, where the host is no limit."""
+    coefficients = replace(_speed(), host=0.0)
+    rate = requests_per_second(coefficients, batch)
+    assert batch_at_rate(coefficients, rate, maximum=1000) == pytest.approx(batch, rel=0.02)
+
+
+@given(st.integers(1, 256))
+def test_no_batch_beats_the_bound_of_the_pruned_search(batch: int) -> None:
+    """The rate from per-request work alone is above every real rate."""
+    coefficients = _speed()
+    assert requests_per_second(coefficients, batch) <= highest_rate(coefficients) * (1 + 1e-9)
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_latencies_grow_with_the_rate(low: float, high: float) -> None:
+    """A busier replica is never faster, and a 95th percentile is never below its mean."""
+    coefficients = _speed()
+    capacity = requests_per_second(coefficients, 64)
+    rates = sorted((low * capacity, high * capacity))
+    found = []
+    for rate in rates:
+        batch = batch_at_rate(coefficients, rate, maximum=64)
+        ttft, tpot = ttft_seconds(coefficients, batch, rate), tpot_seconds(coefficients, batch, rate)
+        assert ttft[0] <= ttft[1] * (1 + 1e-9)
+        assert math.isfinite(ttft[1])
+        found.append((ttft[1], tpot[1]))
+    assert found[0][0] <= found[1][0] * (1 + 1e-6)
+    assert found[0][1] <= found[1][1] * (1 + 1e-6)
+
+
+def test_the_host_can_be_the_limit() -> None:
+    """More pixels than the cores can decode bound the throughput, and are named."""
+    slow = replace(_speed(output=1), host=10.0, host_workers=2)
+    assert requests_per_second(slow, 200) == pytest.approx(0.2)
+    assert bottleneck(slow, 200) == "image decoding on the host"
+
+
+def test_several_gpus_share_the_work_and_pay_for_talking() -> None:
+    """Two GPUs read faster than one, but not twice as fast in all."""
+    one, two = _speed(), _speed(gpu_count=2)
+    assert two.dense_read == pytest.approx(one.dense_read / 2)
+    assert two.overhead > one.overhead
+    assert step_seconds(one, 8) / 2 < step_seconds(two, 8) < step_seconds(one, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "first"),
+    [
+        ("vllm", "0.7.2", True),
+        ("vllm", "0.19.0", False),
+        ("vllm", "0.7", True),
+        ("sglang", "0.5.7", False),
+        ("vllm", "", False),
+    ],
+)
+def test_old_engines_are_told_apart(name: str, version: str, *, first: bool) -> None:
+    """vLLM up to 0.7 is slower per step and with images; later ones and other engines are taken as current."""
+    engine = engine_of(name, version)
+    assert engine is (FIRST_VLLM if first else CURRENT)
+    coefficients = with_engine(_speed(), engine)
+    assert (requests_per_second(coefficients, 16) < requests_per_second(_speed(), 16)) is first
