@@ -17,6 +17,6 @@ class Finding(Record, frozen=True, kw_only=True, omit_defaults=False):
     remedy: str = ""
 
 
-def nearest(name: str, known: Iterable[str], limit: int = 3) -> tuple[str, ...]:
+def nearest(name: str, known: Iterable[str], limit: int = 3, cutoff: float = 0.6) -> tuple[str, ...]:
     """Known names that look like `name`, the likeliest first."""
-    return tuple(difflib.get_close_matches(name, sorted(known), n=limit, cutoff=0.6))
+    return tuple(difflib.get_close_matches(name, sorted(known), n=limit, cutoff=cutoff))

@@ -14,6 +14,7 @@ from vlmctl.catalog.mistakes import Finding, nearest
 from vlmctl.catalog.yaml_nodes import Step, at, key_line, line_at
 from vlmctl.specs.record import Record
 
+_LISTED = 12  # names that are shown in full
 _WHERE = re.compile(r" - at (?:`key` in )?`\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[\.\.\.\]")
 _UNKNOWN_FIELD = re.compile(r"unknown field `(.*?)`")
@@ -93,6 +94,8 @@ def _choices(declared: inspect.Type) -> list[str]:
 def _closest(name: str, known: Sequence[str]) -> str:
     if close := nearest(name, known, limit=1):
         return f"Did you mean {close[0]!r}?"
+    if len(known) > _LISTED:
+        return f"Nearest: {', '.join(nearest(name, known, cutoff=0.0))}."
     return f"Known: {', '.join(known)}." if known else ""
 
 

@@ -47,11 +47,13 @@ def cache_path(folder: Path) -> Path | None:
 def read(path: Path, key: bytes) -> Catalog | None:
     """The catalog in a snapshot, None unless it was made of exactly what `key` stands for and is undamaged."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            if file.read(_DIGEST_BYTES) != key:
+                return None
+            checksum, body = file.read(_DIGEST_BYTES), file.read()
     except OSError:
         return None
-    body = memoryview(content)[2 * _DIGEST_BYTES :]
-    if content[: 2 * _DIGEST_BYTES] != key + _checksum(body):
+    if checksum != _checksum(body):
         return None
     try:
         return msgspec.msgpack.decode(body, type=Catalog)
@@ -73,5 +75,5 @@ def keep(path: Path, content: bytes) -> None:
         return
 
 
-def _checksum(body: bytes | memoryview) -> bytes:
+def _checksum(body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()

@@ -33,11 +33,10 @@ def advise(
     JSON: as `vlmctl recommend`.
     """
     from vlmctl import library
-    from vlmctl.planning.advise import requirements_from_answers
 
     known = library.load_catalog(catalog)
     given = library.read_answers(answers) if answers is not None else _ask()
-    answer(library.Question(requirements_from_answers(given), catalog=known), Output(output))
+    answer(library.question_from_answers(given, catalog=known), Output(output))
 
 
 def _ask() -> dict[str, str]:

@@ -14,7 +14,16 @@ from vlmctl.library.lookup import (
     select_models,
     select_offers,
 )
-from vlmctl.library.questions import Question, explain, fit, plan, recommend, recommend_vlm, what_to_relax
+from vlmctl.library.questions import (
+    Question,
+    explain,
+    fit,
+    plan,
+    question_from_answers,
+    recommend,
+    recommend_vlm,
+    what_to_relax,
+)
 from vlmctl.library.reading import read_answers, read_wishes
 from vlmctl.library.wishes import Wishes, laid_over, wishes_from
 
@@ -34,6 +43,7 @@ __all__ = [
     "laid_over",
     "load_catalog",
     "plan",
+    "question_from_answers",
     "read_answers",
     "read_wishes",
     "recommend",

@@ -15,11 +15,12 @@ from vlmctl.library.wishes import Wishes, laid_over, ownership_of, requirements_
 from vlmctl.planning import explain as explaining
 from vlmctl.planning import fit as fitting
 from vlmctl.planning import recommend as ranking
+from vlmctl.planning.advise import requirements_from_answers
 from vlmctl.planning.cost import OwnedCost, owned_cost, owned_offer
 from vlmctl.planning.demand import request_demand
 from vlmctl.planning.placement import GPU_COUNTS
 from vlmctl.planning.plan import plan_choice, plan_model
-from vlmctl.planning.requirements import planned_output_tokens, serving_breach
+from vlmctl.planning.requirements import default_output_tokens, planned_output_tokens, serving_breach
 from vlmctl.planning.search import Setting, allowed_offers, cheapest_placement
 from vlmctl.specs.answers import FitReport, Recommendation
 from vlmctl.specs.estimates import Plan
@@ -195,6 +196,16 @@ def fit(
     """
     question = Question(asked, catalog=catalog, **wishes)
     return question.fit(model, gpu, gpu_count=gpu_count, quantization=quantization)
+
+
+def question_from_answers(answers: Mapping[str, str], *, catalog: Catalog | None = None) -> Question:
+    """The question that the answers of `vlmctl advise` amount to; raises InvalidValue for an answer that is none."""
+    asked = requirements_from_answers(answers)
+    tokens = default_output_tokens(tuple(asked.tasks))
+    workload = replace(asked.workload, output_tokens=tokens)
+    question = Question(replace(asked, workload=workload), catalog=catalog)
+    question.assumptions += (f"answers of {tokens} tokens",)
+    return question
 
 
 def what_to_relax(found: Recommendation) -> str:

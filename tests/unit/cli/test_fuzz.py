@@ -32,6 +32,42 @@ no/such/repository ja zz-ZZ en,fr,, document-ocr document-ocr=0 chart=0.5,video=
 there/is/nothing ~nobody/here /dev/null /dev/full . broken.yaml empty.yaml
 """
 NASTY = [*WORDS.split(), "", " ", "a\nb", "tab\there", "\x1b[31mred", "\udcff", "9" * 400, "X" * 3000]
+# Well formed, and often extreme: these get past the parser.
+FITTING = {
+    "--image": "336 1680x2240 1x1 65535x65535 1x65535 1920x1080,640x480".split(),
+    "--images": "1 2 8 64".split(),
+    "--video": "60s@1fps:1280x720 1h@60fps:8x8 1s@0.1fps:1x1".split(),
+    "--prompt-tokens": "0 64 200000".split(),
+    "--output-tokens": "1 512 200000".split(),
+    "--rps": "1e-9 0.5 2 1e6 1e300".split(),
+    "--concurrency": "1 16 1000000".split(),
+    "--ttft": "1ms 2s 999999999h".split(),
+    "--tpot": "1ms 50ms 999999999h".split(),
+    "--task": "document-ocr chart=2,captioning=1e-9 video gui-agent text-only classification".split(),
+    "--language": "ja en,fr zh-Hant".split(),
+    "--license": "permissive commercial research any".split(),
+    "--needs": "thinking tools,video grounding".split(),
+    "--min-context": "1 100000000".split(),
+    "--max-params": "0.01 8 1e9".split(),
+    "--max-usd-per-1k": "1e-9 0.5 1e9".split(),
+    "--max-usd-per-month": "1e-9 500 1e12".split(),
+    "--max-gpus": "1 2 8 1024".split(),
+    "--gpu-count": "1 3 8 1024".split(),
+    "--owned": "1xT4 4xL40S 999999xH100-SXM".split(),
+    "--quantization": "any auto fp8 awq,bf16".split(),
+    "--min-score": "docvqa=0 docvqa=100 ocrbench=1e9".split(),
+    "--family": "qwen3-vl llava-next,molmo".split(),
+    "--provider": "aws gcp,runpod".split(),
+    "--region": "us-east-1 eu".split(),
+    "--top": "1 1000".split(),
+    "--max-pixels": "1 1000000 100000000000".split(),
+    "--years": "0.001 3 1e6".split(),
+    "--pue": "1 1.4 100".split(),
+    "--checkpoint": ["/models/here"],
+    "--write": "plan.yaml there/is/nothing /dev/full .".split(),
+}
+MODEL_OPTIONS = {"--why"}
+GPU_OPTIONS = {"--gpu"}
 OUTPUT = "--output"
 
 
@@ -62,24 +98,36 @@ COMMANDS = list(_commands(get_command(app), []))
 
 
 @functools.cache
-def _real_names() -> list[str]:
+def _names() -> tuple[list[str], list[str]]:
     catalog = load_catalog()
-    return [model.id for model in catalog.models] + [gpu.id for gpu in catalog.gpus]
+    return [model.id for model in catalog.models], [gpu.id for gpu in catalog.gpus]
+
+
+def _values(option: str, choices: list[str]) -> st.SearchStrategy[str]:
+    """Values that the option's parser takes, as far as this file knows any."""
+    models, gpus = _names()
+    known = models if option in MODEL_OPTIONS else gpus if option in GPU_OPTIONS else FITTING.get(option, choices)
+    return st.sampled_from(known or NASTY)
 
 
 @st.composite
 def command_lines(draw: st.DrawFn, commands: list[Command]) -> list[str]:
-    """A command with some of its own options and arguments, many of them nonsense, a few of them out of place."""
+    """A command with some of its own options and arguments: well formed, or with nonsense among them and out of place."""
     command = draw(st.sampled_from(commands))
-    value = st.sampled_from(NASTY) | st.sampled_from(_real_names())
-    line = command.words + draw(st.lists(value, max_size=command.arguments + 1))
-    for name in draw(st.lists(st.sampled_from(sorted(command.options)), max_size=5)) if command.options else []:
-        choices = command.options[name]
-        line += [name, draw(st.sampled_from(choices) | value if choices else value)]
+    sane = draw(st.booleans())
+    models = st.sampled_from(_names()[0])
+    odd = st.sampled_from(NASTY) | models
+    if sane:
+        arguments = draw(st.lists(models, min_size=command.arguments, max_size=command.arguments))
+    else:
+        arguments = draw(st.lists(odd, max_size=command.arguments + 1))
+    line = command.words + arguments
+    for name in draw(st.lists(st.sampled_from(sorted(command.options)), max_size=4)) if command.options else []:
+        value = _values(name, command.options[name])
+        line += [name, draw(value if sane else value | odd)]
     if command.flags:
         line += draw(st.lists(st.sampled_from(command.flags), max_size=2))
-    in_place = draw(st.integers(0, 9)) > 0
-    return line if in_place else draw(st.permutations(line))
+    return line if sane or draw(st.booleans()) else draw(st.permutations(line))
 
 
 @pytest.fixture
