@@ -155,7 +155,8 @@ def _overview(model: str, reports: Sequence[FitReport]) -> list[Block]:
     headers = ("GPU", "Count", "Weights", "Fits", "Requests at once", "Longest context")
     table = Table(headers, rows, right=("Count", "Requests at once", "Longest context"))
     note = "Count: the fewest GPUs of one machine that hold it. `vlmctl fit MODEL --gpu GPU` draws the ledger."
-    return [Heading(model), table, Text(note)]
+    warnings = dict.fromkeys(warning for report in reports for warning in report.warnings)
+    return [Heading(model), table, Text(note), *(Text(warning, bullet=True) for warning in warnings)]
 
 
 def _refusal(report: FitReport) -> NothingFits:

@@ -104,14 +104,19 @@ class Question:
         self, model: str | ModelSpec, gpu: str | GpuSpec, *, gpu_count: int = 1, quantization: str | None = None
     ) -> FitReport:
         """Whether the model fits so many of the GPU, with ledger and ways out; raises as the function `fit` does."""
-        return fitting.fit(
-            require_vision(self._model(model)),
+        spec = require_vision(self._model(model))
+        report = fitting.fit(
+            spec,
             gpu if isinstance(gpu, GpuSpec) else find_gpu(gpu, catalog=self.catalog),
             self.requirements.workload,
             gpu_count=gpu_count,
             precision=_precision(quantization),
             others=self.catalog.gpus,
         )
+        breach = serving_breach(spec)
+        if breach is None:
+            return report
+        return replace(report, warnings=(*report.warnings, f"it cannot be served: {breach.found}"))
 
     def fit_everywhere(
         self, model: str | ModelSpec, *, gpu_count: int | None = None, quantization: str | None = None

@@ -32,50 +32,59 @@ no/such/repository ja zz-ZZ en,fr,, document-ocr document-ocr=0 chart=0.5,video=
 there/is/nothing ~nobody/here /dev/null /dev/full . broken.yaml empty.yaml
 """
 NASTY = [*WORDS.split(), "", " ", "a\nb", "tab\there", "\x1b[31mred", "\udcff", "9" * 400, "X" * 3000]
-# Well formed, and often extreme: these get past the parser.
-FITTING = {
-    "--image": "336 1680x2240 1x1 65535x65535 1x65535 1920x1080,640x480".split(),
-    "--images": "1 2 8 64".split(),
-    "--video": "60s@1fps:1280x720 1h@60fps:8x8 1s@0.1fps:1x1".split(),
-    "--prompt-tokens": "0 64 200000".split(),
-    "--output-tokens": "1 512 200000".split(),
-    "--rps": "1e-9 0.5 2 1e6 1e300".split(),
-    "--concurrency": "1 16 1000000".split(),
-    "--ttft": "1ms 2s 999999999h".split(),
-    "--tpot": "1ms 50ms 999999999h".split(),
-    "--task": "document-ocr chart=2,captioning=1e-9 video gui-agent text-only classification".split(),
-    "--language": "ja en,fr zh-Hant".split(),
-    "--license": "permissive commercial research any".split(),
-    "--needs": "thinking tools,video grounding".split(),
-    "--min-context": "1 100000000".split(),
-    "--max-params": "0.01 8 1e9".split(),
-    "--max-usd-per-1k": "1e-9 0.5 1e9".split(),
-    "--max-usd-per-month": "1e-9 500 1e12".split(),
-    "--max-gpus": "1 2 8 1024".split(),
-    "--gpu-count": "1 3 8 1024".split(),
-    "--owned": "1xT4 4xL40S 999999xH100-SXM".split(),
-    "--quantization": "any auto fp8 awq,bf16".split(),
-    "--min-score": "docvqa=0 docvqa=100 ocrbench=1e9".split(),
-    "--family": "qwen3-vl llava-next,molmo".split(),
-    "--provider": "aws gcp,runpod".split(),
-    "--region": "us-east-1 eu".split(),
-    "--top": "1 1000".split(),
-    "--max-pixels": "1 1000000 100000000000".split(),
-    "--years": "0.001 3 1e6".split(),
-    "--pue": "1 1.4 100".split(),
-    "--checkpoint": ["/models/here"],
-    "--write": "plan.yaml there/is/nothing /dev/full .".split(),
-}
-MODEL_OPTIONS = {"--why"}
-GPU_OPTIONS = {"--gpu"}
+# Options and arguments with values that are well formed, and often extreme: these get past the parser.
+FITTING_VALUES = """
+--image 336 1680x2240 1x1 65535x65535 1x65535
+--images 1 2 8
+--video 60s@1fps:1280x720 1h@60fps:8x8 1s@0.1fps:1x1
+--prompt-tokens 0 64 200000
+--output-tokens 1 512 200000
+--rps 1e-9 0.5 2 1e6 1e300
+--concurrency 1 16 1000000
+--ttft 1ms 2s 999999999h
+--tpot 1ms 50ms 999999999h
+--task document-ocr chart=2,captioning=1e-9 video gui-agent text-only classification
+--language ja en,fr zh-Hant
+--license permissive commercial research any
+--needs thinking tools,video grounding
+--min-context 1 100000000
+--max-params 0.01 8 1e9
+--max-usd-per-1k 1e-9 0.5 1e9
+--max-usd-per-month 1e-9 500 1e12
+--max-gpus 1 2 8 1024
+--gpu-count 1 3 8
+--owned 1xT4 4xL40S 999999xH100-SXM
+--quantization any auto fp8 awq,bf16
+--min-score docvqa=0 docvqa=100
+--family qwen3-vl llava-next,molmo
+--provider aws gcp,runpod
+--region us-east-1 eu
+--top 1 1000
+--max-pixels 1 1000000 100000000000
+--purchase-usd 1e-9 30000 1e12
+--years 0.001 3 1e6
+--pue 1 1.4
+--power-share 0.01 1
+--kwh-usd 0 0.2 1000
+--ops-usd-per-month 0 100 1e9
+--checkpoint /models/here
+--media-domain a.example
+--catalog overlay
+--require ask.yaml
+--diff plan.yaml
+--answers answers.yaml
+--write plan.yaml there/is/nothing /dev/full .
+folder overlay
+repository_or_folder overlay
+"""
 OUTPUT = "--output"
 
 
 class Command(NamedTuple):
-    """A real command: the words that call it, how many arguments it names, its flags, and its options with choices."""
+    """A real command: the words that call it, its arguments by name, its flags, and its options with their choices."""
 
     words: list[str]
-    arguments: int
+    arguments: list[str]
     flags: list[str]
     options: dict[str, list[str]]
 
@@ -88,7 +97,7 @@ def _commands(group: Any, words: list[str]) -> Iterator[Command]:
         named = [parameter for parameter in group.params if parameter.param_type_name == "option"]
         yield Command(
             words,
-            len(group.params) - len(named),
+            [parameter.name for parameter in group.params if parameter not in named],
             [option.opts[0] for option in named if option.is_flag],
             {option.opts[0]: list(getattr(option.type, "choices", ())) for option in named if not option.is_flag},
         )
@@ -98,36 +107,40 @@ COMMANDS = list(_commands(get_command(app), []))
 
 
 @functools.cache
-def _names() -> tuple[list[str], list[str]]:
+def _fitting() -> dict[str, list[str]]:
+    """Values by option or argument: those of the table, and names of the catalog."""
     catalog = load_catalog()
-    return [model.id for model in catalog.models], [gpu.id for gpu in catalog.gpus]
-
-
-def _values(option: str, choices: list[str]) -> st.SearchStrategy[str]:
-    """Values that the option's parser takes, as far as this file knows any."""
-    models, gpus = _names()
-    known = models if option in MODEL_OPTIONS else gpus if option in GPU_OPTIONS else FITTING.get(option, choices)
-    return st.sampled_from(known or NASTY)
+    models = [model.id for model in catalog.models]
+    names = {
+        "model": models,
+        "models": models,
+        "--why": models,
+        "--gpu": [gpu.id for gpu in catalog.gpus],
+        "name": [benchmark.id for benchmark in catalog.benchmarks],
+    }
+    return names | {name: values for name, *values in map(str.split, FITTING_VALUES.strip().splitlines())}
 
 
 @st.composite
 def command_lines(draw: st.DrawFn, commands: list[Command]) -> list[str]:
-    """A command with some of its own options and arguments: well formed, or with nonsense among them and out of place."""
+    """A command with some of its own options and arguments: all well formed, or with nonsense among them."""
     command = draw(st.sampled_from(commands))
-    sane = draw(st.booleans())
-    models = st.sampled_from(_names()[0])
-    odd = st.sampled_from(NASTY) | models
-    if sane:
-        arguments = draw(st.lists(models, min_size=command.arguments, max_size=command.arguments))
-    else:
-        arguments = draw(st.lists(odd, max_size=command.arguments + 1))
-    line = command.words + arguments
+    sane = draw(st.integers(0, 2)) > 0
+    nasty = st.sampled_from(NASTY)
+
+    def value(name: str, choices: list[str]) -> str:
+        fitting = st.sampled_from(_fitting().get(name) or choices or NASTY)
+        return draw(fitting if sane else fitting | nasty)
+
+    line = [*command.words, *(value(name, []) for name in command.arguments)]
     for name in draw(st.lists(st.sampled_from(sorted(command.options)), max_size=4)) if command.options else []:
-        value = _values(name, command.options[name])
-        line += [name, draw(value if sane else value | odd)]
+        line += [name, value(name, command.options[name])]
     if command.flags:
         line += draw(st.lists(st.sampled_from(command.flags), max_size=2))
-    return line if sane or draw(st.booleans()) else draw(st.permutations(line))
+    if sane:
+        return line
+    line += draw(st.lists(nasty, max_size=1))
+    return line if draw(st.booleans()) else draw(st.permutations(line))
 
 
 @pytest.fixture
@@ -137,8 +150,15 @@ def desert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: object, **__: object) -> NoReturn:
         raise OSError("no network in this test")
 
-    (tmp_path / "broken.yaml").write_text("a: [1, 2\nb: }")
-    (tmp_path / "empty.yaml").write_text("")
+    files = {
+        "broken.yaml": "a: [1, 2\nb: }",
+        "empty.yaml": "",
+        "ask.yaml": "task: chart\nrps: 1\n",
+        "answers.yaml": "vision: yes\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "overlay").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
     monkeypatch.setattr(socket.socket, "connect", unreachable)

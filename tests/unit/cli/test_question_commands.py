@@ -260,6 +260,11 @@ class TestFit:
         assert "It does not fit" in ran.out
         assert "short per GPU" in ran.err
 
+    def test_a_model_without_an_engine_is_warned_of(self, vlmctl: CommandLine) -> None:
+        """Fitting the memory is not enough where no engine serves the model: both are said."""
+        assert "it cannot be served" in vlmctl("fit", "idefics2-8b", "--gpu", "L40S").out
+        assert "it cannot be served" in vlmctl("fit", "idefics2-8b").out
+
     def test_without_a_gpu_all_are_tried(self, vlmctl: CommandLine) -> None:
         """Each GPU of the catalog has one report, with the fewest that hold the model."""
         found = vlmctl("fit", "qwen2.5-vl-72b", "-o", "json").json
