@@ -81,8 +81,8 @@ class Evaluation(Record, frozen=True, kw_only=True):
     limit: float = 0.0
 
 
-def engine_settings(model: ModelSpec, gpu: GpuSpec, workload: Workload, demand: RequestDemand) -> EngineSettings:
-    """The settings a plan and its estimate share.
+def settings_by_size(model: ModelSpec, workload: Workload, demand: RequestDemand, *, large_gpu: bool) -> EngineSettings:
+    """The settings a plan and its estimate share; `large_gpu`: memory of at least `LARGE_GPU_BYTES`.
 
     Raises UnsupportedModel when the request is longer than the model's context.
     """
@@ -94,17 +94,21 @@ def engine_settings(model: ModelSpec, gpu: GpuSpec, workload: Workload, demand: 
             remedy="Send fewer or smaller images, or a shorter answer.",
         )
     rounded = -(-needed // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
-    large = gpu.memory_bytes >= LARGE_GPU_BYTES
     return EngineSettings(
         max_model_len=min(max(rounded, 2 * CONTEXT_STEP_TOKENS), model.context.tokens),
         gpu_memory_utilization=GPU_MEMORY_UTILIZATION,
-        max_num_batched_tokens=BATCHED_TOKENS_LARGE if large else BATCHED_TOKENS_SMALL,
+        max_num_batched_tokens=BATCHED_TOKENS_LARGE if large_gpu else BATCHED_TOKENS_SMALL,
         max_num_seqs=MAXIMUM_SEQUENCES,
         max_images=workload.image_count,
         max_videos=len(workload.videos),
         max_image_width=max((image.width_pixels for image in workload.images), default=0),
         max_image_height=max((image.height_pixels for image in workload.images), default=0),
     )
+
+
+def engine_settings(model: ModelSpec, gpu: GpuSpec, workload: Workload, demand: RequestDemand) -> EngineSettings:
+    """`settings_by_size` for one GPU."""
+    return settings_by_size(model, workload, demand, large_gpu=gpu.memory_bytes >= LARGE_GPU_BYTES)
 
 
 def runs_on(figures: ModelFigures, gpu: GpuSpec, gpu_count: int) -> str | None:

@@ -8,16 +8,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from vlmctl.planning.architecture import ModelFigures, model_figures
 from vlmctl.planning.cost import cheapest_offer, cost_estimate, select_offers, usd_per_1k_requests
 from vlmctl.planning.demand import RequestDemand
-from vlmctl.planning.placement import GPU_COUNTS, Evaluation, Obstacle, engine_settings, evaluate, runs_on
+from vlmctl.planning.placement import (
+    GPU_COUNTS,
+    LARGE_GPU_BYTES,
+    Evaluation,
+    Obstacle,
+    evaluate,
+    runs_on,
+    settings_by_size,
+)
 from vlmctl.planning.quality import Yardstick
 from vlmctl.planning.throughput import highest_rate, speed
 from vlmctl.specs.answers import Breach
-from vlmctl.specs.estimates import CostEstimate
+from vlmctl.specs.estimates import CostEstimate, EngineSettings
 from vlmctl.specs.hardware import GpuSpec, Offer, OfferKind
 from vlmctl.specs.model import ModelSpec, Precision
 from vlmctl.specs.record import Record
 from vlmctl.specs.workload import Requirements
 from vlmctl.units import GIB, show_seconds
+
+ROUNDING = 1e-9  # relative slack where two ways to the same figure may differ in the last digit
 
 
 class Choice(Record, frozen=True, kw_only=True):
@@ -79,15 +89,21 @@ def checkpoints(model: ModelSpec, quantizations: Sequence[str]) -> tuple[tuple[P
 def cheapest_placement(model: ModelSpec, demand: RequestDemand, setting: Setting) -> tuple[Choice | None, Breach]:
     """The cheapest placement that serves the load, or None and the obstacle that comes nearest to being met.
 
-    Candidates are tried in the order of a lower bound of their price, until no bound is below the best price found.
+    Candidates come in the order of a lower bound of their price; those whose bound is above the best price found are
+    passed over, by a rough bound first and a closer one after it.
     """
     requirements = setting.requirements
     nearest: tuple[float, Breach] = (math.inf, _no_placement(model, requirements))
     best: Choice | None = None
-    for bound, figures, checkpoint, gpu, count in _candidates(model, demand, setting):
-        if best is not None and bound > best.usd_per_1k_requests * (1 + 1e-9) and not setting.exhaustive:
-            break
-        settings = engine_settings(model, gpu, requirements.workload, demand)
+    both = _both_settings(model, demand, setting)
+    for bound, figures, checkpoint, gpu, count in _candidates(model, setting):
+        settings = both[gpu.memory_bytes >= LARGE_GPU_BYTES]
+        if best is not None and not setting.exhaustive:
+            highest = best.usd_per_1k_requests * (1 + ROUNDING)
+            if bound > highest:
+                break
+            if _price_bound(figures, gpu, count, demand, settings, setting) > highest:
+                continue
         evaluation = evaluate(
             figures,
             gpu,
@@ -112,11 +128,19 @@ def cheapest_placement(model: ModelSpec, demand: RequestDemand, setting: Setting
     return best, nearest[1]
 
 
-def _candidates(
-    model: ModelSpec, demand: RequestDemand, setting: Setting
-) -> list[tuple[float, ModelFigures, str, GpuSpec, int]]:
-    """Placements worth evaluating with a lower bound of their USD per 1,000 requests, lowest bound first."""
+def _both_settings(model: ModelSpec, demand: RequestDemand, setting: Setting) -> dict[bool, EngineSettings]:
+    """The engine's settings on large GPUs (True) and on others: all that they depend on besides model and request."""
+    workload = setting.requirements.workload
+    return {large: settings_by_size(model, workload, demand, large_gpu=large) for large in (False, True)}
+
+
+def _candidates(model: ModelSpec, setting: Setting) -> list[tuple[float, ModelFigures, str, GpuSpec, int]]:
+    """Placements worth evaluating with a rough lower bound of their USD per 1,000 requests, lowest bound first.
+
+    The bound is the price of one replica at the asked rate; without a rate nothing bounds it yet.
+    """
     requirements = setting.requirements
+    wanted = requirements.workload.requests_per_second
     found = []
     for precision, checkpoint in checkpoints(model, requirements.quantizations):
         figures = model_figures(model, precision)
@@ -124,25 +148,24 @@ def _candidates(
         for name, offers in setting.offers.items():
             gpu = setting.gpus[name]
             for count in GPU_COUNTS:
-                if count > (requirements.maximum_gpus or count) or count > max(offer.gpu_count for offer in offers):
+                cheapest = cheapest_offer(offers, gpu_count=count, replicas=1)
+                if cheapest is None or count > (requirements.maximum_gpus or count):
                     break
                 if weights > gpu.memory_bytes * count or runs_on(figures, gpu, count) is not None:
                     continue
-                bound = _price_bound(model, figures, gpu, count, demand, setting)
+                bound = usd_per_1k_requests(cheapest[1], wanted) if wanted else 0.0
                 found.append((bound, figures, checkpoint, gpu, count))
     found.sort(key=lambda each: (each[0], each[4], each[3].id, each[2]))
     return found
 
 
 def _price_bound(
-    model: ModelSpec, figures: ModelFigures, gpu: GpuSpec, count: int, demand: RequestDemand, setting: Setting
+    figures: ModelFigures, gpu: GpuSpec, count: int, demand: RequestDemand, settings: EngineSettings, setting: Setting
 ) -> float:
     """USD per 1,000 requests that the placement cannot go below: fixed work per request alone, memory ignored."""
-    workload = setting.requirements.workload
-    settings = engine_settings(model, gpu, workload, demand)
+    wanted = setting.requirements.workload.requests_per_second
     rate = highest_rate(speed(figures, gpu, demand, settings, gpu_count=count))
-    wanted = workload.requests_per_second
-    replicas = None if wanted is None else max(1, math.ceil(wanted / rate - 1e-9))
+    replicas = None if wanted is None else max(1, math.ceil(wanted / rate - ROUNDING))
     found = cheapest_offer(setting.offers[gpu.id], gpu_count=count, replicas=replicas)
     return usd_per_1k_requests(found[1], rate if wanted is None else wanted) if found else math.inf
 
