@@ -12,7 +12,6 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import typer
@@ -178,25 +177,16 @@ def _wrap(text: str, width: int, *, first: str = "", rest: str = "") -> str:
 
 
 def _text_table(table: Table, width: int) -> str:
-    """A header, a rule and rows. Cells are wrapped here: libraries that lay out tables read numbers into text."""
+    """A header, a rule and rows. Cells are wrapped here: tabulate's wrapping fails on numbers with commas."""
+    import tabulate
+
+    tabulate.MIN_PADDING = 0
     widths = fitted_widths(table, width)
-    lines = _text_row(table.headers, widths, table)
-    lines.append((" " * COLUMN_GAP).join("-" * column for column in widths))
-    for row in table.rows:
-        lines += _text_row(row, widths, table)
-    return "\n".join(lines)
-
-
-def _text_row(cells: Sequence[str], widths: Sequence[int], table: Table) -> list[str]:
-    columns = [_wrap(cell, width).split("\n") for cell, width in zip(cells, widths, strict=True)]
-    lines = []
-    for pieces in zip_longest(*columns, fillvalue=""):
-        padded = [
-            piece.rjust(width) if header in table.right else piece.ljust(width)
-            for piece, width, header in zip(pieces, widths, table.headers, strict=True)
-        ]
-        lines.append((" " * COLUMN_GAP).join(padded).rstrip())
-    return lines
+    header, *rows = (
+        [_wrap(cell, w) for cell, w in zip(row, widths, strict=True)] for row in (table.headers, *table.rows)
+    )
+    alignment = _alignment(table)
+    return tabulate.tabulate(rows, headers=header, tablefmt="simple", disable_numparse=True, colalign=alignment)
 
 
 def fitted_widths(table: Table, width: int) -> tuple[int, ...]:
