@@ -13,6 +13,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ("lean", "build", "dev", "engine")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LEAN = PROJECT["project"]["dependencies"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
 
 
 def _pins(lock: str) -> dict[str, set[str]]:
@@ -27,10 +29,10 @@ def _pins(lock: str) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("lock", "asked"),
     [
-        ("lean", PROJECT["project"]["dependencies"]),
+        ("lean", LEAN),
         ("build", PROJECT["build-system"]["requires"]),
-        ("dev", PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["dev"]),
-        ("engine", PROJECT["project"]["dependencies"]),
+        ("dev", LEAN + EXTRAS["dev"] + EXTRAS["catalog"]),
+        ("engine", LEAN),
     ],
     ids=LOCKS,
 )

@@ -12,6 +12,7 @@ from vlmctl.specs.model import (
     AttentionLayers,
     Commercial,
     Context,
+    ImageLimits,
     LanguageModel,
     License,
     ModelSpec,
@@ -65,6 +66,7 @@ def make_model(name: str = "toy-7b", *, billions: float = 7.0, layers: int = 32,
         image_tokens=TokenRuleFact(
             rule=FixedTokens(tokens=256, width_pixels=448, height_pixels=448), source=SOURCE, verified=True
         ),
+        images=ImageLimits(several=True, source=SOURCE, verified=True),
         scores=(Score(benchmark="toyqa", value=80.0, source=SOURCE),),
     )
     return replace(model, **changes)

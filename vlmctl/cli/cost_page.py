@@ -231,10 +231,11 @@ def _shared(api: ApiCost) -> str:
 
 
 def _legend(question: Question, plan: Plan) -> str:
+    speed = plan.speed
     return (
         "GPU: replicas x GPUs of one. $/h, $/month: all replicas. $/1k: per 1,000 requests at this load; $/1k img: per "
         "1,000 images, or pages where each is one scan; $/1M tok: per million tokens in and out. Use: share of the "
         "capacity that the load takes. TTFT: 95th percentile. "
         f"Prices as of {wording.price_dates(question.catalog.offers)}. "
-        f"{band_of(plan.speed.basis.value, plan.speed.error_median, plan.speed.error_p90)}"
+        f"{band_of(speed.basis.value, speed.error_median, speed.error_p90, has_images=plan.image_tokens > 0)}"
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from vlmctl.cli import wording
 from vlmctl.cli.output import Block, Facts, Heading, Table, Text
 from vlmctl.library import Question
+from vlmctl.planning.calibration import IMAGE_CAVEAT
 from vlmctl.specs.answers import Answer, Breach, Evidence, NearMiss, Quality, Recommendation, SmallerTool
 from vlmctl.specs.workload import Requirements
 from vlmctl.units import show_seconds, show_usd
@@ -106,7 +107,10 @@ def _legend(answer: Answer, question: Question) -> list[Block]:
         ("Fits", "requests of this size that the memory of one replica holds at once"),
         (PARETO_MARK, "no other model is both better and cheaper"),
     ]
-    return [Facts(pairs), Text(band_of(answer.basis.value, answer.error_median, answer.error_p90))]
+    return [
+        Facts(pairs),
+        Text(band_of(answer.basis.value, answer.error_median, answer.error_p90, has_images=answer.image_tokens > 0)),
+    ]
 
 
 def _front(answers: Sequence[Answer]) -> str:
@@ -116,13 +120,14 @@ def _front(answers: Sequence[Answer]) -> str:
     return f"Best for the money ({PARETO_MARK}), with quality and $/1k, cheapest first: {', '.join(named) or 'none'}."
 
 
-def band_of(basis: str, median: float | None, p90: float | None) -> str:
+def band_of(basis: str, median: float | None, p90: float | None, *, has_images: bool) -> str:
     """How far the figures are to be trusted, in words."""
     if median is None or p90 is None:
         return f"Speed and cost are {basis}."
+    caveat = f" {IMAGE_CAVEAT}" if has_images else ""
     return (
         f"Speed and cost are {basis}: half of such figures are within {median:.0%} of what was measured, "
-        f"nine in ten within {p90:.0%}."
+        f"nine in ten within {p90:.0%}.{caveat}"
     )
 
 

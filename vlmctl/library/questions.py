@@ -20,7 +20,7 @@ from vlmctl.planning.cost import OwnedCost, owned_cost, owned_offer
 from vlmctl.planning.demand import request_demand
 from vlmctl.planning.placement import GPU_COUNTS
 from vlmctl.planning.plan import plan_choice, plan_model
-from vlmctl.planning.requirements import default_output_tokens, planned_output_tokens, serving_breach
+from vlmctl.planning.requirements import default_output_tokens, planned_output_tokens, relaxing, serving_breach
 from vlmctl.planning.search import Setting, allowed_offers, cheapest_placement
 from vlmctl.specs.answers import FitReport, Recommendation
 from vlmctl.specs.estimates import Plan
@@ -30,15 +30,6 @@ from vlmctl.specs.workload import OwnedGpus, Requirements
 
 UNPRICED = "a purchase price of 0 for {gpu}, since none is known: only power and operations count (--purchase-usd)"
 
-# Where it is not done by giving the option of the same name another value.
-RELAXING = {
-    "include-unverified": "Add --include-unverified",
-    "memory": "Allow other GPUs, or more of them (--gpu, --max-gpus)",
-    "served": "Nothing can be relaxed, no engine serves it",
-    "known": "Nothing can be relaxed, facts are missing",
-    "vision": "Nothing can be relaxed, it reads no images",
-    "workload": "Send smaller or fewer images, or ask for shorter answers",
-}
 
 Asked = Requirements | Wishes | Mapping[str, Any] | None
 
@@ -224,11 +215,6 @@ def what_to_relax(found: Recommendation) -> str:
     models = "one model breaks" if count == 1 else f"{count} models break"
     has = f"{nearest.model} has {nearest.breach.found}, asked for {nearest.breach.wanted}"
     return f"{relaxing(requirement)}: {models} nothing else; {has}."
-
-
-def relaxing(requirement: str) -> str:
-    """How a requirement is relaxed on the command line."""
-    return RELAXING.get(requirement, f"Relax --{requirement}")
 
 
 def _wishes(asked: Asked, wishes: Mapping[str, Any]) -> Wishes:

@@ -11,7 +11,7 @@ from vlmctl.planning.calibration import engine_of, with_engine
 from vlmctl.planning.demand import request_demand
 from vlmctl.planning.memory import footprint
 from vlmctl.planning.placement import engine_settings
-from vlmctl.planning.throughput import requests_per_second, speed, tpot_seconds, ttft_seconds
+from vlmctl.planning.throughput import closed_loop, speed
 from vlmctl.specs.hardware import GpuSpec
 from vlmctl.specs.measurements import Measurement
 from vlmctl.specs.model import (
@@ -80,10 +80,13 @@ def predict(row: Measurement, model: ModelSpec, gpu: GpuSpec) -> Prediction:
     if room < 1:
         raise UnsupportedModel("the ledger says that it does not fit.")
     batch = min(row.load.concurrency or room, room)
-    rate = requests_per_second(coefficients, batch)
-    ttft, tpot = ttft_seconds(coefficients, batch, rate)[0], tpot_seconds(coefficients, batch, rate)[0]
-    e2e = ttft + tpot * (demand.output_tokens - 1)
-    return Prediction(requests_per_second=batch / e2e, ttft_seconds=ttft, tpot_seconds=tpot, e2e_seconds=e2e)
+    load = closed_loop(coefficients, batch)
+    return Prediction(
+        requests_per_second=load.rate,
+        ttft_seconds=load.ttft,
+        tpot_seconds=load.tpot,
+        e2e_seconds=load.ttft + load.tpot * (demand.output_tokens - 1),
+    )
 
 
 def text_model(repository: str, language: LanguageModel, context_tokens: int) -> ModelSpec:

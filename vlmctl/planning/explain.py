@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from vlmctl.planning import throughput
 from vlmctl.planning.architecture import ModelFigures, kv_bytes_per_token
 from vlmctl.planning.demand import RequestDemand
 from vlmctl.planning.search import Choice, Setting
-from vlmctl.planning.throughput import Speed, batch_at_rate, speed, step_seconds
+from vlmctl.planning.throughput import BANDWIDTH_SHARE, encoder_tflops, prefill_tflops, step_seconds
 from vlmctl.specs.estimates import Plan, Term
-from vlmctl.specs.hardware import GpuSpec
 from vlmctl.specs.model import ModelSpec
 from vlmctl.specs.record import Record
 
@@ -26,14 +24,12 @@ def explain(
     model: ModelSpec, demand: RequestDemand, choice: Choice, plan: Plan, setting: Setting
 ) -> tuple[Section, ...]:
     """The whole estimate of a planned placement, in the order in which it is worked out."""
-    settings = plan.placement.settings
-    coefficients = speed(choice.figures, choice.gpu, demand, settings, gpu_count=choice.gpu_count)
     return (
         Section(title="Request", terms=_request_terms(model, demand)),
         Section(title="Memory of one GPU", terms=_memory_terms(plan, choice.figures)),
-        Section(title="GPU", terms=_gpu_terms(choice.gpu)),
-        Section(title="One step, one prefill", terms=_speed_terms(coefficients, choice)),
-        Section(title="Under the load", terms=_load_terms(plan, choice, coefficients)),
+        Section(title="GPU", terms=_gpu_terms(choice)),
+        Section(title="One step, one prefill", terms=_speed_terms(choice)),
+        Section(title="Under the load", terms=_load_terms(plan, choice, setting)),
         Section(title="Money", terms=_cost_terms(plan, setting)),
     )
 
@@ -78,19 +74,27 @@ def _memory_terms(plan: Plan, figures: ModelFigures) -> tuple[Term, ...]:
     )
 
 
-def _gpu_terms(gpu: GpuSpec) -> tuple[Term, ...]:
-    compute = gpu.bf16_tflops or gpu.fp16_tflops or 0.0
+def _gpu_terms(choice: Choice) -> tuple[Term, ...]:
+    gpu, figures = choice.gpu, choice.figures
+    peak = gpu.tflops(figures.precision) or 0.0
+    sixteen_bit = gpu.bf16_tflops or gpu.fp16_tflops or 0.0
+    prefill, encoder = prefill_tflops(figures, gpu), encoder_tflops(gpu)
     return (
         _term("memory bandwidth", gpu.memory_bandwidth_gb_per_second, "GB/s", "peak", gpu.source),
-        _term("bandwidth reached", throughput.BANDWIDTH_SHARE, "of peak", "constant", ENGINE_MODEL),
-        _term("16-bit compute", compute, "TFLOP/s", "dense peak", gpu.source),
-        _term("compute reached in prefill", throughput.COMPUTE_SHARE, "of peak", "constant", ENGINE_MODEL),
-        _term("compute reached in the encoder", throughput.ENCODER_SHARE, "of peak", "constant", ENGINE_MODEL),
+        _term("bandwidth reached", BANDWIDTH_SHARE, "of peak", "constant", ENGINE_MODEL),
+        _term(
+            "compute for the decoder", peak, "TFLOP/s", f"dense peak for {figures.precision.value} weights", gpu.source
+        ),
+        _term(
+            "compute reached in prefill", prefill / peak, "of peak", "constant, and the vendor's share", ENGINE_MODEL
+        ),
+        _term("compute for the encoder", sixteen_bit, "TFLOP/s", "dense 16-bit peak", gpu.source),
+        _term("compute reached in the encoder", encoder / sixteen_bit, "of peak", "the same", ENGINE_MODEL),
     )
 
 
-def _speed_terms(coefficients: Speed, choice: Choice) -> tuple[Term, ...]:
-    c = coefficients
+def _speed_terms(choice: Choice) -> tuple[Term, ...]:
+    c = choice.coefficients
     source = choice.figures.source
     return (
         _term("read weights", c.dense_read * 1e3, "ms", "bytes read every step / bandwidth", source),
@@ -98,28 +102,34 @@ def _speed_terms(coefficients: Speed, choice: Choice) -> tuple[Term, ...]:
         _term("read one KV cache", c.kv_read * 1e3, "ms", "KV bytes at the mean length / bandwidth", source),
         _term("multiply one token", c.step_compute * 1e3, "ms", "2 x active parameters / compute", source),
         _term("step overhead", c.overhead * 1e3, "ms", "launch + all-reduce latency", ENGINE_MODEL),
+        _term("and per sequence", c.overhead_per_sequence * 1e3, "ms", "host + all-reduce of its token", ENGINE_MODEL),
         _term("encode images", c.encoder * 1e3, "ms", "encoder work / compute", ENGINE_MODEL),
-        _term("prefill", c.prefill * 1e3, "ms", "encoder + 2 x active parameters x tokens / compute", ENGINE_MODEL),
+        _term("prefill", c.prefill * 1e3, "ms", "encoder + work of all tokens / compute + all-reduce", ENGINE_MODEL),
         _term("image decoding, host", c.host * 1e3, "ms", "pixels x 20 ns on one core", ENGINE_MODEL),
     )
 
 
-def _load_terms(plan: Plan, choice: Choice, coefficients: Speed) -> tuple[Term, ...]:
-    evaluation = choice.evaluation
-    batch = batch_at_rate(coefficients, evaluation.rate, maximum=evaluation.sequences)
-    step = step_seconds(coefficients, max(batch, 1.0))
+def _load_terms(plan: Plan, choice: Choice, setting: Setting) -> tuple[Term, ...]:
+    found, workload = choice.evaluation, setting.requirements.workload
+    step = step_seconds(choice.coefficients, max(found.batch, 1.0))
+    closed = workload.concurrency is not None
+    in_flight = "as asked" if closed else "Little's law at that rate"
+    share = "what that concurrency serves" if closed else "80% of the saturated rate"
+    asked = workload.requests_per_second is not None
+    rate = "rate asked / replicas" if asked else share
+    wait = "others' prefills" if closed else "M/D/1 queue of prefills"
     return (
-        _term("saturated rate", evaluation.capacity, "requests/s", "b / (n x step + b x prefill)", ENGINE_MODEL),
-        _term("rate within objectives", evaluation.usable, "requests/s", "highest rate whose p95 holds", ENGINE_MODEL),
-        _term(
-            "replicas", evaluation.replicas, "replicas", "rate asked / 80% of the rate within objectives", ENGINE_MODEL
-        ),
-        _term("rate of one replica", evaluation.rate, "requests/s", "rate asked / replicas", "workload"),
-        _term("requests in flight", batch, "requests", "Little's law at that rate", ENGINE_MODEL),
+        _term("saturated rate", found.capacity, "requests/s", "b / (n x step + b x prefill + host)", ENGINE_MODEL),
+        _term("rate within objectives", choice.usable, "requests/s", "highest rate whose p95 holds", ENGINE_MODEL),
+        _term("replicas", found.replicas, "replicas", "none above 80% of saturation or its objectives", ENGINE_MODEL),
+        _term("rate of one replica", found.rate, "requests/s", rate, "workload"),
+        _term("sequences at once", found.batch, "sequences", in_flight, ENGINE_MODEL),
         _term("one step", step * 1e3, "ms", "max(read, multiply) + overhead", ENGINE_MODEL),
-        _term("TPOT", plan.speed.tpot_seconds * 1e3, "ms", "step / (1 - share of time in prefill)", ENGINE_MODEL),
-        _term("TTFT", plan.speed.ttft_seconds * 1e3, "ms", "host + wait + prefill", ENGINE_MODEL),
-        _term("TTFT p95", plan.speed.ttft_p95_seconds * 1e3, "ms", "M/D/1 tail of the wait", ENGINE_MODEL),
+        _term(
+            "TPOT", plan.speed.tpot_seconds * 1e3, "ms", "step / (1 - share of time in others' prefill)", ENGINE_MODEL
+        ),
+        _term("TTFT", plan.speed.ttft_seconds * 1e3, "ms", f"60 ms + host + prefill + wait ({wait})", ENGINE_MODEL),
+        _term("TTFT p95", plan.speed.ttft_p95_seconds * 1e3, "ms", f"tail of the wait ({wait})", ENGINE_MODEL),
     )
 
 

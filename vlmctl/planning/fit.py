@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -35,6 +35,8 @@ def fit(
 
     Raises UnsupportedModel where the model cannot be estimated, InvalidValue where no checkpoint has the precision.
     """
+    if gpu_count not in GPU_COUNTS:
+        raise InvalidValue(f"a replica cannot have {gpu_count} GPUs.", remedy="Choose 1, 2, 4 or 8: one node.")
     chosen, checkpoint = checkpoint_of(model, precision)
     figures = model_figures(model, chosen)
     demand = request_demand(model, workload, output_tokens=planned_output_tokens(model, workload.output_tokens))
@@ -53,7 +55,9 @@ def fit(
         request_tokens=demand.total_tokens,
         image_tokens=demand.image_tokens,
         fits=fits,
-        shortfall_bytes=max(0, ledger.kv_bytes_per_sequence - ledger.kv_cache_bytes),
+        shortfall_bytes=max(
+            0, max(ledger.kv_bytes_per_sequence, ledger.longest_sequence_bytes) - ledger.kv_cache_bytes
+        ),
         maximum_concurrency=concurrency if fits else 0,
         maximum_context_tokens=_longest_context(
             model, figures, demand, ledger, gpu_count, settings.max_num_batched_tokens
@@ -105,42 +109,53 @@ def _ways_out(
     others: Sequence[GpuSpec],
 ) -> Iterator[WayOut]:
     """The smallest change of each kind that fits, nearest to what was asked first."""
-    yield from _first(_smaller_requests(model, gpu, workload, gpu_count, precision))
-    for each in model.quantizations:
-        yield from _first(
-            [_try(f"the {each.precision.value} checkpoint", model, gpu, workload, gpu_count, each.precision)]
-        )
     more = [count for count in GPU_COUNTS if count > gpu_count]
+    for requests in (_smaller_images(workload), _fewer_images(workload), _shorter_answers(workload)):
+        yield from _first(_try(change, model, gpu, asked, gpu_count, precision) for change, asked in requests)
+    for each in model.quantizations:
+        name = f"the {each.precision.value} checkpoint"
+        counts = [(name, gpu_count), *((f"{name} over {n} GPUs", n) for n in more)]
+        yield from _first(_try(change, model, gpu, workload, n, each.precision) for change, n in counts)
     yield from _first(_try(f"tensor parallel over {n} GPUs", model, gpu, workload, n, precision) for n in more)
     larger = sorted(
         (other for other in others if other.memory_bytes > gpu.memory_bytes),
         key=lambda each: (each.memory_bytes, each.id),
     )
-    yield from _first(_try(f"the next larger GPU, {o.id}", model, o, workload, gpu_count, precision) for o in larger)
+    for count in (gpu_count, *more):
+        found = list(_first(_try(f"a larger GPU, {o.id}", model, o, workload, count, precision) for o in larger))
+        yield from found
+        if found:
+            break
 
 
-def _smaller_requests(
-    model: ModelSpec, gpu: GpuSpec, workload: Workload, gpu_count: int, precision: Precision
-) -> Iterator[WayOut | None]:
-    for share in IMAGE_SHRINKS:
-        if workload.images:
-            images = tuple(
-                replace(
-                    image,
-                    width_pixels=max(1, round(image.width_pixels * share**0.5)),
-                    height_pixels=max(1, round(image.height_pixels * share**0.5)),
-                )
-                for image in workload.images
+def _smaller_images(workload: Workload) -> Iterator[tuple[str, Workload]]:
+    for share in IMAGE_SHRINKS if workload.images else ():
+        side = share**0.5
+        images = tuple(
+            replace(
+                image,
+                width_pixels=max(1, round(image.width_pixels * side)),
+                height_pixels=max(1, round(image.height_pixels * side)),
             )
-            change = f"images of {share:.0%} of the pixels"
-            yield _try(change, model, gpu, replace(workload, images=images), gpu_count, precision)
-    if workload.image_count > 1:
-        single = (replace(workload.images[0], count=1),)
-        yield _try("one image per request", model, gpu, replace(workload, images=single), gpu_count, precision)
+            for image in workload.images
+        )
+        yield f"images of {share:.0%} of the pixels", replace(workload, images=images)
+
+
+def _fewer_images(workload: Workload) -> Iterator[tuple[str, Workload]]:
+    """Of one size: one fewer at a time. Of several sizes: the largest alone."""
+    if len(workload.images) == 1:
+        for count in range(workload.image_count - 1, 0, -1):
+            yield f"{count} images per request", replace(workload, images=(replace(workload.images[0], count=count),))
+    elif workload.images:
+        largest = max(workload.images, key=lambda image: image.width_pixels * image.height_pixels)
+        yield "the largest image alone", replace(workload, images=(replace(largest, count=1),))
+
+
+def _shorter_answers(workload: Workload) -> Iterator[tuple[str, Workload]]:
     for share in OUTPUT_SHRINKS:
         tokens = max(1, round(workload.output_tokens * share))
-        shorter = replace(workload, output_tokens=tokens)
-        yield _try(f"answers of {tokens} tokens", model, gpu, shorter, gpu_count, precision)
+        yield f"answers of {tokens} tokens", replace(workload, output_tokens=tokens)
 
 
 def _try(
@@ -167,7 +182,7 @@ def _try(
     )
 
 
-def _first(found: Iterator[WayOut | None] | Sequence[WayOut | None]) -> Iterator[WayOut]:
+def _first(found: Iterable[WayOut | None]) -> Iterator[WayOut]:
     for way in found:
         if way is not None:
             yield way

@@ -46,6 +46,7 @@ class Footprint(Record, frozen=True, kw_only=True):
     fragmentation: float
     budget: float
     sequence: float  # KV of one request at its full length
+    longest_sequence: float  # KV of one sequence of `max_model_len`, which vLLM insists on
     token: float  # KV of one token
 
     @property
@@ -71,6 +72,11 @@ class Footprint(Record, frozen=True, kw_only=True):
     def kv_cache(self) -> float:
         """Bytes left for the KV cache; below 0 the engine does not start."""
         return self.budget - self.fixed
+
+    @property
+    def fits(self) -> bool:
+        """Whether the engine starts: room for the planned request and for the longest sequence it may be sent."""
+        return self.maximum_sequences >= 1 and self.longest_sequence <= self.kv_cache
 
     @property
     def maximum_sequences(self) -> int:
@@ -100,13 +106,8 @@ def footprint(
         context=CONTEXT_BYTES + (NCCL_BYTES if gpu_count > 1 else 0),
         fragmentation=FRAGMENTATION_BYTES,
         budget=gpu.memory_bytes * settings.gpu_memory_utilization,
-        sequence=kv_bytes_per_sequence(
-            language,
-            -(-tokens // BLOCK_TOKENS) * BLOCK_TOKENS,
-            cross_tokens=demand.cross_tokens,
-            chunk_tokens=chunk,
-            tensor_parallel=gpu_count,
-        ),
+        sequence=_sequence_bytes(language, tokens, demand, chunk, gpu_count),
+        longest_sequence=_sequence_bytes(language, settings.max_model_len, demand, chunk, gpu_count),
         token=kv_bytes_per_token(language, tensor_parallel=gpu_count),
     )
 
@@ -143,7 +144,20 @@ def memory_ledger(
         kv_bytes_per_sequence=int(terms.sequence),
         kv_cache_tokens=max(0, int(kv_cache / terms.token)) if terms.token else 0,
         maximum_sequences=terms.maximum_sequences,
-        fits=terms.maximum_sequences >= 1,
+        longest_sequence_bytes=int(terms.longest_sequence),
+        fits=terms.fits,
+    )
+
+
+def _sequence_bytes(
+    language: LanguageModel, tokens: int, demand: RequestDemand, chunk_tokens: int, gpu_count: int
+) -> float:
+    return kv_bytes_per_sequence(
+        language,
+        -(-tokens // BLOCK_TOKENS) * BLOCK_TOKENS,
+        cross_tokens=demand.cross_tokens,
+        chunk_tokens=chunk_tokens,
+        tensor_parallel=gpu_count,
     )
 
 

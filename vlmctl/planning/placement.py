@@ -9,14 +9,7 @@ from vlmctl.errors import UnsupportedModel
 from vlmctl.planning.architecture import ModelFigures, tensor_parallel_fits
 from vlmctl.planning.demand import RequestDemand
 from vlmctl.planning.memory import footprint
-from vlmctl.planning.throughput import (
-    Speed,
-    batch_at_rate,
-    requests_per_second,
-    speed,
-    tpot_seconds,
-    ttft_seconds,
-)
+from vlmctl.planning.throughput import Load, Speed, closed_loop, open_loop, requests_per_second, speed
 from vlmctl.specs.estimates import EngineSettings
 from vlmctl.specs.hardware import GpuSpec
 from vlmctl.specs.model import ModelSpec, Precision
@@ -30,7 +23,7 @@ BATCHED_TOKENS_SMALL = 4096
 MAXIMUM_SEQUENCES = 256
 CONTEXT_STEP_TOKENS = 1024
 TARGET_UTILIZATION = 0.8  # replicas are added so that each runs at most at this share of its capacity
-GPU_COUNTS = (1, 2, 4, 8)  # of one node; larger replicas are refused elsewhere
+GPU_COUNTS = (1, 2, 4, 8)  # GPUs of one replica: the powers of two that one node holds
 RATE_SEARCH_STEPS = 12
 
 # Lowest CUDA compute capability at which vLLM runs a weight format, weight-only kernels (Marlin) included
@@ -56,20 +49,20 @@ class Obstacle(StrEnum):
     MEMORY = "memory"
     TTFT = "ttft"
     TPOT = "tpot"
+    CONCURRENCY = "concurrency"
 
 
 class Evaluation(Record, frozen=True, kw_only=True):
     """A placement under a load. Rates in requests per second of one replica; latencies in seconds.
 
-    `capacity`: saturated rate; `usable`: highest rate within the objectives; `rate`: what this replica is given.
-    With an obstacle, `value` is the best that can be had (free bytes, or seconds) and `limit` what was asked.
+    `capacity`: saturated rate; `rate`: what this replica is given. With an obstacle, `value` is the best that can be
+    had (bytes, seconds or sequences) and `limit` what was asked.
     """
 
     gpu_count: int
     sequences: int
     replicas: int = 0
     capacity: float = 0.0
-    usable: float = 0.0
     rate: float = 0.0
     batch: float = 0.0
     ttft: float = math.inf
@@ -93,6 +86,7 @@ def settings_by_size(model: ModelSpec, workload: Workload, demand: RequestDemand
             f"{demand.output_tokens:,} out) and the context holds {model.context.tokens:,}.",
             remedy="Send fewer or smaller images, or a shorter answer.",
         )
+    largest = max(workload.images, key=lambda image: image.width_pixels * image.height_pixels, default=None)
     rounded = -(-needed // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
     return EngineSettings(
         max_model_len=min(max(rounded, 2 * CONTEXT_STEP_TOKENS), model.context.tokens),
@@ -101,8 +95,8 @@ def settings_by_size(model: ModelSpec, workload: Workload, demand: RequestDemand
         max_num_seqs=MAXIMUM_SEQUENCES,
         max_images=workload.image_count,
         max_videos=len(workload.videos),
-        max_image_width=max((image.width_pixels for image in workload.images), default=0),
-        max_image_height=max((image.height_pixels for image in workload.images), default=0),
+        max_image_width=largest.width_pixels if largest else 0,
+        max_image_height=largest.height_pixels if largest else 0,
     )
 
 
@@ -124,6 +118,8 @@ def runs_on(figures: ModelFigures, gpu: GpuSpec, gpu_count: int) -> str | None:
             return f"{precision.value} needs compute capability {minimum}, {gpu.id} has {gpu.compute_capability}"
     elif precision not in ROCM_PRECISIONS:
         return f"{precision.value} is not supported on {gpu.vendor}"
+    if not gpu.tflops(precision):
+        return f"the 16-bit compute of {gpu.id} is unknown"
     if figures.needs_bf16 and gpu.bf16_tflops is None:
         return f"{figures.model} needs bfloat16, which {gpu.id} lacks"
     if not tensor_parallel_fits(figures.language, gpu_count):
@@ -148,119 +144,91 @@ def evaluate(
     requests in flight. With neither: one replica at `TARGET_UTILIZATION` of what it can do within the objectives.
     """
     memory = footprint(figures, gpu, demand, settings, gpu_count=gpu_count)
-    longest = memory.sequence * settings.max_model_len / max(demand.total_tokens, 1)
-    if memory.maximum_sequences < 1 or longest > memory.kv_cache:
-        return Evaluation(
-            gpu_count=gpu_count, sequences=0, obstacle=Obstacle.MEMORY, value=memory.kv_cache, limit=longest
-        )
+    if not memory.fits:
+        return _refused(gpu_count, 0, (Obstacle.MEMORY, memory.kv_cache, memory.longest_sequence))
     sequences = min(memory.maximum_sequences, settings.max_num_seqs)
     coefficients = speed(figures, gpu, demand, settings, gpu_count=gpu_count)
     if concurrency is not None:
-        return _at_concurrency(coefficients, gpu_count, sequences, min(concurrency, sequences), objectives)
+        return _at_concurrency(coefficients, gpu_count, sequences, concurrency, objectives)
     capacity = requests_per_second(coefficients, sequences)
+    rate, replicas = TARGET_UTILIZATION * capacity, 1
     wanted = requests_per_second_asked
-    rate = TARGET_UTILIZATION * capacity
-    replicas = 1
     if wanted is not None:
         replicas = max(1, math.ceil(wanted / rate - 1e-9))
         rate = wanted / replicas
-    usable = capacity
-    if not _meets(coefficients, rate, sequences, objectives):
-        usable, failing = _highest_rate_within(coefficients, capacity, sequences, objectives)
-        if failing is not None:
-            return Evaluation(
-                gpu_count=gpu_count,
-                sequences=sequences,
-                capacity=capacity,
-                obstacle=failing[0],
-                value=failing[1],
-                limit=failing[2],
-            )
+    load = open_loop(coefficients, rate, maximum=sequences)
+    if _missed(load, objectives) is not None:
+        failing = _missed(open_loop(coefficients, 0.0, maximum=sequences), objectives)
+        usable = 0.0 if failing else usable_rate(coefficients, sequences, objectives)
+        if usable <= 0.0:
+            return _refused(gpu_count, sequences, failing or _missed(load, objectives), capacity=capacity)
         rate = usable
         if wanted is not None:
             replicas = math.ceil(wanted / usable - 1e-9)
             rate = wanted / replicas
-    return _result(coefficients, gpu_count, sequences, replicas, capacity, usable, rate)
+        load = open_loop(coefficients, rate, maximum=sequences)
+    return _served(load, gpu_count, sequences, replicas=replicas, capacity=capacity)
 
 
-def _result(
-    coefficients: Speed, gpu_count: int, sequences: int, replicas: int, capacity: float, usable: float, rate: float
-) -> Evaluation:
-    batch = batch_at_rate(coefficients, rate, maximum=sequences)
-    ttft, ttft_p95 = ttft_seconds(coefficients, batch, rate)
-    tpot, tpot_p95 = tpot_seconds(coefficients, batch, rate)
-    return Evaluation(
-        gpu_count=gpu_count,
-        sequences=sequences,
-        replicas=replicas,
-        capacity=capacity,
-        usable=usable,
-        rate=rate,
-        batch=batch,
-        ttft=ttft,
-        ttft_p95=ttft_p95,
-        tpot=tpot,
-        tpot_p95=tpot_p95,
-    )
+def usable_rate(coefficients: Speed, sequences: int, objectives: Objectives) -> float:
+    """The highest rate of one replica whose 95th percentiles hold, by bisection; the capacity without objectives."""
+    capacity = requests_per_second(coefficients, sequences)
+    if objectives.ttft_seconds is None and objectives.tpot_seconds is None:
+        return capacity
+    low, high = 0.0, capacity
+    for _ in range(RATE_SEARCH_STEPS):
+        middle = (low + high) / 2
+        if _missed(open_loop(coefficients, middle, maximum=sequences), objectives) is None:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def _at_concurrency(
     coefficients: Speed, gpu_count: int, sequences: int, concurrency: int, objectives: Objectives
 ) -> Evaluation:
-    """A closed loop: always `concurrency` requests in flight on one replica."""
-    rate = requests_per_second(coefficients, concurrency)
+    """A closed loop on one replica; refused where so many sequences do not fit at once."""
     capacity = requests_per_second(coefficients, sequences)
-    ttft, ttft_p95 = ttft_seconds(coefficients, concurrency, rate)
-    tpot, tpot_p95 = tpot_seconds(coefficients, concurrency, rate)
-    obstacle, value, limit = None, 0.0, 0.0
-    if objectives.ttft_seconds is not None and ttft_p95 > objectives.ttft_seconds:
-        obstacle, value, limit = Obstacle.TTFT, ttft_p95, objectives.ttft_seconds
-    elif objectives.tpot_seconds is not None and tpot_p95 > objectives.tpot_seconds:
-        obstacle, value, limit = Obstacle.TPOT, tpot_p95, objectives.tpot_seconds
+    if concurrency > sequences:
+        missed = (Obstacle.CONCURRENCY, float(sequences), float(concurrency))
+        return _refused(gpu_count, sequences, missed, capacity=capacity)
+    load = closed_loop(coefficients, concurrency)
+    missed_objective = _missed(load, objectives)
+    if missed_objective is not None:
+        return _refused(gpu_count, sequences, missed_objective, capacity=capacity)
+    return _served(load, gpu_count, sequences, replicas=1, capacity=capacity)
+
+
+def _missed(load: Load, objectives: Objectives) -> tuple[Obstacle, float, float] | None:
+    """The first objective whose 95th percentile is above its limit, with both."""
+    if objectives.ttft_seconds is not None and load.ttft_p95 > objectives.ttft_seconds:
+        return Obstacle.TTFT, load.ttft_p95, objectives.ttft_seconds
+    if objectives.tpot_seconds is not None and load.tpot_p95 > objectives.tpot_seconds:
+        return Obstacle.TPOT, load.tpot_p95, objectives.tpot_seconds
+    return None
+
+
+def _served(load: Load, gpu_count: int, sequences: int, *, replicas: int, capacity: float) -> Evaluation:
     return Evaluation(
         gpu_count=gpu_count,
         sequences=sequences,
-        replicas=1,
+        replicas=replicas,
         capacity=capacity,
-        usable=rate,
-        rate=rate,
-        batch=float(concurrency),
-        ttft=ttft,
-        ttft_p95=ttft_p95,
-        tpot=tpot,
-        tpot_p95=tpot_p95,
-        obstacle=obstacle,
-        value=value,
-        limit=limit,
+        rate=load.rate,
+        batch=load.batch,
+        ttft=load.ttft,
+        ttft_p95=load.ttft_p95,
+        tpot=load.tpot,
+        tpot_p95=load.tpot_p95,
     )
 
 
-def _meets(coefficients: Speed, rate: float, sequences: int, objectives: Objectives) -> bool:
-    if objectives.ttft_seconds is None and objectives.tpot_seconds is None:
-        return True
-    batch = batch_at_rate(coefficients, rate, maximum=sequences)
-    if objectives.ttft_seconds is not None and ttft_seconds(coefficients, batch, rate)[1] > objectives.ttft_seconds:
-        return False
-    return objectives.tpot_seconds is None or tpot_seconds(coefficients, batch, rate)[1] <= objectives.tpot_seconds
-
-
-def _highest_rate_within(
-    coefficients: Speed, capacity: float, sequences: int, objectives: Objectives
-) -> tuple[float, tuple[Obstacle, float, float] | None]:
-    """The highest rate within the objectives, or what fails even when requests come one at a time."""
-    idle_ttft = ttft_seconds(coefficients, 1.0, 0.0)[1]
-    if objectives.ttft_seconds is not None and idle_ttft > objectives.ttft_seconds:
-        return 0.0, (Obstacle.TTFT, idle_ttft, objectives.ttft_seconds)
-    idle_tpot = tpot_seconds(coefficients, 1.0, 0.0)[1]
-    if objectives.tpot_seconds is not None and idle_tpot > objectives.tpot_seconds:
-        return 0.0, (Obstacle.TPOT, idle_tpot, objectives.tpot_seconds)
-    low, high = 0.0, capacity
-    for _ in range(RATE_SEARCH_STEPS):
-        middle = (low + high) / 2
-        if _meets(coefficients, middle, sequences, objectives):
-            low = middle
-        else:
-            high = middle
-    if low == 0.0:
-        return 0.0, (Obstacle.TTFT, idle_ttft, objectives.ttft_seconds or idle_ttft)
-    return low, None
+def _refused(
+    gpu_count: int, sequences: int, missed: tuple[Obstacle, float, float] | None, *, capacity: float = 0.0
+) -> Evaluation:
+    assert missed is not None
+    obstacle, value, limit = missed
+    return Evaluation(
+        gpu_count=gpu_count, sequences=sequences, capacity=capacity, obstacle=obstacle, value=value, limit=limit
+    )

@@ -6,10 +6,15 @@ from vlmctl.errors import NothingFits, UnsupportedModel
 from vlmctl.planning.calibration import error_band
 from vlmctl.planning.demand import RequestDemand, request_demand
 from vlmctl.planning.memory import memory_ledger
-from vlmctl.planning.placement import engine_settings
-from vlmctl.planning.requirements import check_requirements, license_conditions, planned_output_tokens, serving_breach
+from vlmctl.planning.requirements import (
+    check_requirements,
+    license_conditions,
+    planned_output_tokens,
+    relaxing,
+    serving_breach,
+)
 from vlmctl.planning.search import Choice, Setting, cheapest_placement, choice_cost
-from vlmctl.planning.throughput import bottleneck, speed
+from vlmctl.planning.throughput import bottleneck
 from vlmctl.specs.estimates import Placement, Plan, SpeedEstimate
 from vlmctl.specs.model import ModelSpec
 
@@ -29,16 +34,13 @@ def plan_model(model: ModelSpec, setting: Setting) -> Plan:
     demand = request_demand(model, workload, output_tokens=output)
     choice, obstacle = cheapest_placement(model, demand, setting)
     if choice is None:
-        raise NothingFits(
-            f"{model.id}: {obstacle.text}.", remedy=f"Relax --{obstacle.requirement}, or allow more GPUs."
-        )
+        raise NothingFits(f"{model.id}: {obstacle.text}.", remedy=f"{relaxing(obstacle.requirement)}.")
     return plan_choice(model, demand, choice, setting)
 
 
 def plan_choice(model: ModelSpec, demand: RequestDemand, choice: Choice, setting: Setting) -> Plan:
-    """The Plan of an evaluated placement."""
+    """The Plan of a placement that was taken."""
     requirements = setting.requirements
-    settings = engine_settings(model, choice.gpu, requirements.workload, demand)
     return Plan(
         placement=Placement(
             model=model.id,
@@ -46,24 +48,22 @@ def plan_choice(model: ModelSpec, demand: RequestDemand, choice: Choice, setting
             precision=choice.figures.precision,
             gpu=choice.gpu.id,
             gpu_count=choice.gpu_count,
-            settings=settings,
+            settings=choice.settings,
         ),
         workload=requirements.workload,
         objectives=requirements.objectives,
         request_tokens=demand.total_tokens,
         image_tokens=demand.image_tokens,
-        memory=memory_ledger(choice.figures, choice.gpu, demand, settings, gpu_count=choice.gpu_count),
-        speed=speed_estimate(choice, demand, model, setting),
+        memory=memory_ledger(choice.figures, choice.gpu, demand, choice.settings, gpu_count=choice.gpu_count),
+        speed=speed_estimate(choice, demand),
         cost=choice_cost(choice, demand, setting),
         warnings=license_conditions(model.license),
     )
 
 
-def speed_estimate(choice: Choice, demand: RequestDemand, model: ModelSpec, setting: Setting) -> SpeedEstimate:
+def speed_estimate(choice: Choice, demand: RequestDemand) -> SpeedEstimate:
     """Speed of one replica of the choice at the load it is given."""
     evaluation = choice.evaluation
-    settings = engine_settings(model, choice.gpu, setting.requirements.workload, demand)
-    coefficients = speed(choice.figures, choice.gpu, demand, settings, gpu_count=choice.gpu_count)
     median, p90 = error_band(has_images=demand.image_tokens > 0)
     return SpeedEstimate(
         concurrency=max(1, round(evaluation.batch)),
@@ -72,8 +72,8 @@ def speed_estimate(choice: Choice, demand: RequestDemand, model: ModelSpec, sett
         tpot_seconds=evaluation.tpot,
         tpot_p95_seconds=evaluation.tpot_p95,
         e2e_seconds=evaluation.ttft + evaluation.tpot * (demand.output_tokens - 1),
-        requests_per_second=evaluation.usable,
-        bottleneck=bottleneck(coefficients, max(1.0, evaluation.batch)),
+        requests_per_second=choice.usable,
+        bottleneck=bottleneck(choice.coefficients, max(1.0, evaluation.batch)),
         error_median=median,
         error_p90=p90,
     )

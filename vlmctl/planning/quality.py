@@ -15,6 +15,7 @@ from vlmctl.specs.answers import Evidence, Quality
 from vlmctl.specs.hardware import Benchmark
 from vlmctl.specs.model import ModelSpec, Score
 from vlmctl.specs.record import Record
+from vlmctl.specs.workload import Task
 
 DIRECT = "direct"  # answers without a reasoning trace
 THINKING = "thinking"
@@ -70,28 +71,67 @@ def yardsticks(
     figures = _figures_by_benchmark(models, mode)
     for benchmark in sorted(benchmarks, key=lambda each: each.id):
         weight = sum(asked * benchmark.tasks.get(task, 0.0) for task, asked in tasks.items())
-        if any(language.split("-")[0] in benchmark.languages for language in languages) and benchmark.languages:
+        if _is_of_asked_language(benchmark, languages):
             weight += LANGUAGE_WEIGHT
-        splits = figures.get(benchmark.id)
-        if weight <= 0 or not splits:
-            continue
-        split = max(splits, key=lambda name: (len(splits[name]), name or ""))
-        values = splits[split]
-        found.append(
-            Yardstick(
-                benchmark=benchmark.id,
-                split=split,
-                mode=mode,
-                weight=weight,
-                lowest=min(values),
-                highest=max(values),
-                higher_is_better=benchmark.higher_is_better,
-                models=len(values),
-                languages=benchmark.languages,
-            )
-        )
+        if weight > 0 and benchmark.id in figures:
+            found.append(_yardstick(benchmark, figures[benchmark.id], weight, mode, languages))
     most = max((measure.models for measure in found), default=1)
     return tuple(replace(measure, weight=measure.weight * measure.models / most) for measure in found)
+
+
+def single_yardsticks(
+    benchmarks: Iterable[Benchmark], models: Sequence[ModelSpec], *, names: Iterable[str], mode: str = DIRECT
+) -> dict[str, Yardstick]:
+    """The yardstick of each named benchmark, whatever the tasks; one that nobody publishes in the mode is left out."""
+    by_id = {benchmark.id: benchmark for benchmark in benchmarks}
+    figures = _figures_by_benchmark(models, mode)
+    return {name: _yardstick(by_id[name], figures[name], 1.0, mode, ()) for name in names if name in figures}
+
+
+def _yardstick(
+    benchmark: Benchmark,
+    splits: Mapping[str | None, Sequence[float]],
+    weight: float,
+    mode: str,
+    languages: Sequence[str],
+) -> Yardstick:
+    split = _yardstick_split(splits, languages)
+    values = splits[split]
+    return Yardstick(
+        benchmark=benchmark.id,
+        split=split,
+        mode=mode,
+        weight=weight,
+        lowest=min(values),
+        highest=max(values),
+        higher_is_better=benchmark.higher_is_better,
+        models=len(values),
+        languages=_languages_of(split) or benchmark.languages,
+    )
+
+
+def _is_of_asked_language(benchmark: Benchmark, languages: Sequence[str]) -> bool:
+    """Whether a multilingual benchmark covers an asked language; English alone makes no benchmark one of language."""
+    wanted = {language.split("-")[0].lower() for language in languages} - {"en"}
+    return Task.MULTILINGUAL in benchmark.tasks and bool(wanted & set(benchmark.languages))
+
+
+def _yardstick_split(splits: Mapping[str | None, Sequence[float]], languages: Sequence[str]) -> str | None:
+    """The split that most models publish; where splits are languages, an asked one, else English, comes first."""
+    preferred = [language.split("-")[0].lower() for language in languages] + ["en"]
+
+    def order(split: str | None) -> tuple[int, int, str]:
+        spoken = _languages_of(split)
+        rank = preferred.index(spoken[0]) if spoken and spoken[0] in preferred else len(preferred)
+        return (rank if spoken else 0, -len(splits[split]), split or "")
+
+    return min(splits, key=order)
+
+
+def _languages_of(split: str | None) -> tuple[str, ...]:
+    """The language that a split is named for, such as `zh` or `en_edit`; () where it is named for something else."""
+    head = (split or "").split("_")[0].lower()
+    return (head,) if len(head) == 2 and head.isalpha() else ()
 
 
 def model_quality(model: ModelSpec, measures: Sequence[Yardstick]) -> Quality:
@@ -134,9 +174,14 @@ def model_quality(model: ModelSpec, measures: Sequence[Yardstick]) -> Quality:
     )
 
 
-def best_score(model: ModelSpec, benchmark: str, *, mode: str = DIRECT) -> Score | None:
-    """The figure that counts for a benchmark: the makers' own before others', the latest, then the lowest."""
-    scores = [score for score in model.scores if score.benchmark == benchmark and comparable_mode(score) == mode]
+def best_score(model: ModelSpec, measure: Yardstick) -> Score | None:
+    """The figure that counts on a yardstick: the makers' own before others', the latest, then the lowest."""
+    scores = [
+        score
+        for score in model.scores
+        if (score.benchmark, score.split) == (measure.benchmark, measure.split)
+        and comparable_mode(score) == measure.mode
+    ]
     return min(scores, key=_preference, default=None)
 
 
@@ -152,7 +197,7 @@ def _figures_by_benchmark(models: Sequence[ModelSpec], mode: str) -> dict[str, d
     for model in models:
         for score in sorted(model.scores, key=_preference):
             key = (model.id, score.benchmark, score.split)
-            if _MODES.get(score.mode.lower() if score.mode else score.mode) != mode or seen[key]:
+            if comparable_mode(score) != mode or seen[key]:
                 continue
             seen[key] += 1
             figures.setdefault(score.benchmark, {}).setdefault(score.split, []).append(score.value)

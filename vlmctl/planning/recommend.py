@@ -11,7 +11,7 @@ from vlmctl.errors import InvalidValue, UnsupportedModel
 from vlmctl.planning.advise import smaller_tools
 from vlmctl.planning.calibration import error_band
 from vlmctl.planning.demand import RequestDemand, request_demand
-from vlmctl.planning.quality import DIRECT, THINKING, model_quality, yardsticks
+from vlmctl.planning.quality import DIRECT, THINKING, model_quality, single_yardsticks, yardsticks
 from vlmctl.planning.requirements import (
     Match,
     check_requirements,
@@ -23,7 +23,7 @@ from vlmctl.planning.requirements import (
 )
 from vlmctl.planning.search import Choice, Setting, allowed_offers, cheapest_placement, choice_cost
 from vlmctl.specs.answers import Answer, Breach, NearMiss, Quality, Recommendation, Rejected
-from vlmctl.specs.hardware import Catalog, Offer
+from vlmctl.specs.hardware import Catalog, GpuSpec, Offer
 from vlmctl.specs.model import ModelSpec
 from vlmctl.specs.workload import Requirements, Task
 from vlmctl.units import show_usd
@@ -58,6 +58,7 @@ def recommend(
         measures=yardsticks(
             catalog.benchmarks, catalog.models, tasks=tasks, languages=requirements.languages, mode=mode
         ),
+        minimums=single_yardsticks(catalog.benchmarks, catalog.models, names=requirements.minimum_scores, mode=mode),
         exhaustive=exhaustive,
     )
     answers: list[Answer] = []
@@ -87,7 +88,7 @@ _NOTHING_TO_RELAX = frozenset({"vision", "served", "known", "workload"})
 def consider(model: ModelSpec, setting: Setting) -> tuple[Answer | None, tuple[Breach, ...]]:
     """One model's answer and the requirements it breaks. With two or more static breaches no placement is looked at."""
     requirements = setting.requirements
-    breaches = model_breaches(model, requirements)
+    breaches = model_breaches(model, requirements, setting.minimums)
     if len(breaches) > 1 or any(breach.requirement in _NOTHING_TO_RELAX for breach in breaches):
         return None, breaches
     try:
@@ -105,7 +106,7 @@ def consider(model: ModelSpec, setting: Setting) -> tuple[Answer | None, tuple[B
 def build_answer(model: ModelSpec, demand: RequestDemand, choice: Choice, setting: Setting) -> Answer:
     """The record that is shown, with quality, conditions and warnings."""
     requirements, evaluation = setting.requirements, choice.evaluation
-    quality = task_quality(model, demand, setting)
+    quality = task_quality(model, demand, setting, quantized=choice.figures.precision is not model.precision)
     cost = choice_cost(choice, demand, setting)
     median, p90 = error_band(has_images=demand.image_tokens > 0)
     return Answer(
@@ -122,7 +123,7 @@ def build_answer(model: ModelSpec, demand: RequestDemand, choice: Choice, settin
         ttft_p95_seconds=evaluation.ttft_p95,
         tpot_seconds=evaluation.tpot,
         tpot_p95_seconds=evaluation.tpot_p95,
-        requests_per_second=evaluation.usable,
+        requests_per_second=choice.usable,
         concurrency=max(1, round(evaluation.batch)),
         image_tokens=demand.image_tokens,
         request_tokens=demand.total_tokens,
@@ -133,15 +134,17 @@ def build_answer(model: ModelSpec, demand: RequestDemand, choice: Choice, settin
         verified=model.verified,
         error_median=median,
         error_p90=p90,
-        warnings=_warnings(model, demand, requirements),
+        warnings=_warnings(model, choice.gpu, demand, requirements),
     )
 
 
-def task_quality(model: ModelSpec, demand: RequestDemand, setting: Setting) -> Quality:
+def task_quality(model: ModelSpec, demand: RequestDemand, setting: Setting, *, quantized: bool = False) -> Quality:
     """Evidence for the tasks, with the confidence lowered for unknown languages and shrunk images."""
     requirements = setting.requirements
     quality = model_quality(model, setting.measures)
     confidence, doubts = quality.confidence, list(quality.doubts)
+    if quantized:
+        doubts.append("scores are those of the unquantised weights")
     for language in requirements.languages:
         measured = any(language.split("-")[0] in each.languages for each in quality.evidence)
         match = language_match(model, language, in_image=reads_text(requirements))
@@ -189,7 +192,7 @@ def price_breaches(answer: Answer, requirements: Requirements) -> tuple[Breach, 
     )
 
 
-def _warnings(model: ModelSpec, demand: RequestDemand, requirements: Requirements) -> tuple[str, ...]:
+def _warnings(model: ModelSpec, gpu: GpuSpec, demand: RequestDemand, requirements: Requirements) -> tuple[str, ...]:
     found = []
     extra = demand.output_tokens - requirements.workload.output_tokens
     if extra:
@@ -198,6 +201,8 @@ def _warnings(model: ModelSpec, demand: RequestDemand, requirements: Requirement
         found.append("runs code from its repository (trust_remote_code)")
     if not model.verified:
         found.append("some facts are not verified")
+    if not gpu.verified:
+        found.append(f"the figures of {gpu.id} are not verified")
     return tuple(found)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from vlmctl.errors import InvalidValue
-from vlmctl.planning.quality import best_score
+from vlmctl.planning.quality import Yardstick, best_score
 from vlmctl.specs.answers import Breach
 from vlmctl.specs.model import Commercial, Edition, License, Modality, ModelSpec
 from vlmctl.specs.workload import LicensePolicy, Requirements, Task
+from vlmctl.units import show_seconds
 
 # Tasks whose language is that of the text in the image.
 READING_TASKS = frozenset({Task.DOCUMENT_OCR, Task.CHART, Task.TRANSCRIPTION, Task.MULTILINGUAL})
@@ -28,6 +29,17 @@ TASK_OUTPUT_TOKENS = {
 }
 DEFAULT_OUTPUT_TOKENS = 256
 THINKING_TOKENS = 1024  # that a thinking edition writes before its answer, where no evidence says otherwise
+
+
+# Where it is not done by giving the option of the same name another value.
+RELAXING = {
+    "include-unverified": "Add --include-unverified",
+    "memory": "Allow other GPUs, or more of them (--gpu, --max-gpus)",
+    "served": "Nothing can be relaxed, no engine serves it",
+    "known": "Nothing can be relaxed, facts are missing",
+    "vision": "Nothing can be relaxed, it reads no images",
+    "workload": "Send smaller or fewer images, or ask for shorter answers",
+}
 
 
 class Match(StrEnum):
@@ -58,6 +70,8 @@ def check_requirements(requirements: Requirements) -> None:
             raise InvalidValue(f"{name} is {value:g}.", remedy="It must be above 0.")
     if workload.prompt_tokens < 0:
         raise InvalidValue(f"--prompt-tokens is {workload.prompt_tokens}.", remedy="It cannot be negative.")
+    if requirements.owned and (requirements.gpus or requirements.providers or requirements.offer_regions):
+        raise InvalidValue("--owned already says which GPUs.", remedy="Leave out --gpu, --provider and --region.")
     if workload.requests_per_second is not None and workload.concurrency is not None:
         raise InvalidValue("--rps and --concurrency say the same thing twice.", remedy="Give one of them.")
     if any(not math.isfinite(weight) or weight <= 0 for weight in requirements.tasks.values()):
@@ -77,7 +91,7 @@ def planned_output_tokens(model: ModelSpec, asked: int, *, needs: Sequence[str] 
     reasons = model.edition is Edition.THINKING or (model.edition is Edition.HYBRID and "thinking" in needs)
     if not reasons:
         return asked
-    known = next((item.tokens for item in model.typical_output if item.task == "thinking"), THINKING_TOKENS)
+    known = next((item.tokens for item in model.typical_output if item.task == Task.REASONING), THINKING_TOKENS)
     return asked + known
 
 
@@ -143,8 +157,13 @@ def license_breach(license: License, policy: LicensePolicy) -> Breach | None:
     )
 
 
-def model_breaches(model: ModelSpec, requirements: Requirements) -> tuple[Breach, ...]:
-    """Every requirement the model breaks by its own facts, in a fixed order; serving first, as nothing mends it."""
+def model_breaches(
+    model: ModelSpec, requirements: Requirements, minimums: Mapping[str, Yardstick] | None = None
+) -> tuple[Breach, ...]:
+    """Every requirement the model breaks by its own facts, in a fixed order; serving first, as nothing mends it.
+
+    `minimums`: the yardstick of each benchmark that has a minimum score.
+    """
     found: list[Breach | None] = [serving_breach(model), license_breach(model.license, requirements.license)]
     asked = requirements
     if asked.families and model.family not in asked.families:
@@ -175,8 +194,14 @@ def model_breaches(model: ModelSpec, requirements: Requirements) -> tuple[Breach
     found.append(_images_breach(model, requirements))
     found.extend(_needs_breach(model, need) for need in requirements.needs)
     found.extend(_language_breach(model, language, requirements) for language in requirements.languages)
-    found.extend(_score_breach(model, name, value) for name, value in sorted(requirements.minimum_scores.items()))
+    for name, least in sorted(requirements.minimum_scores.items()):
+        found.append(_score_breach(model, name, least, (minimums or {}).get(name)))
     return tuple(breach for breach in found if breach is not None)
+
+
+def relaxing(requirement: str) -> str:
+    """How a requirement is relaxed on the command line."""
+    return RELAXING.get(requirement, f"Relax --{requirement}")
 
 
 def serving_breach(model: ModelSpec) -> Breach | None:
@@ -206,15 +231,28 @@ def _images_breach(model: ModelSpec, requirements: Requirements) -> Breach | Non
     several = bool(images and (images.several or (images.maximum or 0) > 1))
     if images is not None and images.maximum is not None and count > images.maximum:
         return Breach(requirement="images", found=f"at most {images.maximum} per request", wanted=str(count))
-    if requirements.multiple_images and not several:
+    if (requirements.multiple_images or count > 1) and not several:
         known = images is not None and (images.several is False or images.maximum == 1)
-        return Breach(
-            requirement="multi-image", found="one image only" if known else "not known", wanted="several images"
-        )
-    if requirements.workload.videos and not (model.video and model.video.supported):
-        return Breach(
-            requirement="video", found=_known(model.video.supported if model.video else None), wanted="video input"
-        )
+        name = "multi-image" if requirements.multiple_images else "images"
+        return Breach(requirement=name, found="one image only" if known else "not known", wanted="several images")
+    return _video_breach(model, requirements)
+
+
+def _video_breach(model: ModelSpec, requirements: Requirements) -> Breach | None:
+    video = model.video
+    for asked in requirements.workload.videos:
+        if not (video and video.supported):
+            return Breach(requirement="video", found=_known(video.supported if video else None), wanted="video input")
+        if video.maximum_frames is not None and asked.frames > video.maximum_frames:
+            return Breach(
+                requirement="video", found=f"at most {video.maximum_frames:,} frames", wanted=f"{asked.frames:,} frames"
+            )
+        if video.maximum_seconds is not None and asked.seconds > video.maximum_seconds:
+            return Breach(
+                requirement="video",
+                found=f"at most {show_seconds(video.maximum_seconds)}",
+                wanted=show_seconds(asked.seconds),
+            )
     return None
 
 
@@ -236,17 +274,17 @@ def _language_breach(model: ModelSpec, language: str, requirements: Requirements
     return Breach(requirement="language", found="not among its languages", wanted=language)
 
 
-def _score_breach(model: ModelSpec, benchmark: str, least: float) -> Breach | None:
-    score = best_score(model, benchmark)
-    if score is None:
-        return Breach(requirement="min-score", found="no published figure", wanted=f"{benchmark} of {least:g}")
-    if score.value >= least:
+def _score_breach(model: ModelSpec, benchmark: str, limit: float, measure: Yardstick | None) -> Breach | None:
+    score = best_score(model, measure) if measure else None
+    if measure is None or score is None:
+        return Breach(requirement="min-score", found="no comparable figure", wanted=f"{benchmark} of {limit:g}")
+    short = limit - score.value if measure.higher_is_better else score.value - limit
+    if short <= 0:
         return None
+    bound = "at least" if measure.higher_is_better else "at most"
+    name = f"{benchmark} ({measure.split})" if measure.split else benchmark
     return Breach(
-        requirement="min-score",
-        found=f"{benchmark} {score.value:g}",
-        wanted=f"at least {least:g}",
-        by=f"{least - score.value:.1f} short",
+        requirement="min-score", found=f"{name} {score.value:g}", wanted=f"{bound} {limit:g}", by=f"{short:.3g} short"
     )
 
 

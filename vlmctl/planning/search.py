@@ -16,9 +16,10 @@ from vlmctl.planning.placement import (
     evaluate,
     runs_on,
     settings_by_size,
+    usable_rate,
 )
 from vlmctl.planning.quality import Yardstick
-from vlmctl.planning.throughput import highest_rate, speed
+from vlmctl.planning.throughput import Speed, highest_rate, speed
 from vlmctl.specs.answers import Breach
 from vlmctl.specs.estimates import CostEstimate, EngineSettings
 from vlmctl.specs.hardware import GpuSpec, Offer, OfferKind
@@ -30,7 +31,7 @@ from vlmctl.units import GIB, show_seconds
 ROUNDING = 1e-9  # relative slack where two ways to the same figure may differ in the last digit
 
 
-class Choice(Record, frozen=True, kw_only=True):
+class Found(Record, frozen=True, kw_only=True):
     """A placement that was evaluated, with its price."""
 
     figures: ModelFigures
@@ -49,13 +50,22 @@ class Choice(Record, frozen=True, kw_only=True):
         return (first, self.evaluation.ttft_p95, self.gpu_count, self.gpu.id, self.checkpoint)
 
 
+class Choice(Found, frozen=True, kw_only=True):
+    """The placement that was taken. `usable`: requests per second of one replica within the objectives."""
+
+    settings: EngineSettings
+    coefficients: Speed
+    usable: float
+
+
 class Setting(Record, frozen=True, kw_only=True):
     """What is the same for all models of one question."""
 
     requirements: Requirements
     gpus: Mapping[str, GpuSpec]
     offers: Mapping[str, tuple[Offer, ...]]
-    measures: tuple[Yardstick, ...]
+    measures: tuple[Yardstick, ...] = ()
+    minimums: Mapping[str, Yardstick] = {}
     exhaustive: bool = False
 
 
@@ -93,10 +103,11 @@ def cheapest_placement(model: ModelSpec, demand: RequestDemand, setting: Setting
     passed over, by a rough bound first and a closer one after it.
     """
     requirements = setting.requirements
-    nearest: tuple[float, Breach] = (math.inf, _no_placement(model, requirements))
-    best: Choice | None = None
+    candidates, reason = _candidates(model, setting)
+    nearest: tuple[float, Breach] = (math.inf, reason)
+    best: Found | None = None
     both = _both_settings(model, demand, setting)
-    for bound, figures, checkpoint, gpu, count in _candidates(model, setting):
+    for bound, figures, checkpoint, gpu, count in candidates:
         settings = both[gpu.memory_bytes >= LARGE_GPU_BYTES]
         if best is not None and not setting.exhaustive:
             highest = best.usd_per_1k_requests * (1 + ROUNDING)
@@ -119,13 +130,37 @@ def cheapest_placement(model: ModelSpec, demand: RequestDemand, setting: Setting
             if excess < nearest[0]:
                 nearest = (excess, breach)
             continue
-        choice = _priced(figures, checkpoint, gpu, count, evaluation, setting)
-        if choice is None:
+        found = _priced(figures, checkpoint, gpu, count, evaluation, setting)
+        if found is None:
             breach = Breach(requirement="owned", found="more GPUs needed than are owned", wanted="the owned GPUs")
             nearest = min(nearest, (1.0, breach), key=lambda pair: pair[0])
-        elif best is None or choice.order < best.order:
-            best = choice
-    return best, nearest[1]
+        elif best is None or found.order < best.order:
+            best = found
+    if best is None:
+        return None, nearest[1]
+    return _choice(best, demand, both[best.gpu.memory_bytes >= LARGE_GPU_BYTES], requirements), nearest[1]
+
+
+def _choice(found: Found, demand: RequestDemand, settings: EngineSettings, requirements: Requirements) -> Choice:
+    """The placement that was taken, with what is only worth working out for one."""
+    coefficients = speed(found.figures, found.gpu, demand, settings, gpu_count=found.gpu_count)
+    evaluation = found.evaluation
+    usable = evaluation.rate
+    if requirements.workload.concurrency is None:
+        usable = usable_rate(coefficients, evaluation.sequences, requirements.objectives)
+    return Choice(
+        figures=found.figures,
+        checkpoint=found.checkpoint,
+        gpu=found.gpu,
+        gpu_count=found.gpu_count,
+        settings=settings,
+        coefficients=coefficients,
+        evaluation=evaluation,
+        offer=found.offer,
+        usd_per_hour=found.usd_per_hour,
+        usd_per_1k_requests=found.usd_per_1k_requests,
+        usable=max(usable, evaluation.rate),
+    )
 
 
 def _both_settings(model: ModelSpec, demand: RequestDemand, setting: Setting) -> dict[bool, EngineSettings]:
@@ -134,13 +169,17 @@ def _both_settings(model: ModelSpec, demand: RequestDemand, setting: Setting) ->
     return {large: settings_by_size(model, workload, demand, large_gpu=large) for large in (False, True)}
 
 
-def _candidates(model: ModelSpec, setting: Setting) -> list[tuple[float, ModelFigures, str, GpuSpec, int]]:
+def _candidates(
+    model: ModelSpec, setting: Setting
+) -> tuple[list[tuple[float, ModelFigures, str, GpuSpec, int]], Breach]:
     """Placements worth evaluating with a rough lower bound of their USD per 1,000 requests, lowest bound first.
 
-    The bound is the price of one replica at the asked rate; without a rate nothing bounds it yet.
+    The bound is the price of one replica at the asked rate; without a rate nothing bounds it yet. Beside them, the
+    reason to give where there is none.
     """
     requirements = setting.requirements
     wanted = requirements.workload.requests_per_second
+    reason = _no_placement(model, requirements)
     found = []
     for precision, checkpoint in checkpoints(model, requirements.quantizations):
         figures = model_figures(model, precision)
@@ -151,12 +190,16 @@ def _candidates(model: ModelSpec, setting: Setting) -> list[tuple[float, ModelFi
                 cheapest = cheapest_offer(offers, gpu_count=count, replicas=1)
                 if cheapest is None or count > (requirements.maximum_gpus or count):
                     break
-                if weights > gpu.memory_bytes * count or runs_on(figures, gpu, count) is not None:
+                if weights > gpu.memory_bytes * count:
+                    continue
+                refusal = runs_on(figures, gpu, count)
+                if refusal is not None:
+                    reason = Breach(requirement="gpu", found=refusal, wanted="a GPU that the engine serves it on")
                     continue
                 bound = usd_per_1k_requests(cheapest[1], wanted) if wanted else 0.0
                 found.append((bound, figures, checkpoint, gpu, count))
     found.sort(key=lambda each: (each[0], each[4], each[3].id, each[2]))
-    return found
+    return found, reason
 
 
 def _price_bound(
@@ -172,14 +215,14 @@ def _price_bound(
 
 def _priced(
     figures: ModelFigures, checkpoint: str, gpu: GpuSpec, count: int, evaluation: Evaluation, setting: Setting
-) -> Choice | None:
+) -> Found | None:
     asked = setting.requirements.workload.requests_per_second
     replicas = None if asked is None else evaluation.replicas
     found = cheapest_offer(setting.offers[gpu.id], gpu_count=count, replicas=replicas)
     if found is None:
         return None
     offer, hourly = found
-    return Choice(
+    return Found(
         figures=figures,
         checkpoint=checkpoint,
         gpu=gpu,
@@ -203,6 +246,14 @@ def _obstacle(evaluation: Evaluation, gpu: GpuSpec, count: int) -> tuple[float, 
             by=f"{short:.1f} GiB short per GPU",
         )
         return 1e6 + short, breach
+    if evaluation.obstacle is Obstacle.CONCURRENCY:
+        breach = Breach(
+            requirement="concurrency",
+            found=f"at most {evaluation.value:.0f} at once {where}",
+            wanted=f"{evaluation.limit:.0f}",
+            by=f"{evaluation.limit / evaluation.value:.2f}x",
+        )
+        return evaluation.limit / evaluation.value, breach
     name = "ttft" if evaluation.obstacle is Obstacle.TTFT else "tpot"
     ratio = evaluation.value / evaluation.limit
     breach = Breach(

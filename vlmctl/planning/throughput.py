@@ -2,11 +2,11 @@
 
 A step reads the weights (of a mixture of experts: as many experts as the batch touches) and every sequence's KV cache,
 or multiplies, whichever takes longer. Each finished sequence brings a new prefill of image and prompt tokens, which
-delays all others: at concurrency b a sequence of n output tokens takes n steps and b prefills, so
+delays all others: at concurrency b a request of n output tokens takes n steps and b prefills, so
 
-    throughput(b) = b / (n x step(b) + b x prefill)
+    throughput(b) = b / (time outside the GPU + n x step(b) + b x prefill)
 
-Waiting is that of an M/D/1 queue on the prefill work (Kleinrock, Queueing Systems I, 5.7; an exponential tail).
+Under random arrivals requests wait as in an M/D/1 queue of prefills (Kleinrock, Queueing Systems I, 5.7).
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ from vlmctl.specs.hardware import GpuSpec
 from vlmctl.specs.record import Record
 
 # Fitted together to 836 published text rows of four models on H100, H200, B200 and B300 (catalog/measurements), each
-# model weighing alike, then rounded; with each model left out in turn its median throughput error is 9% to 21%.
+# model weighing alike, then rounded; with each model left out in turn its median throughput error is 8% to 17%.
 BANDWIDTH_SHARE = 0.85  # of the peak memory bandwidth that decoding reaches
-COMPUTE_SHARE = 0.80  # of the peak dense FLOP/s that prefill reaches
+COMPUTE_SHARE = 0.50  # of the peak dense FLOP/s that prefill reaches
 ENCODER_SHARE = 0.40  # the same for the vision encoder: shorter sequences, narrower matrices
-STEP_SECONDS = 0.0005  # scheduler, sampler and launch of one step
-STEP_SECONDS_PER_LAYER = 0.000012  # kernels of a layer that neither bandwidth nor FLOP/s explain
-EXPERT_COMPUTE_SHARE = 0.50  # of the peak in prefill through grouped, smaller matrices
-STEP_SECONDS_PER_EXPERT_LAYER = 0.00003  # routing and grouping of tokens in one mixture-of-experts layer
-STEP_SECONDS_PER_SEQUENCE = 0.000015  # scheduling, sampling and detokenising one sequence on the host
-REQUEST_SECONDS = 0.06  # HTTP, tokenising, scheduling and the first streamed token of one request
-ALL_REDUCE_SECONDS = 0.00002  # latency of one all-reduce over NVLink; two per layer
-ALL_REDUCE_SHARE = 0.35  # of the link's peak that an all-reduce reaches
+STEP_SECONDS = 0.0003  # scheduler, sampler and launch of one step
+STEP_SECONDS_PER_LAYER = 0.000014  # kernels of a layer that neither bandwidth nor FLOP/s explain
+STEP_SECONDS_PER_EXPERT_LAYER = 0.000027  # routing and grouping of tokens in one mixture-of-experts layer
+STEP_SECONDS_PER_SEQUENCE = 0.000011  # scheduling, sampling and detokenising one sequence on the host
+REQUEST_SECONDS = 0.065  # HTTP, tokenising, scheduling and the first streamed token of one request
+ALL_REDUCE_SECONDS = 0.000022  # latency of one all-reduce over NVLink; two per layer
+ALL_REDUCE_SHARE = 0.25  # of the link's peak that an all-reduce reaches
 PCIE_GB_PER_SECOND = 32.0  # where the interconnect's rate is unknown: PCIe 4.0 x16
 HOST_SECONDS_PER_PIXEL = 20e-9  # decode, resize and normalise one pixel on one CPU core (Gemma 4 on SGLang, H200, 720p)
 P95_NORMAL = 1.645  # standard deviations above the mean, one-sided 95th percentile
@@ -56,20 +55,29 @@ class Speed(Record, frozen=True, kw_only=True):
     output_tokens: int
 
 
+class Load(Record, frozen=True, kw_only=True):
+    """A replica at work: sequences decoded at once, requests per second, latencies in seconds."""
+
+    batch: float
+    rate: float
+    ttft: float
+    ttft_p95: float
+    tpot: float
+    tpot_p95: float
+
+
 def speed(
     figures: ModelFigures, gpu: GpuSpec, demand: RequestDemand, settings: EngineSettings, *, gpu_count: int
 ) -> Speed:
     """Coefficients of a replica on `gpu_count` GPUs."""
     language = figures.language
     bandwidth = gpu.memory_bandwidth_gb_per_second * 1e9 * BANDWIDTH_SHARE * gpu_count
-    peak = (gpu.tflops(figures.precision) or 0.0) * 1e12 * (gpu.achievable_compute or 1.0)
+    compute = prefill_tflops(figures, gpu) * 1e12 * gpu_count
     experts = language.experts
-    compute = peak * (EXPERT_COMPUTE_SHARE if experts else COMPUTE_SHARE) * gpu_count
-    sixteen_bit = (gpu.bf16_tflops or gpu.fp16_tflops or 0.0) * 1e12 * (gpu.achievable_compute or 1.0)
     context = demand.sequence_tokens + demand.output_tokens / 2
     kv = kv_bytes_per_sequence(language, context, cross_tokens=demand.cross_tokens, tensor_parallel=gpu_count)
     overhead, per_token = _communication_seconds(language.layers, language.hidden_size, gpu, gpu_count)
-    encoder = demand.encoder_operations / (sixteen_bit * ENCODER_SHARE * gpu_count)
+    encoder = demand.encoder_operations / (encoder_tflops(gpu) * 1e12 * gpu_count)
     tokens = demand.sequence_tokens + demand.cross_tokens
     pairs = demand.sequence_tokens**2 / 2
     multiply = (figures.operations_per_token * tokens + figures.pair_operations * pairs) / compute
@@ -101,6 +109,16 @@ def speed(
     )
 
 
+def prefill_tflops(figures: ModelFigures, gpu: GpuSpec) -> float:
+    """TFLOP/s that one GPU reaches in prefill: its peak at the precision of the multiplications, times the share."""
+    return (gpu.tflops(figures.precision) or 0.0) * (gpu.achievable_compute or 1.0) * COMPUTE_SHARE
+
+
+def encoder_tflops(gpu: GpuSpec) -> float:
+    """TFLOP/s that one GPU reaches in the vision encoder, which runs in 16 bit."""
+    return (gpu.bf16_tflops or gpu.fp16_tflops or 0.0) * (gpu.achievable_compute or 1.0) * ENCODER_SHARE
+
+
 def touched_experts(share: float, tokens: float) -> float:
     """Share of the experts that `tokens` read when each picks `share` of them at random: 1 - (1 - share)^n."""
     return 1.0 - (1.0 - share) ** tokens if share else 0.0
@@ -118,7 +136,7 @@ def step_seconds(coefficients: Speed, batch: float) -> float:
 def requests_per_second(coefficients: Speed, batch: float) -> float:
     """Throughput with `batch` requests always in flight, bounded by what the host can decode."""
     c = coefficients
-    rate = batch / (c.output_tokens * step_seconds(c, batch) + batch * c.prefill)
+    rate = batch / (REQUEST_SECONDS + c.host + c.output_tokens * step_seconds(c, batch) + batch * c.prefill)
     return min(rate, c.host_workers / c.host) if c.host else rate
 
 
@@ -130,50 +148,80 @@ def highest_rate(coefficients: Speed) -> float:
     return min(rate, c.host_workers / c.host) if c.host else rate
 
 
-def tpot_seconds(coefficients: Speed, batch: float, rate: float) -> tuple[float, float]:
-    """Mean and 95th percentile time per output token: a step, and the prefills that fall between steps.
+def closed_loop(coefficients: Speed, batch: int) -> Load:
+    """`batch` requests always in flight: each is held up by the prefills of the others, evenly over its time.
 
-    The number of prefills during one request is taken as Poisson.
+    Time to first token and time per output token are stretched alike, so that together they are batch / rate.
     """
     c = coefficients
+    rate = requests_per_second(c, batch)
     step = step_seconds(c, batch)
-    busy = min(rate * c.prefill, 0.999)
-    mean = step / (1.0 - busy)
-    arrivals = rate * c.output_tokens * mean
-    late = arrivals + P95_NORMAL * math.sqrt(arrivals)
-    return mean, step + late * c.prefill / c.output_tokens
+    busy = rate * c.prefill * (batch - 1) / batch
+    stretch = 1.0 / (1.0 - busy)
+    alone = REQUEST_SECONDS + c.host + c.prefill_latency + (step / 2 if batch > 1 else 0.0)
+    mean = alone + c.prefill * (stretch - 1.0)
+    worst = alone + min(_late_wait(c.prefill, busy), (batch - 1) * c.prefill)
+    tpot = step * stretch
+    return Load(
+        batch=float(batch),
+        rate=rate,
+        ttft=mean,
+        ttft_p95=max(mean, worst),
+        tpot=tpot,
+        tpot_p95=max(tpot, _late_tpot(c, step, busy / c.prefill if c.prefill else 0.0, tpot)),
+    )
 
 
-def ttft_seconds(coefficients: Speed, batch: float, rate: float) -> tuple[float, float]:
-    """Mean and 95th percentile time to first token: host work, the wait for other prefills, the own prefill.
+def open_loop(coefficients: Speed, rate: float, *, maximum: int) -> Load:
+    """`rate` requests arrive per second at random, and at most `maximum` sequences are decoded at once.
 
-    M/D/1 with service time s = prefill + one step: mean wait s x u / 2(1 - u), and P(wait > t) = u exp(-2(1 - u)t / s).
+    The wait before the own prefill is that of an M/D/1 queue of prefills: mean s u / 2(1 - u), and
+    P(wait > t) = u exp(-2(1 - u) t / s) with service time s and utilization u.
     """
     c = coefficients
+    batch = batch_at_rate(c, rate, maximum=maximum)
     step = step_seconds(c, max(batch, 1.0))
-    service = c.prefill + (step if batch > 1 else 0.0)
-    busy = min(rate * service, 0.999)
-    base = REQUEST_SECONDS + c.host + c.prefill_latency + (step / 2 if batch > 1 else 0.0)
-    mean = base + service * busy / (2.0 * (1.0 - busy))
-    tail = service / (2.0 * (1.0 - busy)) * math.log(busy / P95_TAIL) if busy > P95_TAIL else 0.0
-    return mean, base + max(tail, mean - base)
+    busy = min(rate * c.prefill, 0.999)
+    alone = REQUEST_SECONDS + c.host + c.prefill_latency + (step / 2 if batch > 1 else 0.0)
+    mean = alone + c.prefill * busy / (2.0 * (1.0 - busy))
+    tpot = step / (1.0 - busy)
+    return Load(
+        batch=batch,
+        rate=rate,
+        ttft=mean,
+        ttft_p95=max(mean, alone + _late_wait(c.prefill, busy)),
+        tpot=tpot,
+        tpot_p95=_late_tpot(c, step, rate, tpot),
+    )
 
 
 def batch_at_rate(coefficients: Speed, rate: float, *, maximum: int) -> float:
-    """Sequences in flight when `rate` requests arrive per second (Little's law), at most `maximum`."""
+    """Sequences being decoded when `rate` requests arrive per second (Little's law), at most `maximum`."""
     c = coefficients
     free = 1.0 - rate * c.prefill
     if free <= 0.0:
         return float(maximum)
     batch = 1.0
     for _ in range(40):
-        following = rate * c.output_tokens * step_seconds(c, batch) / free
+        following = rate * c.output_tokens * step_seconds(c, max(batch, 1.0)) / free
         if following >= maximum:
             return float(maximum)
         if abs(following - batch) <= 1e-3 * batch:
             return following
         batch = following
     return batch
+
+
+def _late_wait(service: float, busy: float) -> float:
+    """95th percentile of the wait in an M/D/1 queue, by the exponential bound of its tail."""
+    return service / (2.0 * (1.0 - busy)) * math.log(busy / P95_TAIL) if busy > P95_TAIL else 0.0
+
+
+def _late_tpot(coefficients: Speed, step: float, rate: float, mean: float) -> float:
+    """95th percentile time per output token, the prefills that fall into one request's decoding taken as Poisson."""
+    c = coefficients
+    arrivals = rate * c.output_tokens * mean
+    return step + (arrivals + P95_NORMAL * math.sqrt(arrivals)) * c.prefill / c.output_tokens
 
 
 def bottleneck(coefficients: Speed, batch: float) -> str:

@@ -92,6 +92,7 @@ class MemoryLedger(Record, frozen=True, kw_only=True):
     kv_bytes_per_sequence: int  # at the planned request, over all GPUs' shares of one
     kv_cache_tokens: int
     maximum_sequences: int  # requests of the planned length that fit at once
+    longest_sequence_bytes: int  # KV of one sequence of the planned context, which the engine must have room for
     fits: bool
 
 

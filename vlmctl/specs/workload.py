@@ -99,7 +99,7 @@ class Requirements(Record, frozen=True, kw_only=True):
     """Everything that `recommend` takes. Empty or None means no condition.
 
     `tasks`: task to weight. `maximum_parameters_billions` bounds the total, as the weights occupy memory.
-    `regions`: excluded by a licence where the user is there; offers are filtered by `offer_regions`.
+    `offer_regions`: where machines may stand; it says nothing of where the licence is used.
     """
 
     workload: Workload = Workload()

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.support.records import make_model
-from vlmctl.planning.quality import DIRECT, THINKING, best_score, comparable_mode, model_quality, yardsticks
+from vlmctl.planning.quality import THINKING, best_score, comparable_mode, model_quality, yardsticks
 from vlmctl.specs.hardware import Benchmark
 from vlmctl.specs.model import ModelSpec, Score
 
@@ -14,7 +14,7 @@ READING = {"document-ocr": 1.0}
 
 
 def _benchmark(name: str, *, higher: bool = True, languages: tuple[str, ...] = ()) -> Benchmark:
-    tasks = {} if languages else {"document-ocr": 1.0}
+    tasks = {"multilingual": 1.0} if languages else {"document-ocr": 1.0}
     return Benchmark(
         id=name, name=name, measures="m", higher_is_better=higher, tasks=tasks, languages=languages, source="s"
     )
@@ -78,12 +78,23 @@ def test_modes_are_never_mixed() -> None:
 
 
 def test_a_benchmark_of_the_asked_language_counts() -> None:
-    """A multilingual benchmark is evidence only when one of its languages is asked for."""
+    """A multilingual benchmark is evidence when one of its languages is asked for; English asks for none."""
     models = [_model("a", _score(10, "many"), _score(50)), _model("b", _score(90, "many"), _score(40))]
-    benchmarks = [_benchmark("docs"), _benchmark("many", languages=("ja", "ko"))]
+    benchmarks = [_benchmark("docs"), _benchmark("many", languages=("en", "ja", "ko"))]
     assert [m.benchmark for m in yardsticks(benchmarks, models, tasks=READING)] == ["docs"]
-    asked = yardsticks(benchmarks, models, tasks=READING, languages=("ja-JP",))
-    assert [m.benchmark for m in asked] == ["docs", "many"]
+    for language, expected in (("ja-JP", ["docs", "many"]), ("en", ["docs"])):
+        asked = yardsticks(benchmarks, models, tasks=READING, languages=(language,))
+        assert [m.benchmark for m in asked] == expected
+
+
+def test_the_split_of_the_asked_language_is_taken() -> None:
+    """Where splits are languages the asked one counts, else English; others count by how many publish them."""
+    models = [
+        _model("a", *(_score(50, split=name) for name in ("zh", "ar", "en"))),
+        _model("b", _score(60, split="zh")),
+    ]
+    for languages, expected in ((("ar",), "ar"), ((), "en"), (("fr",), "en")):
+        assert yardsticks([_benchmark("docs")], models, tasks=READING, languages=languages)[0].split == expected
 
 
 def test_the_makers_own_latest_figure_counts() -> None:
@@ -95,7 +106,8 @@ def test_the_makers_own_latest_figure_counts() -> None:
         _score(84, as_of="2025-01"),
     )
     model = _model("a", *scores)
-    found = best_score(model, "docs", mode=DIRECT)
+    measure = yardsticks([_benchmark("docs")], [model], tasks=READING)[0]
+    found = best_score(model, measure)
     assert found is not None
     assert found.value == 84
-    assert best_score(replace(model, scores=()), "docs") is None
+    assert best_score(replace(model, scores=()), measure) is None

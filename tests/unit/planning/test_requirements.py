@@ -7,8 +7,9 @@ import math
 import pytest
 from msgspec.structs import replace
 
-from tests.support.records import SOURCE, make_model
+from tests.support.records import SOURCE, make_catalog, make_model
 from vlmctl.errors import InvalidValue
+from vlmctl.planning.quality import single_yardsticks
 from vlmctl.planning.requirements import (
     THINKING_TOKENS,
     Match,
@@ -28,6 +29,7 @@ from vlmctl.specs.model import (
     Modality,
     Serving,
     TypicalOutput,
+    VideoSupport,
 )
 from vlmctl.specs.workload import ImageInput, LicensePolicy, Objectives, Requirements, Task, VideoInput, Workload
 
@@ -100,20 +102,31 @@ def test_unverified_facts_need_to_be_asked_for() -> None:
 
 
 def test_images_and_video_must_be_taken() -> None:
-    """More images than the model takes, several images unknown, and video unknown are breaches of their own."""
+    """More images than the model takes, several images unknown, unknown video and too many frames are breaches."""
     one = make_model(images=ImageLimits(maximum=1, source=SOURCE))
     two = Requirements(workload=Workload(images=(replace(IMAGE, count=2),)))
-    assert model_breaches(one, two)[0].requirement == "images"
-    assert model_breaches(make_model(), Requirements(multiple_images=True))[0].found == "not known"
-    video = VideoInput(seconds=10, frames_per_second=1, width_pixels=64, height_pixels=64)
+    assert model_breaches(one, two)[0].found == "at most 1 per request"
+    assert model_breaches(make_model(images=None), two)[0].found == "not known"
+    assert model_breaches(make_model(images=None), Requirements(multiple_images=True))[0].requirement == "multi-image"
+    assert not model_breaches(make_model(images=ImageLimits(several=True, source=SOURCE)), two)
+    video = VideoInput(seconds=10, frames_per_second=4, width_pixels=64, height_pixels=64)
     asked = Requirements(workload=Workload(videos=(video,)))
     assert model_breaches(make_model(), asked)[0].requirement == "video"
+    short = make_model(video=VideoSupport(supported=True, maximum_frames=32, source=SOURCE))
+    assert model_breaches(short, asked)[0].found == "at most 32 frames"
 
 
 def test_minimum_scores_need_a_published_figure() -> None:
-    """No figure is a breach, and so is a lower one, with the difference."""
+    """No figure is a breach; so is a worse one, with the difference, also where lower is better."""
+    catalog = make_catalog()
     asked = Requirements(minimum_scores={"toyqa": 90.0, "other": 1.0})
-    assert [breach.found for breach in model_breaches(make_model(), asked)] == ["no published figure", "toyqa 80"]
+    minimums = single_yardsticks(catalog.benchmarks, catalog.models, names=asked.minimum_scores)
+    found = [breach.found for breach in model_breaches(make_model(), asked, minimums)]
+    assert found == ["no comparable figure", "toyqa 80"]
+    errors = {"toyqa": replace(minimums["toyqa"], higher_is_better=False)}
+    assert not model_breaches(make_model(), Requirements(minimum_scores={"toyqa": 90.0}), errors)
+    worse = model_breaches(make_model(), Requirements(minimum_scores={"toyqa": 70.0}), errors)[0]
+    assert (worse.wanted, worse.by) == ("at most 70", "10 short")
 
 
 def test_thinking_editions_write_more() -> None:
@@ -121,7 +134,7 @@ def test_thinking_editions_write_more() -> None:
     thinking = make_model(edition=Edition.THINKING)
     assert planned_output_tokens(make_model(), 100) == 100
     assert planned_output_tokens(thinking, 100) == 100 + THINKING_TOKENS
-    known = (TypicalOutput(task="thinking", tokens=300, source=SOURCE),)
+    known = (TypicalOutput(task="reasoning", tokens=300, source=SOURCE),)
     assert planned_output_tokens(replace(thinking, typical_output=known), 100) == 400
 
 
