@@ -92,6 +92,7 @@ PLAN = Plan(
         kv_bytes_per_sequence=GIB // 4,
         kv_cache_tokens=60_000,
         maximum_sequences=16,
+        longest_sequence_bytes=2 * 10**9,
         fits=True,
     ),
     speed=SpeedEstimate(

@@ -78,7 +78,7 @@ def engine_arguments(
         *_operation(plan),
     ]
     planned = {argument.flag for argument in arguments}
-    arguments.extend(argument for argument in _own(model, chosen) if argument.flag not in planned)
+    arguments.extend(argument for argument in _own(plan, model, chosen) if argument.flag not in planned)
     return tuple(arguments)
 
 
@@ -245,10 +245,19 @@ def _operation(plan: Plan) -> Iterator[ServeArgument]:
     yield _argument("--enable-server-load-tracking", None, "/load tells requests in flight, image decoding included")
 
 
-def _own(model: ModelSpec, options: ServeOptions) -> Iterator[ServeArgument]:
-    """The model's own arguments: those it always needs, and those for what the user asked for."""
+def _own(plan: Plan, model: ModelSpec, options: ServeOptions) -> Iterator[ServeArgument]:
+    """The model's own arguments: those it always needs, and those for what the user asked for.
+
+    A checkpoint in another format than the model's own repository goes without some of them.
+    """
+    left_out = {
+        flag
+        for checkpoint in model.quantizations
+        if checkpoint.repository == plan.placement.repository
+        for flag in checkpoint.without_arguments
+    }
     for argument in model.serving.arguments:
-        if argument.optional and argument.needed_for not in options.needs:
+        if argument.flag in left_out or (argument.optional and argument.needed_for not in options.needs):
             continue
         yield _argument(argument.flag, _own_value(model, argument, options), argument.reason)
 

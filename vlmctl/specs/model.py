@@ -227,6 +227,7 @@ class QuantizedCheckpoint(Fact, frozen=True, kw_only=True):
     official: bool = True
     bits: int | None = None
     quality_published: bool = False  # its scores were published next to the original's
+    without_arguments: tuple[str, ...] = ()  # flags of the model that do not go with this checkpoint's format
 
 
 class EngineArgument(Record, frozen=True, kw_only=True):

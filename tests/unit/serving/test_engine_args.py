@@ -20,7 +20,7 @@ from vlmctl.serving.engine_args import (
 )
 from vlmctl.specs.estimates import Plan
 from vlmctl.specs.hardware import GpuSpec
-from vlmctl.specs.model import EngineArgument, Modality, ModelSpec, Precision
+from vlmctl.specs.model import EngineArgument, Modality, ModelSpec, Precision, QuantizedCheckpoint
 from vlmctl.specs.tokens import FixedTokens
 from vlmctl.specs.workload import VideoInput, Workload
 
@@ -281,3 +281,18 @@ def test_every_flag_is_given_once_with_a_reason(gpus: int, images: int, eager: b
     flags = [each.flag for each in arguments]
     assert len(flags) == len(set(flags))
     assert all(each.reason for each in arguments)
+
+
+def test_a_checkpoint_of_another_format_goes_without_the_models_arguments(plan: Plan, gpu: GpuSpec) -> None:
+    """Flags for the maker's own format are left out for a checkpoint in another one."""
+    own = EngineArgument(flag="--load-format", value="mistral", reason="its own format", source="s")
+    other = QuantizedCheckpoint(
+        precision=Precision.FP8, repository="others/fp8", without_arguments=("--load-format",), source="s"
+    )
+    model = msgspec.structs.replace(
+        MODEL, serving=msgspec.structs.replace(MODEL.serving, arguments=(own,)), quantizations=(other,)
+    )
+    placement = msgspec.structs.replace(plan.placement, repository="others/fp8", precision=Precision.FP8)
+    quantized = msgspec.structs.replace(plan, placement=placement)
+    flags = [{each.flag for each in engine_arguments(which, model, gpu)} for which in (plan, quantized)]
+    assert ["--load-format" in each for each in flags] == [True, False]
