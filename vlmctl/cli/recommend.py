@@ -30,6 +30,7 @@ MODEL_CONDITIONS = (
     "min_score",
     "family",
     "include_unverified",
+    "prefer",
     "top",
 )
 NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP, *options.BUDGET, *MODEL_CONDITIONS)
@@ -81,6 +82,9 @@ def recommend(
     power_share: options.PowerShareOption = None,
     kwh_usd: options.KwhOption = None,
     ops_usd_per_month: options.OpsOption = None,
+    prefer: Annotated[
+        str | None, options.option("What ranks higher: quality, balanced (if not said) or cost.", metavar="WHAT")
+    ] = None,
     top: Annotated[int | None, options.option("Answers to show, 5 if not said.", metavar="N")] = None,
     require: options.RequireOption = None,
     why: Annotated[

@@ -118,8 +118,10 @@ def token_rule(fact: TokenRuleFact | None) -> str:
     said = [
         _parameter(name, value)
         for name, value, default in zip(names, values, defaults, strict=True)
-        if value != default
+        if value != default and name != "video"
     ]
+    if rule.video is not None:
+        said.append("frames of video by a rule of their own")
     return f"{rule.__struct_config__.tag}: {', '.join(said)}"
 
 

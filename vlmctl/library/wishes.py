@@ -21,6 +21,7 @@ from vlmctl.specs.workload import (
     LicensePolicy,
     Objectives,
     OwnedGpus,
+    Preference,
     Requirements,
     Task,
     VideoInput,
@@ -82,6 +83,7 @@ class Wishes(Record, frozen=True, kw_only=True):
     power_share: float | None = None
     kwh_usd: float | None = None
     ops_usd_per_month: float | None = None
+    prefer: str | None = None
     top: int | None = None
     need_ocr: bool | None = None
     need_grounding: bool | None = None
@@ -117,6 +119,7 @@ def requirements_of(wishes: Wishes, catalog: Catalog) -> tuple[Requirements, tup
         tasks=tasks,
         languages=_languages(wishes.language),
         license=LicensePolicy(_one_of("licence policy", wishes.license or "any", LicensePolicy)),
+        prefer=Preference(_one_of("preference", wishes.prefer or "balanced", Preference)),
         maximum_parameters_billions=wishes.max_params,
         minimum_context_tokens=_whole("min-context", wishes.min_context),
         multiple_images=bool(wishes.multi_image),
@@ -268,7 +271,7 @@ def _owned(text: str, catalog: Catalog) -> OwnedGpus:
     return OwnedGpus(gpu=find_gpu(match[2], catalog=catalog).id, count=int(match[1] or 1))
 
 
-def _one_of(kind: str, name: str, choices: type[Task] | type[LicensePolicy]) -> str:
+def _one_of(kind: str, name: str, choices: type[Task] | type[LicensePolicy] | type[Preference]) -> str:
     return known_spellings(kind, [name], [choice.value for choice in choices])[0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -25,10 +25,11 @@ from vlmctl.planning.search import Choice, Setting, allowed_offers, cheapest_pla
 from vlmctl.specs.answers import Answer, Breach, NearMiss, Quality, Recommendation, Rejected
 from vlmctl.specs.hardware import Catalog, GpuSpec, Offer
 from vlmctl.specs.model import ModelSpec
-from vlmctl.specs.workload import Requirements, Task
+from vlmctl.specs.workload import Preference, Requirements, Task
 from vlmctl.units import show_usd
 
-POINTS_PER_PRICE_DOUBLING = 3.0  # how many quality points a user gives up to halve the price; `--prefer` changes it
+# How many quality points a user gives up to halve the price (`--prefer`).
+POINTS_PER_PRICE_DOUBLING = {Preference.QUALITY: 0.0, Preference.BALANCED: 3.0, Preference.COST: 10.0}
 UNKNOWN_LANGUAGE_CONFIDENCE = 0.7  # kept where no source says whether the asked language is read
 # Linear resolution that a task needs of the stated image: below half, 12-point print of a 200 dpi scan is under the
 # 20-pixel capital height that OCR engines ask for (Tesseract documentation, "Improving the quality of the output").
@@ -40,7 +41,6 @@ def recommend(
     requirements: Requirements,
     *,
     owned: Sequence[Offer] = (),
-    points_per_price_doubling: float = POINTS_PER_PRICE_DOUBLING,
     exhaustive: bool = False,
 ) -> Recommendation:
     """Answers, near misses and rejections for all models of the catalog.
@@ -72,12 +72,13 @@ def recommend(
             near.append(NearMiss(model=model.id, breach=breaches[0], answer=answer))
         else:
             rejected.append(Rejected(model=model.id, breaches=breaches))
-    ranked = rank(answers, points_per_price_doubling)
+    ranked = rank(answers, POINTS_PER_PRICE_DOUBLING[requirements.prefer])
     return Recommendation(
         answers=ranked,
         near_misses=tuple(sorted(near, key=_near_order)),
         rejected=tuple(rejected),
         smaller_tools=smaller_tools(tasks),
+        notes=_notes(answers, tasks),
     )
 
 
@@ -204,6 +205,13 @@ def _warnings(model: ModelSpec, gpu: GpuSpec, demand: RequestDemand, requirement
     if not gpu.verified:
         found.append(f"the figures of {gpu.id} are not verified")
     return tuple(found)
+
+
+def _notes(answers: Sequence[Answer], tasks: Iterable[str]) -> tuple[str, ...]:
+    """What a reader must know of the ranking as a whole."""
+    if not answers or any(answer.quality.points is not None for answer in answers):
+        return ()
+    return (f"No comparable published figures for {', '.join(sorted(tasks))}: the ranking is by price alone.",)
 
 
 def _pareto(answers: Sequence[Answer]) -> frozenset[str]:

@@ -40,6 +40,14 @@ class LicensePolicy(StrEnum):
     ANY = "any"
 
 
+class Preference(StrEnum):
+    """What a ranking weighs more: quality, the price, or both."""
+
+    QUALITY = "quality"
+    BALANCED = "balanced"
+    COST = "cost"
+
+
 class ImageInput(Record, frozen=True, kw_only=True):
     """`count` images of one size in every request."""
 
@@ -123,4 +131,5 @@ class Requirements(Record, frozen=True, kw_only=True):
     families: tuple[str, ...] = ()
     include_unverified: bool = False
     owned: tuple[OwnedGpus, ...] = ()
+    prefer: Preference = Preference.BALANCED
     top: int = 5
