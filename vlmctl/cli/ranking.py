@@ -20,15 +20,13 @@ PARETO_MARK = "*"
 def ranking_blocks(question: Question, found: Recommendation) -> list[Block]:
     """Everything `vlmctl recommend` says, the answer first."""
     asked = question.requirements
-    blocks: list[Block] = [Text(request_line(asked))]
-    if question.assumptions:
-        blocks.append(Text(f"Assumed: {'; '.join(question.assumptions)}."))
+    blocks: list[Block] = [Text(request_line(asked)), *(Text(note) for note in found.notes)]
     blocks += [Text(_smaller(tool)) for tool in found.smaller_tools]
     shown = found.answers[: asked.top]
     if shown:
         title = f"{len(found.answers)} of {len(question.catalog.models)} models meet every requirement"
         blocks += [Heading(title + (f", the best {len(shown)}:" if len(shown) < len(found.answers) else ":"))]
-        blocks += [_answer_table(shown, question), *_legend(shown[0], question), Text(_front(found.answers))]
+        blocks += [_answer_table(shown, question), *_legend(shown[0], question), *_front(found.answers)]
         blocks += _remarks(shown)
     return [*blocks, *_near_miss_blocks(found.near_misses), *_rejected_blocks(found), *_next_steps(shown)]
 
@@ -113,11 +111,12 @@ def _legend(answer: Answer, question: Question) -> list[Block]:
     ]
 
 
-def _front(answers: Sequence[Answer]) -> str:
+def _front(answers: Sequence[Answer]) -> list[Block]:
     """The choices worth weighing: every other answer is beaten in quality and price by one of them."""
     front = sorted((each for each in answers if each.pareto), key=lambda each: each.usd_per_1k_requests)
     named = [f"{each.model} ({each.quality.points or 0:.0f}, {show_usd(each.usd_per_1k_requests)})" for each in front]
-    return f"Best for the money ({PARETO_MARK}), with quality and $/1k, cheapest first: {', '.join(named) or 'none'}."
+    title = f"Best for the money ({PARETO_MARK}), with quality and $/1k, cheapest first"
+    return [Text(f"{title}: {', '.join(named)}.")] if named else []
 
 
 def band_of(basis: str, median: float | None, p90: float | None, *, has_images: bool) -> str:

@@ -105,9 +105,10 @@ def recommend(
     spatial, hallucination, multilingual; transcription, classification, detection, image-search and text-only are
     answered with the smaller tool too.
 
-    JSON: an object with requirements, assumptions, answers (each with model, gpu, gpu_count, quantization, replicas,
-    usd_per_1k_requests, usd_per_month, ttft_seconds, ttft_p95_seconds, requests_per_second, quality, basis and more),
-    pareto, near_misses (model, breach, answer), rejected (model, breaches), smaller_tools, why, prices_as_of.
+    JSON: an object with requirements, assumptions, notes, answers (each with model, gpu, gpu_count, quantization,
+    replicas, usd_per_1k_requests, usd_per_month, ttft_seconds, ttft_p95_seconds, requests_per_second, quality, basis
+    and more), pareto, near_misses (model, breach, answer), rejected (model, breaches), smaller_tools, why and
+    prices_as_of.
     """
     from vlmctl import library
 
@@ -137,6 +138,7 @@ def _data(question: Question, found: Recommendation, why: Sequence[str]) -> dict
     return {
         "requirements": question.requirements,
         "assumptions": question.assumptions,
+        "notes": found.notes,
         "answers": found.answers[: question.requirements.top],
         "pareto": [each.model for each in found.answers if each.pareto],
         "near_misses": found.near_misses,

@@ -18,6 +18,7 @@ INVOICES = ("--task", "document-ocr", "--language", "ja", "--image", "1680x2240"
 RECOMMEND_KEYS = {
     "requirements",
     "assumptions",
+    "notes",
     "answers",
     "pareto",
     "near_misses",
