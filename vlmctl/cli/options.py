@@ -113,6 +113,23 @@ OutputTokensOption = Annotated[
 NeedsOption = Annotated[
     list[str] | None, option("Abilities: thinking, tools, video, grounding; repeatable.", metavar="NAME")
 ]
+LanguageOption = Annotated[list[str] | None, option("Languages as codes such as ja; repeatable.", metavar="CODE")]
+LicenseOption = Annotated[
+    str | None, option("What the licence must allow: permissive, commercial, research or any.", metavar="POLICY")
+]
+MaxParamsOption = Annotated[float | None, option("Billion parameters at most, all counted.", metavar="N")]
+MinContextOption = Annotated[int | None, option("Room for sequences of at least so many tokens.", metavar="N")]
+MultiImageOption = Annotated[bool, typer.Option("--multi-image", help="Several images in one request.")]
+MinScoreOption = Annotated[
+    list[str] | None, option("A published score, such as docvqa=90; repeatable.", metavar="NAME=N")
+]
+FamilyOption = Annotated[list[str] | None, option("Only this family; repeatable.", metavar="NAME")]
+UnverifiedOption = Annotated[
+    bool, typer.Option("--include-unverified", help="Also models with facts that nobody verified.")
+]
+PreferOption = Annotated[
+    str | None, option("What ranks higher: quality, balanced (if not said) or cost.", metavar="WHAT")
+]
 RpsOption = Annotated[float | None, option("Requests per second to serve.", metavar="N")]
 ConcurrencyOption = Annotated[int | None, option("Requests in flight on one replica, instead of --rps.", metavar="N")]
 TtftOption = Annotated[str | None, option("Time to first token, 95th percentile, such as 2s.", metavar="DURATION")]
@@ -155,4 +172,16 @@ MaxUsdPerMonthOption = Annotated[float | None, option("Dollars per month at most
 WORKLOAD = ("task", "image", "images", "video", "prompt_tokens", "output_tokens", "rps", "concurrency", "ttft", "tpot")
 PLACE = ("gpu", "max_gpus", "provider", "region", "spot", "quantization")
 OWNERSHIP = ("owned", "purchase_usd", "years", "pue", "power_share", "kwh_usd", "ops_usd_per_month")
+MODEL_CONDITIONS = (
+    "language",
+    "license",
+    "max_params",
+    "min_context",
+    "multi_image",
+    "needs",
+    "min_score",
+    "family",
+    "include_unverified",
+    "prefer",
+)
 BUDGET = ("max_usd_per_1k", "max_usd_per_month")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = options.command_app()
 
-NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP, "needs")
+NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP, *options.MODEL_CONDITIONS)
 
 
 class Form(StrEnum):
@@ -57,7 +57,16 @@ def plan(
     prompt_tokens: options.PromptTokensOption = None,
     output_tokens: options.OutputTokensOption = None,
     task: options.TaskOption = None,
+    language: options.LanguageOption = None,
+    license: options.LicenseOption = None,
+    max_params: options.MaxParamsOption = None,
+    min_context: options.MinContextOption = None,
+    multi_image: options.MultiImageOption = False,
     needs: options.NeedsOption = None,
+    min_score: options.MinScoreOption = None,
+    family: options.FamilyOption = None,
+    include_unverified: options.UnverifiedOption = False,
+    prefer: options.PreferOption = None,
     rps: options.RpsOption = None,
     concurrency: options.ConcurrencyOption = None,
     ttft: options.TtftOption = None,

@@ -20,36 +20,18 @@ if TYPE_CHECKING:
 
 app = options.command_app()
 
-MODEL_CONDITIONS = (
-    "language",
-    "license",
-    "max_params",
-    "min_context",
-    "multi_image",
-    "needs",
-    "min_score",
-    "family",
-    "include_unverified",
-    "prefer",
-    "top",
-)
-NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP, *options.BUDGET, *MODEL_CONDITIONS)
+NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP, *options.BUDGET, *options.MODEL_CONDITIONS, "top")
 
 
 @app.command()
 def recommend(
     context: typer.Context,
     task: options.TaskOption = None,
-    language: Annotated[
-        list[str] | None, options.option("Languages as codes such as ja; repeatable.", metavar="CODE")
-    ] = None,
-    license: Annotated[
-        str | None,
-        options.option("What the licence must allow: permissive, commercial, research or any.", metavar="POLICY"),
-    ] = None,
-    max_params: Annotated[float | None, options.option("Billion parameters at most, all counted.", metavar="N")] = None,
-    min_context: Annotated[int | None, options.option("Context of at least so many tokens.", metavar="N")] = None,
-    multi_image: Annotated[bool, typer.Option("--multi-image", help="Several images in one request.")] = False,
+    language: options.LanguageOption = None,
+    license: options.LicenseOption = None,
+    max_params: options.MaxParamsOption = None,
+    min_context: options.MinContextOption = None,
+    multi_image: options.MultiImageOption = False,
     needs: options.NeedsOption = None,
     image: options.ImageOption = None,
     images: options.ImagesOption = None,
@@ -68,13 +50,9 @@ def recommend(
     region: options.RegionOption = None,
     spot: options.SpotOption = False,
     quantization: options.QuantizationOption = None,
-    min_score: Annotated[
-        list[str] | None, options.option("A published score, such as docvqa=90; repeatable.", metavar="NAME=N")
-    ] = None,
-    family: Annotated[list[str] | None, options.option("Only this family; repeatable.", metavar="NAME")] = None,
-    include_unverified: Annotated[
-        bool, typer.Option("--include-unverified", help="Also models with facts that nobody verified.")
-    ] = False,
+    min_score: options.MinScoreOption = None,
+    family: options.FamilyOption = None,
+    include_unverified: options.UnverifiedOption = False,
     owned: options.OwnedOption = None,
     purchase_usd: options.PurchaseOption = None,
     years: options.YearsOption = None,
@@ -82,9 +60,7 @@ def recommend(
     power_share: options.PowerShareOption = None,
     kwh_usd: options.KwhOption = None,
     ops_usd_per_month: options.OpsOption = None,
-    prefer: Annotated[
-        str | None, options.option("What ranks higher: quality, balanced (if not said) or cost.", metavar="WHAT")
-    ] = None,
+    prefer: options.PreferOption = None,
     top: Annotated[int | None, options.option("Answers to show, 5 if not said.", metavar="N")] = None,
     require: options.RequireOption = None,
     why: Annotated[

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from vlmctl.errors import NothingFits, UnsupportedModel
+from vlmctl.errors import NothingFits
 from vlmctl.library.lookup import find_gpu, find_model, known_spellings, load_catalog, require_vision
 from vlmctl.library.wishes import Wishes, laid_over, ownership_of, requirements_of, wishes_from
 from vlmctl.planning import explain as explaining
@@ -17,11 +17,11 @@ from vlmctl.planning import fit as fitting
 from vlmctl.planning import recommend as ranking
 from vlmctl.planning.advise import requirements_from_answers
 from vlmctl.planning.cost import OwnedCost, owned_cost, owned_offer
-from vlmctl.planning.demand import request_demand
 from vlmctl.planning.placement import GPU_COUNTS
-from vlmctl.planning.plan import plan_choice, plan_model
-from vlmctl.planning.requirements import default_output_tokens, planned_output_tokens, relaxing, serving_breach
-from vlmctl.planning.search import Setting, allowed_offers, cheapest_placement
+from vlmctl.planning.plan import choose, plan_choice, plan_model
+from vlmctl.planning.quality import single_yardsticks
+from vlmctl.planning.requirements import default_output_tokens, relaxing, serving_breach
+from vlmctl.planning.search import Setting, allowed_offers
 from vlmctl.specs.answers import FitReport, Recommendation
 from vlmctl.specs.estimates import Plan
 from vlmctl.specs.hardware import Catalog, GpuSpec, Offer
@@ -79,15 +79,7 @@ class Question:
     def explain(self, model: str | ModelSpec) -> tuple[Plan, tuple[explaining.Section, ...]]:
         """The plan with every term of its estimate; raises as `plan` does."""
         spec, setting = self._model(model), self.setting()
-        breach = serving_breach(spec)
-        if breach is not None:
-            raise UnsupportedModel(f"{spec.id} cannot be planned: {breach.found}.", remedy=spec.serving.note)
-        workload = self.requirements.workload
-        output = planned_output_tokens(spec, workload.output_tokens, needs=self.requirements.needs)
-        demand = request_demand(spec, workload, output_tokens=output)
-        choice, obstacle = cheapest_placement(spec, demand, setting)
-        if choice is None:
-            raise NothingFits(f"{spec.id}: {obstacle.text}.", remedy=f"{relaxing(obstacle.requirement)}.")
+        demand, choice = choose(spec, setting)
         chosen = plan_choice(spec, demand, choice, setting)
         return chosen, explaining.explain(spec, demand, choice, chosen, setting)
 
@@ -132,7 +124,9 @@ class Question:
         allowed = allowed_offers(market, asked, owned)
         if offers is None and not allowed:
             raise NothingFits("no offer matches what was asked.", remedy="See `vlmctl prices`, or name what you own.")
-        return Setting(requirements=asked, gpus={gpu.id: gpu for gpu in self.catalog.gpus}, offers=allowed, measures=())
+        minimums = single_yardsticks(self.catalog.benchmarks, self.catalog.models, names=asked.minimum_scores)
+        gpus = {gpu.id: gpu for gpu in self.catalog.gpus}
+        return Setting(requirements=asked, gpus=gpus, offers=allowed, minimums=minimums)
 
     def _own(self, owned: OwnedGpus) -> None:
         """Count owned GPUs as an offer. A price that nobody knows is taken as spent, and that is said."""

@@ -74,8 +74,12 @@ class Evaluation(Record, frozen=True, kw_only=True):
     limit: float = 0.0
 
 
-def settings_by_size(model: ModelSpec, workload: Workload, demand: RequestDemand, *, large_gpu: bool) -> EngineSettings:
+def settings_by_size(
+    model: ModelSpec, workload: Workload, demand: RequestDemand, *, large_gpu: bool, context_tokens: int = 0
+) -> EngineSettings:
     """The settings a plan and its estimate share; `large_gpu`: memory of at least `LARGE_GPU_BYTES`.
+
+    `context_tokens`: a longest sequence to make room for, where it is more than the planned request.
 
     Raises UnsupportedModel when the request is longer than the model's context.
     """
@@ -87,7 +91,7 @@ def settings_by_size(model: ModelSpec, workload: Workload, demand: RequestDemand
             remedy="Send fewer or smaller images, or a shorter answer.",
         )
     largest = max(workload.images, key=lambda image: image.width_pixels * image.height_pixels, default=None)
-    rounded = -(-needed // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
+    rounded = -(-max(needed, context_tokens) // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
     return EngineSettings(
         max_model_len=min(max(rounded, 2 * CONTEXT_STEP_TOKENS), model.context.tokens),
         gpu_memory_utilization=GPU_MEMORY_UTILIZATION,

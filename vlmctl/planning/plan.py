@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from vlmctl.errors import NothingFits, UnsupportedModel
 from vlmctl.planning.calibration import error_band
 from vlmctl.planning.demand import RequestDemand, request_demand
@@ -9,6 +11,7 @@ from vlmctl.planning.memory import memory_ledger
 from vlmctl.planning.requirements import (
     check_requirements,
     license_conditions,
+    model_breaches,
     planned_output_tokens,
     relaxing,
     serving_breach,
@@ -20,22 +23,33 @@ from vlmctl.specs.model import ModelSpec
 
 
 def plan_model(model: ModelSpec, setting: Setting) -> Plan:
-    """The cheapest placement of one model for the requirements, as a Plan.
+    """The cheapest placement of one model for the requirements, as a Plan; raises as `choose` does."""
+    demand, choice = choose(model, setting)
+    return plan_choice(model, demand, choice, setting)
 
-    Raises UnsupportedModel where vLLM does not serve the model, NothingFits where no placement meets the requirements.
+
+def choose(model: ModelSpec, setting: Setting) -> tuple[RequestDemand, Choice]:
+    """The request on one model, and the cheapest placement that serves it.
+
+    Raises UnsupportedModel where vLLM does not serve the model, NothingFits where it breaks a requirement or no
+    placement meets them.
     """
     check_requirements(setting.requirements)
     breach = serving_breach(model)
     if breach is not None:
         note = f" ({model.serving.note})" if model.serving.note else ""
         raise UnsupportedModel(f"{model.id} cannot be planned: {breach.found}{note}.")
-    workload = setting.requirements.workload
-    output = planned_output_tokens(model, workload.output_tokens, needs=setting.requirements.needs)
+    # Who names a model accepts what nobody verified of it; everything else that was asked still holds.
+    asked = replace(setting.requirements, include_unverified=True, families=())
+    for broken in model_breaches(model, asked, setting.minimums):
+        raise NothingFits(f"{model.id}: {broken.text}.", remedy=f"{relaxing(broken.requirement)}.")
+    workload = asked.workload
+    output = planned_output_tokens(model, workload.output_tokens, needs=asked.needs)
     demand = request_demand(model, workload, output_tokens=output)
     choice, obstacle = cheapest_placement(model, demand, setting)
     if choice is None:
         raise NothingFits(f"{model.id}: {obstacle.text}.", remedy=f"{relaxing(obstacle.requirement)}.")
-    return plan_choice(model, demand, choice, setting)
+    return demand, choice
 
 
 def plan_choice(model: ModelSpec, demand: RequestDemand, choice: Choice, setting: Setting) -> Plan:

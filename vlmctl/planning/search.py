@@ -165,8 +165,11 @@ def _choice(found: Found, demand: RequestDemand, settings: EngineSettings, requi
 
 def _both_settings(model: ModelSpec, demand: RequestDemand, setting: Setting) -> dict[bool, EngineSettings]:
     """The engine's settings on large GPUs (True) and on others: all that they depend on besides model and request."""
-    workload = setting.requirements.workload
-    return {large: settings_by_size(model, workload, demand, large_gpu=large) for large in (False, True)}
+    asked, context = setting.requirements, setting.requirements.minimum_context_tokens or 0
+    return {
+        large: settings_by_size(model, asked.workload, demand, large_gpu=large, context_tokens=context)
+        for large in (False, True)
+    }
 
 
 def _candidates(
