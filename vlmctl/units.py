@@ -10,7 +10,6 @@ import re
 
 from vlmctl.errors import InvalidValue
 
-KIB = 1024
 MIB = 1024**2
 GIB = 1024**3
 GB = 10**9

@@ -38,8 +38,8 @@ def test_the_operator_folder_is_no_package() -> None:
 
 
 def test_the_library_loads_nothing_foreign() -> None:
-    """``import vlmctl`` needs the lean install alone."""
-    assert not _loaded_by("import vlmctl") & FOREIGN
+    """Recommending and planning from Python need the lean install alone."""
+    assert not _loaded_by("import vlmctl; vlmctl.recommend(task='chart'); vlmctl.plan('qwen2.5-vl-7b')") & FOREIGN
 
 
 def test_help_loads_nothing_foreign_or_slow() -> None:

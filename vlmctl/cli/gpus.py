@@ -47,7 +47,7 @@ def gpus(catalog: CatalogOption = None, output: OutputOption = Format.TABLE) -> 
             wording.marked(gpu.id, gpu),
             f"{gpu.memory_gib_reported or gpu.memory_gib_nominal:.1f}",
             f"{gpu.memory_bandwidth_gb_per_second:,.0f}",
-            _tflops(gpu.bf16_tflops or gpu.fp16_tflops),
+            _tflops(gpu.sixteen_bit_tflops),
             _tflops(gpu.fp8_tflops),
             _tflops(gpu.tdp_watts),
             _usd(cheapest[gpu.id, OfferKind.ON_DEMAND]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vlmctl.planning import requirements
 from vlmctl.specs.hardware import Offer
 from vlmctl.specs.model import (
     AttentionKind,
@@ -16,7 +17,7 @@ from vlmctl.specs.model import (
     VisionTower,
 )
 from vlmctl.specs.record import Fact
-from vlmctl.units import show_count, show_usd
+from vlmctl.units import show_count
 
 UNKNOWN = "unknown"
 UNVERIFIED_MARK = " *"
@@ -148,24 +149,8 @@ def license_name(found: License) -> str:
 
 def license_conditions(found: License) -> str:
     """Every condition that a program can test, in words."""
-    words = [_COMMERCIAL[found.commercial]]
-    if found.permissive:
-        words.append("permissive")
-    if found.maximum_monthly_users is not None:
-        words.append(f"up to {show_count(found.maximum_monthly_users)} monthly users")
-    if found.maximum_annual_revenue_usd is not None:
-        words.append(f"up to {show_usd(found.maximum_annual_revenue_usd)} revenue a year")
-    if found.excluded_regions:
-        words.append("not in " + ", ".join(found.excluded_regions))
-    if found.use_restrictions:
-        words.append("with use restrictions")
-    if found.attribution:
-        words.append("attribution required")
-    if found.derived_from:
-        words.append(f"the terms of {found.derived_from} come along")
-    if found.gated:
-        words.append("gated download")
-    return ", ".join(words)
+    words = [_COMMERCIAL[found.commercial], *(["permissive"] if found.permissive else [])]
+    return ", ".join((*words, *requirements.license_conditions(found)))
 
 
 def languages(tags: tuple[str, ...], claimed: int | None) -> str:

@@ -11,12 +11,12 @@ from vlmctl.catalog import load, names
 from vlmctl.catalog.mistakes import Finding
 from vlmctl.errors import UnknownName, UnsupportedModel
 from vlmctl.planning import image_tokens as token_rules
-from vlmctl.planning.architecture import kv_bytes_per_sequence
+from vlmctl.planning.architecture import crosses, kv_bytes_per_sequence
 from vlmctl.planning.demand import require_token_rule
 from vlmctl.planning.requirements import license_breach
 from vlmctl.specs.estimates import ImageTokens
 from vlmctl.specs.hardware import Benchmark, Catalog, GpuSpec, Offer, OfferKind
-from vlmctl.specs.model import AttentionKind, Modality, ModelSpec
+from vlmctl.specs.model import Modality, ModelSpec
 from vlmctl.specs.workload import LicensePolicy
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def image_kv_bytes(model: ModelSpec, tokens: ImageTokens, *, images: int = 1) ->
     if model.language is None:
         return None
     text, image = tokens.marker_tokens * images, tokens.image_tokens * images
-    crossed = image if any(group.kind is AttentionKind.CROSS for group in model.language.attention) else 0
+    crossed = image if crosses(model.language) else 0
     held = kv_bytes_per_sequence(model.language, text + image - crossed, cross_tokens=crossed)
     return int(held - kv_bytes_per_sequence(model.language, 0))
 
@@ -125,17 +125,22 @@ def select_offers(
     """
     wanted_gpus = {find_gpu(name, catalog=catalog).id for name in gpus}
     wanted_providers = known_spellings("provider", providers, {offer.provider for offer in catalog.offers})
-    wanted_regions = known_spellings("region", regions, {offer.region for offer in catalog.offers})
+    wanted_regions = {name.lower() for name in known_spellings("region", regions, offer_regions(catalog))}
     wanted_kinds = known_spellings("kind of offer", kinds, {kind.value for kind in OfferKind})
     return tuple(
         offer
         for offer in catalog.offers
         if (not wanted_gpus or offer.gpu in wanted_gpus)
         and (not wanted_providers or offer.provider in wanted_providers)
-        and (not wanted_regions or offer.region in wanted_regions)
+        and (not wanted_regions or offer.covers(wanted_regions))
         and (not wanted_kinds or offer.kind.value in wanted_kinds)
         and (maximum_usd_per_hour is None or offer.usd_per_hour <= maximum_usd_per_hour)
     )
+
+
+def offer_regions(catalog: Catalog) -> set[str]:
+    """Every region that an offer stands in, by all its names."""
+    return {name for offer in catalog.offers for name in offer.regions}
 
 
 def known_spellings(kind: str, asked: Iterable[str], known: Collection[str]) -> tuple[str, ...]:

@@ -19,9 +19,8 @@ from vlmctl.planning.advise import requirements_from_answers
 from vlmctl.planning.cost import OwnedCost, owned_cost, owned_offer
 from vlmctl.planning.placement import GPU_COUNTS
 from vlmctl.planning.plan import choose, plan_choice, plan_model
-from vlmctl.planning.quality import single_yardsticks
 from vlmctl.planning.requirements import default_output_tokens, relaxing, serving_breach
-from vlmctl.planning.search import Setting, allowed_offers
+from vlmctl.planning.search import Setting, setting_of
 from vlmctl.specs.answers import FitReport, Recommendation
 from vlmctl.specs.estimates import Plan
 from vlmctl.specs.hardware import Catalog, GpuSpec, Offer
@@ -120,13 +119,11 @@ class Question:
         Raises NothingFits where no offer at all is allowed.
         """
         asked = requirements or self.requirements
-        market, owned = (offers or self.catalog.offers, ()) if not self.owned else ((), offers or self.owned)
-        allowed = allowed_offers(market, asked, owned)
-        if offers is None and not allowed:
+        owned = () if not self.owned else tuple(offers or self.owned)
+        setting = setting_of(self.catalog, asked, offers=offers, owned=owned)
+        if offers is None and not setting.offers:
             raise NothingFits("no offer matches what was asked.", remedy="See `vlmctl prices`, or name what you own.")
-        minimums = single_yardsticks(self.catalog.benchmarks, self.catalog.models, names=asked.minimum_scores)
-        gpus = {gpu.id: gpu for gpu in self.catalog.gpus}
-        return Setting(requirements=asked, gpus=gpus, offers=allowed, minimums=minimums)
+        return setting
 
     def _own(self, owned: OwnedGpus) -> None:
         """Count owned GPUs as an offer. A price that nobody knows is taken as spent, and that is said."""

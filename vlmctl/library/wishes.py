@@ -10,7 +10,7 @@ import msgspec
 
 from vlmctl.catalog import names
 from vlmctl.errors import InvalidValue
-from vlmctl.library.lookup import find_benchmark, find_gpu, known_spellings
+from vlmctl.library.lookup import find_benchmark, find_gpu, known_spellings, offer_regions
 from vlmctl.planning.cost import Ownership
 from vlmctl.planning.requirements import READING_TASKS, check_requirements, default_output_tokens
 from vlmctl.specs.hardware import Catalog
@@ -129,7 +129,7 @@ def requirements_of(wishes: Wishes, catalog: Catalog) -> tuple[Requirements, tup
         gpus=tuple(find_gpu(name, catalog=catalog).id for name in split(wishes.gpu)),
         maximum_gpus=wishes.max_gpus,
         providers=known_spellings("provider", split(wishes.provider), {offer.provider for offer in catalog.offers}),
-        offer_regions=known_spellings("region", split(wishes.region), _regions(catalog)),
+        offer_regions=known_spellings("region", split(wishes.region), offer_regions(catalog)),
         spot=bool(wishes.spot),
         quantizations=known_spellings("quantization", split(wishes.quantization), _quantizations()),
         minimum_scores=_minimum_scores(wishes, catalog),
@@ -273,10 +273,6 @@ def _owned(text: str, catalog: Catalog) -> OwnedGpus:
 
 def _one_of(kind: str, name: str, choices: type[Task] | type[LicensePolicy] | type[Preference]) -> str:
     return known_spellings(kind, [name], [choice.value for choice in choices])[0]
-
-
-def _regions(catalog: Catalog) -> set[str]:
-    return {part for offer in catalog.offers for part in (offer.region, *offer.region.split("/"))}
 
 
 def _quantizations() -> set[str]:

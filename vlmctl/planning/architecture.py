@@ -154,7 +154,7 @@ def counted_parameters(language: LanguageModel) -> tuple[float, float]:
     attention = sum(group.layers * _projection_parameters(group, hidden) for group in language.attention)
     tables = language.vocabulary * hidden * (1 if language.tied_embeddings else 2)
     experts = language.experts
-    sparse = (experts.layers if experts.layers is not None else language.layers) if experts else 0
+    sparse = sparse_layers(language)
     dense = (language.layers - sparse) * GATED_MLP_MATRICES * hidden * (language.intermediate_size or 0)
     routed = _routed_expert_parameters(language)
     shared = 0.0
@@ -236,6 +236,18 @@ def encoder_operations(tower: VisionTower | None, vision_parameters: float, *, p
     return linear + windowed + 4.0 * tower.hidden_size * per_view * patches * full_layers
 
 
+def crosses(language: LanguageModel) -> bool:
+    """Whether images stay outside the sequence and are seen by cross-attention alone (mllama)."""
+    return any(group.kind is AttentionKind.CROSS for group in language.attention)
+
+
+def sparse_layers(language: LanguageModel) -> int:
+    """Layers that are a mixture of experts; 0 for a dense model."""
+    if language.experts is None:
+        return 0
+    return language.layers if language.experts.layers is None else language.experts.layers
+
+
 def tensor_parallel_fits(language: LanguageModel, gpu_count: int) -> bool:
     """Whether vLLM can split the attention heads over the GPUs: query heads divide, KV heads divide or repeat."""
     for group in language.attention:
@@ -275,7 +287,7 @@ def _routed_expert_parameters(language: LanguageModel) -> float:
     experts = language.experts
     if experts is None:
         return 0.0
-    layers = experts.layers if experts.layers is not None else language.layers
+    layers = sparse_layers(language)
     matrices = GATED_MLP_MATRICES if experts.gated else PLAIN_MLP_MATRICES
     return float(layers * experts.count * matrices * language.hidden_size * experts.intermediate_size)
 

@@ -96,8 +96,7 @@ def select_offers(
     for offer in offers:
         if offer.kind not in kinds or (wanted_providers and offer.provider.lower() not in wanted_providers):
             continue
-        here = set(offer.region.lower().split("/")) | {offer.region.lower()}
-        if wanted_regions and not (here & wanted_regions or "any" in here):
+        if wanted_regions and not offer.covers(wanted_regions):
             continue
         known = cheapest.get((offer.gpu, offer.gpu_count))
         if known is None or _order(offer) < _order(known):

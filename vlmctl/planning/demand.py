@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from vlmctl.errors import UnsupportedModel
-from vlmctl.planning.architecture import encoder_operations, weights
+from vlmctl.planning.architecture import crosses, encoder_operations, weights
 from vlmctl.planning.image_tokens import image_tokens, video_tokens
 from vlmctl.specs.estimates import ImageTokens
-from vlmctl.specs.model import AttentionKind, ModelSpec
+from vlmctl.specs.model import ModelSpec
 from vlmctl.specs.record import Record
 from vlmctl.specs.tokens import TokenRuleKind
 from vlmctl.specs.workload import Workload
@@ -72,7 +72,7 @@ def request_demand(
         host_pixels += frames * video.width_pixels * video.height_pixels
     tokens = sum(result.image_tokens * count for result, count in per_input)
     markers = sum(result.marker_tokens * count for result, count in per_input)
-    crossed = tokens if _sees_images_by_cross_attention(model) else 0
+    crossed = tokens if (model.language is not None and crosses(model.language)) else 0
     operations = sum(_operations(model, result) * count for result, count in per_input)
     return RequestDemand(
         prompt_tokens=workload.prompt_tokens,
@@ -100,7 +100,3 @@ def kept_scale(result: ImageTokens, width_pixels: int, height_pixels: int) -> fl
 
 def _operations(model: ModelSpec, result: ImageTokens) -> float:
     return encoder_operations(model.vision, weights(model).vision, patches=result.patches, views=result.views)
-
-
-def _sees_images_by_cross_attention(model: ModelSpec) -> bool:
-    return model.language is not None and any(group.kind is AttentionKind.CROSS for group in model.language.attention)

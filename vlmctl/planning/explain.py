@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from vlmctl.planning.architecture import ModelFigures, kv_bytes_per_token
 from vlmctl.planning.demand import RequestDemand
+from vlmctl.planning.placement import TARGET_UTILIZATION
 from vlmctl.planning.search import Choice, Setting
-from vlmctl.planning.throughput import BANDWIDTH_SHARE, encoder_tflops, prefill_tflops, step_seconds
+from vlmctl.planning.throughput import (
+    BANDWIDTH_SHARE,
+    HOST_SECONDS_PER_PIXEL,
+    REQUEST_SECONDS,
+    encoder_tflops,
+    prefill_tflops,
+    step_seconds,
+)
 from vlmctl.specs.estimates import Plan, Term
 from vlmctl.specs.model import ModelSpec
 from vlmctl.specs.record import Record
@@ -77,7 +85,7 @@ def _memory_terms(plan: Plan, figures: ModelFigures) -> tuple[Term, ...]:
 def _gpu_terms(choice: Choice) -> tuple[Term, ...]:
     gpu, figures = choice.gpu, choice.figures
     peak = gpu.tflops(figures.precision) or 0.0
-    sixteen_bit = gpu.bf16_tflops or gpu.fp16_tflops or 0.0
+    sixteen_bit = gpu.sixteen_bit_tflops or 0.0
     prefill, encoder = prefill_tflops(figures, gpu), encoder_tflops(gpu)
     return (
         _term("memory bandwidth", gpu.memory_bandwidth_gb_per_second, "GB/s", "peak", gpu.source),
@@ -105,7 +113,13 @@ def _speed_terms(choice: Choice) -> tuple[Term, ...]:
         _term("and per sequence", c.overhead_per_sequence * 1e3, "ms", "host + all-reduce of its token", ENGINE_MODEL),
         _term("encode images", c.encoder * 1e3, "ms", "encoder work / compute", ENGINE_MODEL),
         _term("prefill", c.prefill * 1e3, "ms", "encoder + work of all tokens / compute + all-reduce", ENGINE_MODEL),
-        _term("image decoding, host", c.host * 1e3, "ms", "pixels x 20 ns on one core", ENGINE_MODEL),
+        _term(
+            "image decoding, host",
+            c.host * 1e3,
+            "ms",
+            f"pixels x {HOST_SECONDS_PER_PIXEL * 1e9:.0f} ns on one core",
+            ENGINE_MODEL,
+        ),
     )
 
 
@@ -114,21 +128,33 @@ def _load_terms(plan: Plan, choice: Choice, setting: Setting) -> tuple[Term, ...
     step = step_seconds(choice.coefficients, max(found.batch, 1.0))
     closed = workload.concurrency is not None
     in_flight = "as asked" if closed else "Little's law at that rate"
-    share = "what that concurrency serves" if closed else "80% of the saturated rate"
+    share = "what that concurrency serves" if closed else f"{TARGET_UTILIZATION:.0%} of the saturated rate"
     asked = workload.requests_per_second is not None
     rate = "rate asked / replicas" if asked else share
     wait = "others' prefills" if closed else "M/D/1 queue of prefills"
     return (
         _term("saturated rate", found.capacity, "requests/s", "b / (n x step + b x prefill + host)", ENGINE_MODEL),
         _term("rate within objectives", choice.usable, "requests/s", "highest rate whose p95 holds", ENGINE_MODEL),
-        _term("replicas", found.replicas, "replicas", "none above 80% of saturation or its objectives", ENGINE_MODEL),
+        _term(
+            "replicas",
+            found.replicas,
+            "replicas",
+            f"none above {TARGET_UTILIZATION:.0%} of saturation or its objectives",
+            ENGINE_MODEL,
+        ),
         _term("rate of one replica", found.rate, "requests/s", rate, "workload"),
         _term("sequences at once", found.batch, "sequences", in_flight, ENGINE_MODEL),
         _term("one step", step * 1e3, "ms", "max(read, multiply) + overhead", ENGINE_MODEL),
         _term(
             "TPOT", plan.speed.tpot_seconds * 1e3, "ms", "step / (1 - share of time in others' prefill)", ENGINE_MODEL
         ),
-        _term("TTFT", plan.speed.ttft_seconds * 1e3, "ms", f"60 ms + host + prefill + wait ({wait})", ENGINE_MODEL),
+        _term(
+            "TTFT",
+            plan.speed.ttft_seconds * 1e3,
+            "ms",
+            f"{REQUEST_SECONDS * 1e3:.0f} ms + host + prefill + wait ({wait})",
+            ENGINE_MODEL,
+        ),
         _term("TTFT p95", plan.speed.ttft_p95_seconds * 1e3, "ms", f"tail of the wait ({wait})", ENGINE_MODEL),
     )
 

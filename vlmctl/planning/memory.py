@@ -13,7 +13,7 @@ from vlmctl.specs.estimates import EngineSettings, LedgerItem, MemoryLedger
 from vlmctl.specs.hardware import GpuSpec
 from vlmctl.specs.model import LanguageModel, VisionTower
 from vlmctl.specs.record import Record
-from vlmctl.units import GIB
+from vlmctl.units import GIB, show_gib
 
 SAMPLER_BYTES_PER_LOGIT = 14.5  # bf16 logits, their fp32 copy, and the sort; slope over vocabularies 32k to 262k
 SAMPLER_FIXED_BYTES = 130_000_000  # intercept of the same fit
@@ -120,9 +120,10 @@ def memory_ledger(
     language = figures.language
     split = f" / {gpu_count} GPUs" if gpu_count > 1 else ""
     chunk, sequences = settings.max_num_batched_tokens, settings.max_num_seqs
+    logits = f"{sequences} sequences x {language.vocabulary:,} logits x {SAMPLER_BYTES_PER_LOGIT} B"
     peak = {
         terms.forward_activations: f"decoder forward pass of {chunk:,} tokens",
-        terms.sampler_activations: f"sampler: {sequences} sequences x {language.vocabulary:,} logits x 14.5 B",
+        terms.sampler_activations: f"sampler: {logits}",
         terms.encoder_activations: f"encoder at the largest image, {demand.encoder_patches:,} patches",
     }[terms.activations]
     rows = (
@@ -131,9 +132,24 @@ def memory_ledger(
         ("activations", terms.activations, peak, LOGS),
         ("expert workspace", terms.expert_workspace, "tokens x active experts x (hidden + 2 x intermediate)", LOGS),
         ("encoder cache", terms.encoder_cache, "encoder budget x hidden size x 2 B", "vLLM encoder cache manager"),
-        ("CUDA graphs", terms.cuda_graphs, f"0.3 GiB + {language.layers} layers x 0.019 GiB", LOGS),
-        ("CUDA context, NCCL", terms.context, "0.25 GiB, 2.15 GiB with several GPUs", LOGS),
-        ("fragmentation", terms.fragmentation, "allowance of 0.15 GiB", "PyTorch caching allocator"),
+        (
+            "CUDA graphs",
+            terms.cuda_graphs,
+            f"{show_gib(GRAPH_FIXED_BYTES)} + {language.layers} layers x {GRAPH_BYTES_PER_LAYER / GIB:.3f} GiB",
+            LOGS,
+        ),
+        (
+            "CUDA context, NCCL",
+            terms.context,
+            f"{CONTEXT_BYTES / GIB:.2f} GiB, {(CONTEXT_BYTES + NCCL_BYTES) / GIB:.2f} GiB with several GPUs",
+            LOGS,
+        ),
+        (
+            "fragmentation",
+            terms.fragmentation,
+            f"allowance of {FRAGMENTATION_BYTES / GIB:.2f} GiB",
+            "PyTorch caching allocator",
+        ),
     )
     kv_cache = terms.kv_cache
     return MemoryLedger(

@@ -15,9 +15,10 @@ from vlmctl.specs.hardware import GpuSpec
 from vlmctl.specs.model import ModelSpec, Precision
 from vlmctl.specs.record import Record
 from vlmctl.specs.workload import Objectives, Workload
+from vlmctl.units import GIB
 
 GPU_MEMORY_UTILIZATION = 0.90  # below vLLM 0.32's default of 0.92: leaves room for what starts after profiling
-LARGE_GPU_BYTES = 70 * 1024**3  # GPUs that take a batch of 8192 tokens, as vLLM's own default on H100 does
+LARGE_GPU_BYTES = 70 * GIB  # GPUs that take a batch of 8192 tokens, as vLLM's own default on H100 does
 BATCHED_TOKENS_LARGE = 8192
 BATCHED_TOKENS_SMALL = 4096
 MAXIMUM_SEQUENCES = 256
@@ -74,6 +75,11 @@ class Evaluation(Record, frozen=True, kw_only=True):
     limit: float = 0.0
 
 
+def is_large(gpu: GpuSpec) -> bool:
+    """Whether the engine batches more tokens on this GPU."""
+    return gpu.memory_bytes >= LARGE_GPU_BYTES
+
+
 def settings_by_size(
     model: ModelSpec, workload: Workload, demand: RequestDemand, *, large_gpu: bool, context_tokens: int = 0
 ) -> EngineSettings:
@@ -106,7 +112,7 @@ def settings_by_size(
 
 def engine_settings(model: ModelSpec, gpu: GpuSpec, workload: Workload, demand: RequestDemand) -> EngineSettings:
     """`settings_by_size` for one GPU."""
-    return settings_by_size(model, workload, demand, large_gpu=gpu.memory_bytes >= LARGE_GPU_BYTES)
+    return settings_by_size(model, workload, demand, large_gpu=is_large(gpu))
 
 
 def runs_on(figures: ModelFigures, gpu: GpuSpec, gpu_count: int) -> str | None:

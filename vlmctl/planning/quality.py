@@ -49,6 +49,11 @@ class Yardstick(Record, frozen=True, kw_only=True):
     languages: tuple[str, ...]
 
 
+def mode_of(needs: Iterable[str]) -> str:
+    """The mode whose figures are compared: thinking where that is needed."""
+    return THINKING if "thinking" in needs else DIRECT
+
+
 def comparable_mode(score: Score) -> str | None:
     """`direct` or `thinking`; None for a mode that is compared with nothing."""
     return _MODES.get(score.mode.lower() if score.mode else score.mode)

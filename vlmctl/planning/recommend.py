@@ -11,7 +11,7 @@ from vlmctl.errors import InvalidValue, UnsupportedModel
 from vlmctl.planning.advise import smaller_tools
 from vlmctl.planning.calibration import error_band
 from vlmctl.planning.demand import RequestDemand, request_demand
-from vlmctl.planning.quality import DIRECT, THINKING, model_quality, single_yardsticks, yardsticks
+from vlmctl.planning.quality import mode_of, model_quality, yardsticks
 from vlmctl.planning.requirements import (
     Match,
     check_requirements,
@@ -21,7 +21,7 @@ from vlmctl.planning.requirements import (
     planned_output_tokens,
     reads_text,
 )
-from vlmctl.planning.search import Choice, Setting, allowed_offers, cheapest_placement, choice_cost
+from vlmctl.planning.search import Choice, Setting, cheapest_placement, choice_cost, setting_of
 from vlmctl.specs.answers import Answer, Breach, NearMiss, Quality, Recommendation, Rejected
 from vlmctl.specs.hardware import Catalog, GpuSpec, Offer
 from vlmctl.specs.model import ModelSpec
@@ -49,18 +49,15 @@ def recommend(
     none left can be cheaper; the answer is the same. Raises InvalidValue for requirements that contradict themselves.
     """
     check_requirements(requirements)
-    mode = THINKING if "thinking" in requirements.needs else DIRECT
     tasks = requirements.tasks or {Task.GENERAL_VQA: 1.0}
-    setting = Setting(
-        requirements=requirements,
-        gpus={gpu.id: gpu for gpu in catalog.gpus},
-        offers=allowed_offers(catalog.offers, requirements, owned),
-        measures=yardsticks(
-            catalog.benchmarks, catalog.models, tasks=tasks, languages=requirements.languages, mode=mode
-        ),
-        minimums=single_yardsticks(catalog.benchmarks, catalog.models, names=requirements.minimum_scores, mode=mode),
-        exhaustive=exhaustive,
+    measures = yardsticks(
+        catalog.benchmarks,
+        catalog.models,
+        tasks=tasks,
+        languages=requirements.languages,
+        mode=mode_of(requirements.needs),
     )
+    setting = replace(setting_of(catalog, requirements, owned=owned), measures=measures, exhaustive=exhaustive)
     answers: list[Answer] = []
     near: list[NearMiss] = []
     rejected: list[Rejected] = []
@@ -170,10 +167,11 @@ def rank(answers: Sequence[Answer], points_per_price_doubling: float) -> tuple[A
     front = _pareto(answers)
     scored = []
     for answer in answers:
-        worth = (answer.quality.points or 0.0) * answer.quality.confidence
         doublings = math.log2(answer.usd_per_1k_requests / cheapest) if cheapest > 0 else 0.0
         scored.append(
-            replace(answer, score=worth - points_per_price_doubling * doublings, pareto=answer.model in front)
+            replace(
+                answer, score=answer.quality.worth - points_per_price_doubling * doublings, pareto=answer.model in front
+            )
         )
     return tuple(
         sorted(scored, key=lambda each: (-each.score, not each.verified, each.usd_per_1k_requests, each.model))
@@ -216,23 +214,16 @@ def _notes(answers: Sequence[Answer], tasks: Iterable[str]) -> tuple[str, ...]:
 
 def _pareto(answers: Sequence[Answer]) -> frozenset[str]:
     """Models that no other answer beats in quality (points x confidence) and price together."""
-
-    def worth(answer: Answer) -> float:
-        return (answer.quality.points or 0.0) * answer.quality.confidence
-
     front: list[str] = []
     best = -math.inf
-    for answer in sorted(answers, key=lambda each: (each.usd_per_1k_requests, -worth(each), each.model)):
-        if answer.quality.points is not None and worth(answer) > best:
+    for answer in sorted(answers, key=lambda each: (each.usd_per_1k_requests, -each.quality.worth, each.model)):
+        if answer.quality.points is not None and answer.quality.worth > best:
             front.append(answer.model)
-            best = worth(answer)
+            best = answer.quality.worth
     return frozenset(front)
 
 
 def _near_order(near: NearMiss) -> tuple[float, float, str]:
-    worth = 0.0
-    price = math.inf
-    if near.answer is not None:
-        worth = (near.answer.quality.points or 0.0) * near.answer.quality.confidence
-        price = near.answer.usd_per_1k_requests
-    return (-worth, price, near.model)
+    if near.answer is None:
+        return (0.0, math.inf, near.model)
+    return (-near.answer.quality.worth, near.answer.usd_per_1k_requests, near.model)

@@ -11,7 +11,7 @@ from vlmctl.planning.quality import Yardstick, best_score
 from vlmctl.specs.answers import Breach
 from vlmctl.specs.model import Commercial, Edition, License, Modality, ModelSpec
 from vlmctl.specs.workload import LicensePolicy, Requirements, Task
-from vlmctl.units import show_seconds
+from vlmctl.units import show_count, show_seconds
 
 # Tasks whose language is that of the text in the image.
 READING_TASKS = frozenset({Task.DOCUMENT_OCR, Task.CHART, Task.TRANSCRIPTION, Task.MULTILINGUAL})
@@ -80,7 +80,9 @@ def check_requirements(requirements: Requirements) -> None:
 
 def default_output_tokens(tasks: Sequence[str]) -> int:
     """Output tokens assumed for the tasks: the longest of them."""
-    return max((TASK_OUTPUT_TOKENS.get(Task(task), DEFAULT_OUTPUT_TOKENS) for task in tasks), default=256)
+    return max(
+        (TASK_OUTPUT_TOKENS.get(Task(task), DEFAULT_OUTPUT_TOKENS) for task in tasks), default=DEFAULT_OUTPUT_TOKENS
+    )
 
 
 def planned_output_tokens(model: ModelSpec, asked: int, *, needs: Sequence[str] = ()) -> int:
@@ -124,9 +126,9 @@ def license_conditions(license: License) -> tuple[str, ...]:
     """The licence's conditions, one short line each."""
     found = []
     if license.maximum_monthly_users:
-        found.append(f"up to {license.maximum_monthly_users / 1e6:,.0f}M monthly users")
+        found.append(f"up to {show_count(license.maximum_monthly_users)} monthly users")
     if license.maximum_annual_revenue_usd:
-        found.append(f"up to ${license.maximum_annual_revenue_usd / 1e6:,.0f}M revenue a year")
+        found.append(f"up to ${show_count(license.maximum_annual_revenue_usd)} revenue a year")
     if license.excluded_regions:
         found.append("not licensed in " + ", ".join(license.excluded_regions))
     if license.use_restrictions:

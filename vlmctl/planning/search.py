@@ -10,19 +10,19 @@ from vlmctl.planning.cost import cheapest_offer, cost_estimate, select_offers, u
 from vlmctl.planning.demand import RequestDemand
 from vlmctl.planning.placement import (
     GPU_COUNTS,
-    LARGE_GPU_BYTES,
     Evaluation,
     Obstacle,
     evaluate,
+    is_large,
     runs_on,
     settings_by_size,
     usable_rate,
 )
-from vlmctl.planning.quality import Yardstick
+from vlmctl.planning.quality import Yardstick, mode_of, single_yardsticks
 from vlmctl.planning.throughput import Speed, highest_rate, speed
 from vlmctl.specs.answers import Breach
 from vlmctl.specs.estimates import CostEstimate, EngineSettings
-from vlmctl.specs.hardware import GpuSpec, Offer, OfferKind
+from vlmctl.specs.hardware import Catalog, GpuSpec, Offer, OfferKind
 from vlmctl.specs.model import ModelSpec, Precision
 from vlmctl.specs.record import Record
 from vlmctl.specs.workload import Requirements
@@ -69,6 +69,21 @@ class Setting(Record, frozen=True, kw_only=True):
     exhaustive: bool = False
 
 
+def setting_of(
+    catalog: Catalog, requirements: Requirements, *, offers: Iterable[Offer] | None = None, owned: Sequence[Offer] = ()
+) -> Setting:
+    """The setting of a question on a catalog; `offers` narrows the market, `owned` replaces it."""
+    market = catalog.offers if offers is None else offers
+    return Setting(
+        requirements=requirements,
+        gpus={gpu.id: gpu for gpu in catalog.gpus},
+        offers=allowed_offers(market, requirements, owned),
+        minimums=single_yardsticks(
+            catalog.benchmarks, catalog.models, names=requirements.minimum_scores, mode=mode_of(requirements.needs)
+        ),
+    )
+
+
 def allowed_offers(
     offers: Iterable[Offer], requirements: Requirements, owned: Sequence[Offer] = ()
 ) -> dict[str, tuple[Offer, ...]]:
@@ -108,7 +123,7 @@ def cheapest_placement(model: ModelSpec, demand: RequestDemand, setting: Setting
     best: Found | None = None
     both = _both_settings(model, demand, setting)
     for bound, figures, checkpoint, gpu, count in candidates:
-        settings = both[gpu.memory_bytes >= LARGE_GPU_BYTES]
+        settings = both[is_large(gpu)]
         if best is not None and not setting.exhaustive:
             highest = best.usd_per_1k_requests * (1 + ROUNDING)
             if bound > highest:
@@ -138,7 +153,7 @@ def cheapest_placement(model: ModelSpec, demand: RequestDemand, setting: Setting
             best = found
     if best is None:
         return None, nearest[1]
-    return _choice(best, demand, both[best.gpu.memory_bytes >= LARGE_GPU_BYTES], requirements), nearest[1]
+    return _choice(best, demand, both[is_large(best.gpu)], requirements), nearest[1]
 
 
 def _choice(found: Found, demand: RequestDemand, settings: EngineSettings, requirements: Requirements) -> Choice:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from vlmctl.planning.architecture import ACTIVATION_BYTES, ModelFigures, kv_bytes_per_sequence
+from vlmctl.planning.architecture import ACTIVATION_BYTES, ModelFigures, kv_bytes_per_sequence, sparse_layers
 from vlmctl.planning.demand import RequestDemand
 from vlmctl.specs.estimates import EngineSettings
 from vlmctl.specs.hardware import GpuSpec
@@ -73,7 +73,6 @@ def speed(
     language = figures.language
     bandwidth = gpu.memory_bandwidth_gb_per_second * 1e9 * BANDWIDTH_SHARE * gpu_count
     compute = prefill_tflops(figures, gpu) * 1e12 * gpu_count
-    experts = language.experts
     context = demand.sequence_tokens + demand.output_tokens / 2
     kv = kv_bytes_per_sequence(language, context, cross_tokens=demand.cross_tokens, tensor_parallel=gpu_count)
     overhead, per_token = _communication_seconds(language.layers, language.hidden_size, gpu, gpu_count)
@@ -85,11 +84,10 @@ def speed(
     dense_read = figures.read_bytes / bandwidth
     expert_read = figures.expert_bytes / bandwidth
     read = dense_read + expert_read * touched_experts(figures.expert_share, tokens)
-    sparse_layers = (experts.layers or language.layers) if experts else 0
     step_overhead = (
         STEP_SECONDS
         + STEP_SECONDS_PER_LAYER * language.layers
-        + STEP_SECONDS_PER_EXPERT_LAYER * sparse_layers
+        + STEP_SECONDS_PER_EXPERT_LAYER * sparse_layers(language)
         + overhead
     )
     return Speed(
@@ -116,7 +114,7 @@ def prefill_tflops(figures: ModelFigures, gpu: GpuSpec) -> float:
 
 def encoder_tflops(gpu: GpuSpec) -> float:
     """TFLOP/s that one GPU reaches in the vision encoder, which runs in 16 bit."""
-    return (gpu.bf16_tflops or gpu.fp16_tflops or 0.0) * (gpu.achievable_compute or 1.0) * ENCODER_SHARE
+    return (gpu.sixteen_bit_tflops or 0.0) * (gpu.achievable_compute or 1.0) * ENCODER_SHARE
 
 
 def touched_experts(share: float, tokens: float) -> float:

@@ -32,6 +32,11 @@ class Quality(Record, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...] = ()
     doubts: tuple[str, ...] = ()
 
+    @property
+    def worth(self) -> float:
+        """What ranks: points x confidence, 0 without evidence."""
+        return (self.points or 0.0) * self.confidence
+
 
 class Breach(Record, frozen=True, kw_only=True):
     """A requirement that is not met. `requirement`: its option's name; `found`, `wanted`: the two sides, as text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from vlmctl.specs.model import Misnomer, ModelSpec, Precision, Score
@@ -58,6 +59,11 @@ class GpuSpec(Fact, frozen=True, kw_only=True):
             return self.int8_tflops
         if precision is Precision.NVFP4 and self.fp4_tflops:
             return self.fp4_tflops
+        return self.sixteen_bit_tflops
+
+    @property
+    def sixteen_bit_tflops(self) -> float | None:
+        """Dense TFLOP/s in bf16, or in fp16 where there is no bf16."""
         return self.bf16_tflops or self.fp16_tflops
 
 
@@ -86,6 +92,16 @@ class Offer(Record, frozen=True, kw_only=True):
     as_of: str
     source: str
     note: str = ""
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Every name the region goes by: one valid in several, such as `us-east1/us-east5`, by each of them."""
+        return (self.region, *self.region.split("/"))
+
+    def covers(self, regions: Collection[str]) -> bool:
+        """Whether the machine stands in one of the regions, in lower case; one in "any" region stands in all."""
+        here = {name.lower() for name in self.regions}
+        return "any" in here or not here.isdisjoint(regions)
 
     @property
     def usd_per_gpu_hour(self) -> float:
