@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from vlmctl.errors import InvalidValue, UnsupportedModel
 from vlmctl.planning.architecture import ModelFigures, kv_bytes_per_sequence, model_figures
-from vlmctl.planning.demand import RequestDemand, request_demand
+from vlmctl.planning.demand import RequestDemand
 from vlmctl.planning.memory import memory_ledger
 from vlmctl.planning.placement import GPU_COUNTS, engine_settings, runs_on
-from vlmctl.planning.requirements import planned_output_tokens
+from vlmctl.planning.requirements import planned_demand
 from vlmctl.specs.answers import FitReport, WayOut
 from vlmctl.specs.estimates import MemoryLedger
 from vlmctl.specs.hardware import GpuSpec
@@ -39,7 +39,7 @@ def fit(
         raise InvalidValue(f"a replica cannot have {gpu_count} GPUs.", remedy="Choose 1, 2, 4 or 8: one node.")
     chosen, checkpoint = checkpoint_of(model, precision)
     figures = model_figures(model, chosen)
-    demand = request_demand(model, workload, output_tokens=planned_output_tokens(model, workload.output_tokens))
+    demand = planned_demand(model, workload)
     settings = engine_settings(model, gpu, workload, demand)
     ledger = memory_ledger(figures, gpu, demand, settings, gpu_count=gpu_count)
     refusal = runs_on(figures, gpu, gpu_count)
@@ -166,7 +166,7 @@ def _try(
     if runs_on(figures, gpu, gpu_count) is not None:
         return None
     try:
-        demand = request_demand(model, workload, output_tokens=planned_output_tokens(model, workload.output_tokens))
+        demand = planned_demand(model, workload)
         settings = engine_settings(model, gpu, workload, demand)
     except (UnsupportedModel, InvalidValue):
         return None

@@ -6,13 +6,13 @@ from msgspec.structs import replace
 
 from vlmctl.errors import NothingFits, UnsupportedModel
 from vlmctl.planning.calibration import error_band
-from vlmctl.planning.demand import RequestDemand, request_demand
+from vlmctl.planning.demand import RequestDemand
 from vlmctl.planning.memory import memory_ledger
 from vlmctl.planning.requirements import (
     check_requirements,
     license_conditions,
     model_breaches,
-    planned_output_tokens,
+    planned_demand,
     relaxing,
     serving_breach,
 )
@@ -43,9 +43,7 @@ def choose(model: ModelSpec, setting: Setting) -> tuple[RequestDemand, Choice]:
     asked = replace(setting.requirements, include_unverified=True, families=())
     for broken in model_breaches(model, asked, setting.minimums):
         raise NothingFits(f"{model.id}: {broken.text}.", remedy=f"{relaxing(broken.requirement)}.")
-    workload = asked.workload
-    output = planned_output_tokens(model, workload.output_tokens, needs=asked.needs)
-    demand = request_demand(model, workload, output_tokens=output)
+    demand = planned_demand(model, asked.workload, needs=asked.needs)
     choice, obstacle = cheapest_placement(model, demand, setting)
     if choice is None:
         raise NothingFits(f"{model.id}: {obstacle.text}.", remedy=f"{relaxing(obstacle.requirement)}.")

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from vlmctl.errors import InvalidValue, UnsupportedModel
 from vlmctl.planning.advise import smaller_tools
 from vlmctl.planning.calibration import error_band
-from vlmctl.planning.demand import RequestDemand, request_demand
+from vlmctl.planning.demand import RequestDemand
 from vlmctl.planning.quality import mode_of, model_quality, yardsticks
 from vlmctl.planning.requirements import (
     Match,
@@ -18,7 +18,7 @@ from vlmctl.planning.requirements import (
     language_match,
     license_conditions,
     model_breaches,
-    planned_output_tokens,
+    planned_demand,
     reads_text,
 )
 from vlmctl.planning.search import Choice, Setting, cheapest_placement, choice_cost, setting_of
@@ -90,8 +90,7 @@ def consider(model: ModelSpec, setting: Setting) -> tuple[Answer | None, tuple[B
     if len(breaches) > 1 or any(breach.requirement in _NOTHING_TO_RELAX for breach in breaches):
         return None, breaches
     try:
-        output = planned_output_tokens(model, requirements.workload.output_tokens, needs=requirements.needs)
-        demand = request_demand(model, requirements.workload, output_tokens=output)
+        demand = planned_demand(model, requirements.workload, needs=requirements.needs)
         choice, obstacle = cheapest_placement(model, demand, setting)
     except (UnsupportedModel, InvalidValue) as error:
         return None, (*breaches, Breach(requirement="workload", found=error.message, wanted="the stated request"))

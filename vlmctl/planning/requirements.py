@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from vlmctl.errors import InvalidValue
+from vlmctl.planning.demand import RequestDemand, request_demand
 from vlmctl.planning.quality import Yardstick, best_score
 from vlmctl.specs.answers import Breach
 from vlmctl.specs.model import Commercial, Edition, License, Modality, ModelSpec
-from vlmctl.specs.workload import LicensePolicy, Requirements, Task
+from vlmctl.specs.workload import LicensePolicy, Requirements, Task, Workload
 from vlmctl.units import show_count, show_seconds
 
 # Tasks whose language is that of the text in the image.
@@ -95,6 +96,13 @@ def planned_output_tokens(model: ModelSpec, asked: int, *, needs: Sequence[str] 
         return asked
     known = next((item.tokens for item in model.typical_output if item.task == Task.REASONING), THINKING_TOKENS)
     return asked + known
+
+
+def planned_demand(model: ModelSpec, workload: Workload, *, needs: Sequence[str] = ()) -> RequestDemand:
+    """One request of the workload, reasoning included; raises as `request_demand` does."""
+    return request_demand(
+        model, workload, output_tokens=planned_output_tokens(model, workload.output_tokens, needs=needs)
+    )
 
 
 def language_match(model: ModelSpec, language: str, *, in_image: bool) -> Match:
