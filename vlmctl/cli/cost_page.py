@@ -143,7 +143,8 @@ def _model_blocks(each: ModelCost) -> list[Block]:
     offer = best.offer
     found.append(
         Text(
-            f"Cheapest: {offer.instance_type} in {offer.region}, {show_count(each.plans[0].request_tokens)} tokens per "
+            f"Cheapest: {offer.instance_type} of {offer.provider} in {offer.region}, {offer.kind.value}, "
+            f"{show_count(each.plans[0].request_tokens)} tokens per "
             f"request. Per 1,000 requests {shares}: idle hours cost as much as busy ones."
         )
     )
@@ -205,7 +206,7 @@ def _api_blocks(apis: Sequence[ApiCost], own: CostEstimate) -> list[Block]:
             api.api + (" (retired)" if api.retired else ""),
             show_usd(api.usd_per_1k_requests or 0.0),
             f"{(api.usd_per_1k_requests or 0.0) / own.usd_per_1k_requests:.1f}x",
-            "never" if api.break_even_requests_per_month is None else show_count(api.break_even_requests_per_month),
+            "never" if api.break_even_requests_per_month is None else f"{api.break_even_requests_per_month:,.0f}",
             _shared(api),
         )
         for api in known
@@ -213,7 +214,8 @@ def _api_blocks(apis: Sequence[ApiCost], own: CostEstimate) -> list[Block]:
     headers = ("Hosted API", "$/1k", "of own", "Pays from", "Scores on the same benchmarks: own / API")
     table = Table(headers, rows, right=("$/1k", "of own", "Pays from"))
     note = (
-        "List prices without caching or batch discounts. Pays from: requests a month above which the cheapest offer "
+        "List prices without caching or batch discounts, and without the reasoning tokens that reasoning models bill "
+        "as output; their scores may come from reasoning. Pays from: requests a month above which the cheapest offer "
         "that is not spot, rented all month, costs less than the API."
     )
     unpriced = [api.api for api in apis if api.usd_per_1k_requests is None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import traceback
@@ -10,7 +11,7 @@ from collections.abc import Callable
 
 import typer
 
-from vlmctl.errors import VlmctlError
+from vlmctl.errors import CannotWrite, VlmctlError
 
 EXIT_OK = 0
 EXIT_BUG = 1
@@ -41,6 +42,9 @@ def run(command: Callable[[], object]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", EXIT_INTERRUPTED)
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            silence_stdout()
+            return _say("cannot write to standard output: no space left on the device.", CannotWrite.exit_code)
         if error.filename is None:
             traceback.print_exc()
             return EXIT_BUG

@@ -79,8 +79,9 @@ def _answer_table(answers: Sequence[Answer], question: Question) -> Table:
 
 
 def _quality(quality: Quality) -> str:
-    points = "?" if quality.points is None else f"{quality.points:.0f}"
-    return f"{points} ({quality.confidence:.0%})"
+    if quality.points is None:
+        return "?"
+    return f"{quality.worth:.0f} ({quality.points:.0f} x {quality.confidence:.0%})"
 
 
 def _held_at_once(answer: Answer, question: Question) -> int:
@@ -96,7 +97,8 @@ def _legend(answer: Answer, question: Question) -> list[Block]:
     pairs = [
         (
             "Quality",
-            "0 is the lowest, 100 the highest published score in the catalog for this; (share of the evidence)",
+            "points x confidence: from 0, the lowest published score for this in the catalog, to 100, the highest; "
+            "times the share of the evidence that exists",
         ),
         ("$/1k", f"US dollars per 1,000 requests {load}, {prices}"),
         ("TTFT", "time to the first token of an answer, 95th percentile"),
@@ -114,7 +116,7 @@ def _legend(answer: Answer, question: Question) -> list[Block]:
 def _front(answers: Sequence[Answer]) -> list[Block]:
     """The choices worth weighing: every other answer is beaten in quality and price by one of them."""
     front = sorted((each for each in answers if each.pareto), key=lambda each: each.usd_per_1k_requests)
-    named = [f"{each.model} ({each.quality.points or 0:.0f}, {show_usd(each.usd_per_1k_requests)})" for each in front]
+    named = [f"{each.model} ({each.quality.worth:.0f}, {show_usd(each.usd_per_1k_requests)})" for each in front]
     title = f"Best for the money ({PARETO_MARK}), with quality and $/1k, cheapest first"
     return [Text(f"{title}: {', '.join(named)}.")] if named else []
 
@@ -131,12 +133,17 @@ def band_of(basis: str, median: float | None, p90: float | None, *, has_images: 
 
 
 def _remarks(answers: Sequence[Answer]) -> list[Block]:
+    """What each answer is rented as, and what to mind about it."""
     lines = []
     for answer in answers:
-        said = (*answer.quality.doubts, *answer.warnings, *answer.license_conditions)
-        if said:
-            lines.append(Text(f"{answer.model}: {'; '.join(said)}.", bullet=True))
-    return [Heading("Mind"), *lines] if lines else []
+        offer = answer.cost.offer
+        rented = (
+            f"{offer.instance_type} of {offer.provider}, {offer.kind.value}, {show_usd(answer.cost.usd_per_hour)}/h in all,"
+            f" price of {wording.price_dates((offer,))}"
+        )
+        said = (rented, *answer.quality.doubts, *answer.warnings, *answer.license_conditions)
+        lines.append(Text(f"{answer.model}: {'; '.join(said)}.", bullet=True))
+    return [Heading("Rented as, and to mind"), *lines]
 
 
 def _near_miss_blocks(near_misses: Sequence[NearMiss]) -> list[Block]:

@@ -116,7 +116,7 @@ def _data(question: Question, found: Recommendation, why: Sequence[str]) -> dict
         "assumptions": question.assumptions,
         "notes": found.notes,
         "answers": found.answers[: question.requirements.top],
-        "pareto": [each.model for each in found.answers if each.pareto],
+        "pareto": found.pareto,
         "near_misses": found.near_misses,
         "rejected": found.rejected,
         "smaller_tools": found.smaller_tools,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from vlmctl.library.wishes import Wishes, laid_over, ownership_of, requirements_
 from vlmctl.planning import explain as explaining
 from vlmctl.planning import fit as fitting
 from vlmctl.planning import recommend as ranking
-from vlmctl.planning.advise import requirements_from_answers
+from vlmctl.planning.advise import QUESTIONS, requirements_from_answers
 from vlmctl.planning.cost import OwnedCost, owned_cost, owned_offer
 from vlmctl.planning.placement import GPU_COUNTS
 from vlmctl.planning.plan import choose, plan_choice, plan_model
@@ -191,7 +192,8 @@ def question_from_answers(answers: Mapping[str, str], *, catalog: Catalog | None
     tokens = default_output_tokens(tuple(asked.tasks))
     workload = replace(asked.workload, output_tokens=tokens)
     question = Question(replace(asked, workload=workload), catalog=catalog)
-    question.assumptions += (f"answers of {tokens} tokens",)
+    left_open = [f"{each.id} {each.default}" for each in QUESTIONS if each.id not in answers]
+    question.assumptions += (*left_open, f"answers of {tokens} tokens")
     return question
 
 
@@ -202,7 +204,8 @@ def what_to_relax(found: Recommendation) -> str:
         return f"{relaxing(broken.most_common(1)[0][0])}: most models break it." if broken else ""
     counts = Counter(near.breach.requirement for near in found.near_misses)
     requirement, count = counts.most_common(1)[0]
-    nearest = next(near for near in found.near_misses if near.breach.requirement == requirement)
+    alike = [near for near in found.near_misses if near.breach.requirement == requirement]
+    nearest = min(alike, key=lambda near: math.inf if near.breach.excess is None else near.breach.excess)
     models = "one model breaks" if count == 1 else f"{count} models break"
     has = f"{nearest.model} has {nearest.breach.found}, asked for {nearest.breach.wanted}"
     return f"{relaxing(requirement)}: {models} nothing else; {has}."

@@ -261,7 +261,16 @@ def _needs(wishes: Wishes, catalog: Catalog) -> tuple[str, ...]:
 def _minimum_scores(wishes: Wishes, catalog: Catalog) -> dict[str, float]:
     given = wishes.min_score
     scores = given if isinstance(given, dict) else _weighted("min-score", split(given), default=None)
-    return {find_benchmark(name, catalog=catalog).id: value for name, value in scores.items()}
+    found = {}
+    for name, value in scores.items():
+        benchmark = find_benchmark(name, catalog=catalog)
+        if not 0 <= value <= benchmark.scale_maximum:
+            raise InvalidValue(
+                f"--min-score {name}={value:g} is off the scale of {benchmark.name}.",
+                remedy=f"It runs from 0 to {benchmark.scale_maximum:g}.",
+            )
+        found[benchmark.id] = value
+    return found
 
 
 def _owned(text: str, catalog: Catalog) -> OwnedGpus:

@@ -45,6 +45,9 @@ SMALLER_TOOLS = {
 COMPACT_BILLIONS = 10.0  # "small": weights in bf16 fit a 24 GB GPU with room for the KV cache
 
 
+YES_OR_NO = ("yes", "no")
+
+
 class Question(Record, frozen=True, kw_only=True):
     """One step of the decision. `choices` of () means free text."""
 
@@ -55,7 +58,7 @@ class Question(Record, frozen=True, kw_only=True):
 
 
 QUESTIONS = (
-    Question(id="vision", text="Do the requests hold images?", choices=("yes", "no"), default="yes"),
+    Question(id="vision", text="Do the requests hold images?", choices=YES_OR_NO, default="yes"),
     Question(
         id="task",
         text="What is to be done with them?",
@@ -71,8 +74,8 @@ QUESTIONS = (
         choices=tuple(policy.value for policy in LicensePolicy),
         default=LicensePolicy.COMMERCIAL.value,
     ),
-    Question(id="size", text="Must it be small (one 24 GB GPU)?", choices=("yes", "no"), default="no"),
-    Question(id="grounding", text="Are boxes or points in the image wanted?", choices=("yes", "no"), default="no"),
+    Question(id="size", text="Must it be small (one 24 GB GPU)?", choices=YES_OR_NO, default="no"),
+    Question(id="grounding", text="Are boxes or points in the image wanted?", choices=YES_OR_NO, default="no"),
 )
 
 
@@ -91,6 +94,8 @@ def next_question(answers: Mapping[str, str]) -> Question | None:
 def check_answer(question: Question, answer: str) -> str:
     """The answer in its plain form; raises InvalidValue where it is no choice or not of the form asked for."""
     given = answer.strip().lower() or question.default
+    if question.choices == YES_OR_NO:
+        given = {"y": "yes", "n": "no"}.get(given, given)
     if question.choices and given not in question.choices:
         raise InvalidValue(f"{question.id}: {answer!r} is not an answer.", remedy=f"Say {', '.join(question.choices)}.")
     if question.id == "image":

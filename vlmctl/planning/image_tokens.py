@@ -106,6 +106,18 @@ def _counted(rule: TokenRuleKind, width: int, height: int, images: int) -> Image
             return tiled_counts.windows(rule, width, height)
 
 
+def pixel_cap(rule: TokenRuleKind, largest: ImageTokens) -> int | None:
+    """The `max_pixels` that leaves an image as `largest` is and shrinks every larger one; None where none can be set.
+
+    In the processor's own measure (GLM-4V counts a still image as two frames); None also where the model's own limit is
+    no higher.
+    """
+    if not isinstance(rule, SmartResize):
+        return None
+    cap = max(largest.resized_width_pixels * largest.resized_height_pixels * rule.area_frames, rule.min_pixels)
+    return cap if cap < rule.max_pixels else None
+
+
 def _capped(rule: TokenRuleKind, max_pixels: int) -> TokenRuleKind:
     if not isinstance(rule, SmartResize):
         raise InvalidValue("this model's image processor has no max_pixels.", remedy="Leave it out.")

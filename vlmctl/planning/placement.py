@@ -8,6 +8,7 @@ from enum import StrEnum
 from vlmctl.errors import UnsupportedModel
 from vlmctl.planning.architecture import ModelFigures, tensor_parallel_fits
 from vlmctl.planning.demand import RequestDemand
+from vlmctl.planning.image_tokens import pixel_cap
 from vlmctl.planning.memory import footprint
 from vlmctl.planning.throughput import Load, Speed, closed_loop, open_loop, requests_per_second, speed
 from vlmctl.specs.estimates import EngineSettings
@@ -97,6 +98,9 @@ def settings_by_size(
             remedy="Send fewer or smaller images, or a shorter answer.",
         )
     largest = max(workload.images, key=lambda image: image.width_pixels * image.height_pixels, default=None)
+    cap = None
+    if model.image_tokens is not None and workload.images and demand.worst_image is not None:
+        cap = pixel_cap(model.image_tokens.rule, demand.worst_image)
     rounded = -(-max(needed, context_tokens) // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
     return EngineSettings(
         max_model_len=min(max(rounded, 2 * CONTEXT_STEP_TOKENS), model.context.tokens),
@@ -107,6 +111,7 @@ def settings_by_size(
         max_videos=len(workload.videos),
         max_image_width=largest.width_pixels if largest else 0,
         max_image_height=largest.height_pixels if largest else 0,
+        max_image_pixels=None if workload.videos else cap,
     )
 
 

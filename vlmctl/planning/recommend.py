@@ -184,7 +184,13 @@ def price_breaches(answer: Answer, requirements: Requirements) -> tuple[Breach, 
         ("max-usd-per-month", answer.usd_per_month, requirements.maximum_usd_per_month),
     )
     return tuple(
-        Breach(requirement=name, found=show_usd(found), wanted=f"at most {show_usd(limit)}", by=f"{found / limit:.1f}x")
+        Breach(
+            requirement=name,
+            found=show_usd(found),
+            wanted=f"at most {show_usd(limit)}",
+            by=f"{found / limit:.1f}x",
+            excess=found / limit,
+        )
         for name, found, limit in limits
         if limit is not None and found > limit
     )
@@ -198,7 +204,7 @@ def _warnings(model: ModelSpec, gpu: GpuSpec, demand: RequestDemand, requirement
     if model.serving.requires_remote_code:
         found.append("runs code from its repository (trust_remote_code)")
     if not model.verified:
-        found.append("some facts are not verified")
+        found.append(f"not verified: {', '.join(model.unverified)}")
     if not gpu.verified:
         found.append(f"the figures of {gpu.id} are not verified")
     return tuple(found)

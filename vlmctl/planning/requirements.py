@@ -29,6 +29,7 @@ TASK_OUTPUT_TOKENS = {
     Task.GUI_AGENT: 128,
 }
 DEFAULT_OUTPUT_TOKENS = 256
+THINKING_ROOM_TOKENS = 8192  # beyond the planned request that the context of a reasoning model is given
 THINKING_TOKENS = 1024  # that a thinking edition writes before its answer, where no evidence says otherwise
 
 
@@ -179,7 +180,13 @@ def model_breaches(
     if asked.families and model.family not in asked.families:
         found.append(Breach(requirement="family", found=model.family, wanted=" or ".join(asked.families)))
     if not asked.include_unverified and not model.verified:
-        found.append(Breach(requirement="include-unverified", found="facts not verified", wanted="verified facts"))
+        found.append(
+            Breach(
+                requirement="include-unverified",
+                found=f"{' and '.join(model.unverified)} not verified",
+                wanted="verified facts",
+            )
+        )
     if asked.maximum_parameters_billions is not None:
         total = model.parameters.total_billions
         if total > asked.maximum_parameters_billions:

@@ -19,6 +19,7 @@ from vlmctl.planning.placement import (
     usable_rate,
 )
 from vlmctl.planning.quality import Yardstick, mode_of, single_yardsticks
+from vlmctl.planning.requirements import THINKING_ROOM_TOKENS
 from vlmctl.planning.throughput import Speed, highest_rate, speed
 from vlmctl.specs.answers import Breach
 from vlmctl.specs.estimates import CostEstimate, EngineSettings
@@ -181,6 +182,8 @@ def _choice(found: Found, demand: RequestDemand, settings: EngineSettings, requi
 def _both_settings(model: ModelSpec, demand: RequestDemand, setting: Setting) -> dict[bool, EngineSettings]:
     """The engine's settings on large GPUs (True) and on others: all that they depend on besides model and request."""
     asked, context = setting.requirements, setting.requirements.minimum_context_tokens or 0
+    if demand.output_tokens > asked.workload.output_tokens:  # it reasons, now and then far longer than planned
+        context = max(context, demand.total_tokens + THINKING_ROOM_TOKENS)
     return {
         large: settings_by_size(model, asked.workload, demand, large_gpu=large, context_tokens=context)
         for large in (False, True)
@@ -270,6 +273,7 @@ def _obstacle(evaluation: Evaluation, gpu: GpuSpec, count: int) -> tuple[float, 
             found=f"at most {evaluation.value:.0f} at once {where}",
             wanted=f"{evaluation.limit:.0f}",
             by=f"{evaluation.limit / evaluation.value:.2f}x",
+            excess=evaluation.limit / evaluation.value,
         )
         return evaluation.limit / evaluation.value, breach
     name = "ttft" if evaluation.obstacle is Obstacle.TTFT else "tpot"
@@ -279,6 +283,7 @@ def _obstacle(evaluation: Evaluation, gpu: GpuSpec, count: int) -> tuple[float, 
         found=f"p95 {show_seconds(evaluation.value)} at best {where}",
         wanted=f"at most {show_seconds(evaluation.limit)}",
         by=f"{ratio:.2f}x",
+        excess=ratio,
     )
     return ratio, breach
 

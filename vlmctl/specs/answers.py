@@ -45,6 +45,7 @@ class Breach(Record, frozen=True, kw_only=True):
     found: str
     wanted: str
     by: str = ""
+    excess: float | None = None  # found over wanted, where both are numbers and less is better
 
     @property
     def text(self) -> str:
@@ -117,6 +118,11 @@ class Recommendation(Record, frozen=True, kw_only=True):
     rejected: tuple[Rejected, ...]
     smaller_tools: tuple[SmallerTool, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def pareto(self) -> tuple[str, ...]:
+        """Models that no other answer beats in both quality (points x confidence) and price."""
+        return tuple(answer.model for answer in self.answers if answer.pareto)
 
     def why(self, model: str) -> str:
         """Why a model stands where it does: rank and evidence, or what it breaks. Raises KeyError if not considered."""

@@ -341,10 +341,20 @@ class ModelSpec(Record, frozen=True, kw_only=True):
     note: str = ""
 
     @property
+    def unverified(self) -> tuple[str, ...]:
+        """Which of the facts that an estimate rests on nobody read in a source."""
+        parts = {
+            "parameters": self.parameters,
+            "licence": self.license,
+            "architecture": self.language,
+            "image-token rule": self.image_tokens,
+        }
+        return tuple(name for name, part in parts.items() if part is None or not part.verified)
+
+    @property
     def verified(self) -> bool:
-        """Whether the facts that an estimate rests on were all read from a source."""
-        parts = (self.parameters, self.license, self.language, self.image_tokens)
-        return all(part is not None and part.verified for part in parts)
+        """Whether all of them were."""
+        return not self.unverified
 
 
 class Misnomer(Record, frozen=True, kw_only=True):

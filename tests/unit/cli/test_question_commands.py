@@ -360,7 +360,12 @@ class TestAdvise:
         assert found["requirements"]["languages"] == ["ja", "en"]
         assert found["requirements"]["multiple_images"] is True
         assert found["requirements"]["workload"]["images"][0]["count"] == 2
-        assert found["assumptions"] == ["answers of 512 tokens"]
+        assert found["assumptions"] == [
+            "image 1280x720",
+            "license commercial",
+            "grounding no",
+            "answers of 512 tokens",
+        ]
 
     def test_no_images_need_no_vlm(self, tmp_path: Path, vlmctl: CommandLine) -> None:
         """Without images a text model is named."""
