@@ -138,8 +138,8 @@ def _remarks(answers: Sequence[Answer]) -> list[Block]:
     for answer in answers:
         offer = answer.cost.offer
         rented = (
-            f"{offer.instance_type} of {offer.provider}, {offer.kind.value}, {show_usd(answer.cost.usd_per_hour)}/h in all,"
-            f" price of {wording.price_dates((offer,))}"
+            f"{offer.instance_type} of {offer.provider}, {offer.kind.value}, "
+            f"{show_usd(answer.cost.usd_per_hour)}/h in all, price of {wording.price_dates((offer,))}"
         )
         said = (rented, *answer.quality.doubts, *answer.warnings, *answer.license_conditions)
         lines.append(Text(f"{answer.model}: {'; '.join(said)}.", bullet=True))
