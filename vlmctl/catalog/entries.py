@@ -44,6 +44,7 @@ POSITIVE: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "offers": (("gpu_count",), ("usd_per_hour",)),
     "benchmarks": (("scale_maximum",),),
 }
+YAML_REMEDY = "Mend it there: its form is shown in docs/catalog.md."
 MAY_BE_NEGATIVE = "_marker_tokens"  # counted against markers that the rule adds elsewhere
 
 
@@ -107,7 +108,7 @@ def parse_source(folder: Path, source: Source) -> tuple[list[Entry], list[Findin
             return [], []
         items = list(_items(node, plain(node), source.section))
     except YamlError as mistake:
-        return [], [Finding(file=file, line=mistake.line, problem=mistake.problem)]
+        return [], [Finding(file=file, line=mistake.line, problem=mistake.problem, remedy=YAML_REMEDY)]
     entries: list[Entry] = []
     findings: list[Finding] = []
     for value, item in items:

@@ -14,11 +14,13 @@ from vlmctl.catalog.hf_values import refuse
 from vlmctl.catalog.hf_vision import connector, resolution, vision_tower
 from vlmctl.catalog.repository import read_repository
 from vlmctl.catalog.weights import Counts
-from vlmctl.errors import UsageError
+from vlmctl.errors import InvalidFile, UsageError
 from vlmctl.specs.model import (
+    AttentionKind,
     Commercial,
     Context,
     Edition,
+    LanguageModel,
     Languages,
     License,
     Modality,
@@ -62,6 +64,7 @@ def model_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
     counts = None
     if checkpoint.tensors is not None:
         counts = weights.count(checkpoint.tensors, layers=language.layers, bits=bits)
+        _refuse_partial(checkpoint, counts, language)
     name = checkpoint.name.rpartition("/")[2]
     rule = known.rule(config, checkpoint.processor) if known is not None else None
     experts = language.experts
@@ -88,6 +91,22 @@ def model_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
         image_tokens=TokenRuleFact(rule=rule, source=source, verified=True) if rule is not None else None,
         languages=_languages(checkpoint),
     )
+
+
+def _refuse_partial(checkpoint: Checkpoint, counts: Counts, language: LanguageModel) -> None:
+    """Raise InvalidFile where the weights hold less than the embedding and the query and output projections alone."""
+    least = language.vocabulary * language.hidden_size + sum(
+        2 * group.layers * language.hidden_size * group.query_heads * group.head_dim
+        for group in language.attention
+        if group.kind is AttentionKind.FULL
+    )
+    if counts.language < least:
+        raise InvalidFile(
+            checkpoint.name,
+            f"its weights hold {counts.language / _BILLION:.2f} billion parameters of the language model, fewer than "
+            f"its {language.layers} layers need.",
+            remedy="Download all of its safetensors files.",
+        )
 
 
 def _architecture(checkpoint: Checkpoint) -> Architecture | None:

@@ -183,6 +183,7 @@ REASONS = {
     "min-context": "with too short a context",
     "multi-image": "not known to take several images",
     "workload": "cannot take the request",
+    "images": "cannot take so many images",
     "language": "for the language",
     "needs": "for an ability",
     "min-score": "for a score",

@@ -193,7 +193,10 @@ def test_layers_for_speculative_decoding_are_left_out(tmp_path: Path) -> None:
 def test_a_text_model_is_imported_as_such(tmp_path: Path) -> None:
     """A model without an image encoder becomes an entry of text modality without a token rule."""
     config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 8192}
-    folder = folder_of(tmp_path / "Tiny-Base", config, tensors=header([["model.embed_tokens.weight", [10, 10], 1]]))
+    tensors = header(
+        [["model.embed_tokens.weight", [32000, 4096], 1], ["model.layers.*.self_attn.all.weight", [4096, 8192], 32]]
+    )
+    folder = folder_of(tmp_path / "Tiny-Base", config, tensors=tensors)
     found = import_model(str(folder), download=False)
     assert (found.modality, found.edition, found.image_tokens) == (Modality.TEXT, Edition.BASE, None)
     assert found.language is not None
@@ -254,6 +257,15 @@ def test_damaged_folders_are_told_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(UnsupportedModel, match="count its parameters"):
         import_model(str(folder_of(tmp_path, {"model_type": "llama", "max_position_embeddings": 1})), download=False)
+
+
+def test_weights_that_are_not_all_there_are_refused(tmp_path: Path) -> None:
+    """A folder with one of several weight files is an error, not a smaller model."""
+    checkpoint = BY_MODEL["qwen2-vl-2b"]
+    part = header([[name, shape, min(count, 1)] for name, shape, count in checkpoint["tensors"]])
+    folder = folder_of(tmp_path / "part", checkpoint["config"], processor=checkpoint["processor"], tensors=part)
+    with pytest.raises(InvalidFile, match="Download all"):
+        import_model(str(folder), download=False)
 
 
 def test_the_hub_is_read_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
