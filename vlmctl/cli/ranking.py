@@ -48,7 +48,7 @@ def request_line(asked: Requirements) -> str:
     parts += [f"{video.seconds:g} s of video ({video.frames} frames)" for video in workload.videos]
     parts.append(f"{workload.prompt_tokens} prompt and {workload.output_tokens} output tokens")
     if workload.requests_per_second is not None:
-        parts.append(f"{workload.requests_per_second:g} requests/s")
+        parts.append(f"{workload.requests_per_second:,.10g} requests/s")
     if workload.concurrency is not None:
         parts.append(f"{workload.concurrency} requests in flight")
     for name, seconds in (("TTFT", asked.objectives.ttft_seconds), ("TPOT", asked.objectives.tpot_seconds)):
@@ -92,7 +92,7 @@ def _held_at_once(answer: Answer, question: Question) -> int:
 
 def _legend(answer: Answer, question: Question) -> list[Block]:
     rate = question.requirements.workload.requests_per_second
-    load = f"at {rate:g} requests/s" if rate is not None else "with each replica 80% busy"
+    load = f"at {rate:,.10g} requests/s" if rate is not None else "with each replica 80% busy"
     prices = "on your own GPUs" if question.owned else f"prices of {wording.price_dates(question.catalog.offers)}"
     pairs = [
         (
