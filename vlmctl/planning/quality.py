@@ -88,9 +88,12 @@ def single_yardsticks(
     benchmarks: Iterable[Benchmark], models: Sequence[ModelSpec], *, names: Iterable[str], mode: str = DIRECT
 ) -> dict[str, Yardstick]:
     """The yardstick of each named benchmark, whatever the tasks; one that nobody publishes in the mode is left out."""
+    wanted = list(names)
+    if not wanted:
+        return {}
     by_id = {benchmark.id: benchmark for benchmark in benchmarks}
     figures = _figures_by_benchmark(models, mode)
-    return {name: _yardstick(by_id[name], figures[name], 1.0, mode, ()) for name in names if name in figures}
+    return {name: _yardstick(by_id[name], figures[name], 1.0, mode, ()) for name in wanted if name in figures}
 
 
 def _yardstick(

@@ -199,11 +199,13 @@ def batch_at_rate(coefficients: Speed, rate: float, *, maximum: int) -> float:
     free = 1.0 - rate * c.prefill
     if free <= 0.0:
         return float(maximum)
-    batch = 1.0
+    share = rate * c.output_tokens
+    # A dense model that waits for memory is a straight line in the batch: solved at once, it starts the search for all.
+    slope = free - share * (c.kv_read + c.overhead_per_sequence)
+    batch = share * (c.dense_read + c.overhead) / slope if slope > 0.0 else float(maximum)
+    batch = min(batch, float(maximum))
     for _ in range(40):
-        following = rate * c.output_tokens * step_seconds(c, max(batch, 1.0)) / free
-        if following >= maximum:
-            return float(maximum)
+        following = min(share * step_seconds(c, max(batch, 1.0)) / free, float(maximum))
         if abs(following - batch) <= 1e-3 * batch:
             return following
         batch = following
