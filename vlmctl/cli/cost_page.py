@@ -141,9 +141,12 @@ def _model_blocks(each: ModelCost) -> list[Block]:
     if len(each.plans) > OPTIONS_SHOWN:
         found.append(Text(f"{len(each.plans) - OPTIONS_SHOWN} dearer ones are in -o csv."))
     offer = best.offer
+    where = f"{offer.instance_type} of {offer.provider} in {offer.region}, {offer.kind.value}"
+    if offer.kind is OfferKind.OWNED:
+        where = f"your own {offer.instance_type}"
     found.append(
         Text(
-            f"Cheapest: {offer.instance_type} of {offer.provider} in {offer.region}, {offer.kind.value}, "
+            f"Cheapest: {where}, "
             f"{show_count(each.plans[0].request_tokens)} tokens per "
             f"request. Per 1,000 requests {shares}: idle hours cost as much as busy ones."
         )
