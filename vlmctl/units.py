@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 
 from vlmctl.errors import InvalidValue
 
@@ -15,6 +16,7 @@ GIB = 1024**3
 GB = 10**9
 SECONDS_PER_HOUR = 3600
 HOURS_PER_MONTH = 730  # 365 x 24 / 12, the figure cloud price lists use
+A4_SCAN = "1680x2240"  # an A4 page scanned at about 200 dots per inch
 MAX_SIDE_PIXELS = 65_535  # the largest side that a JPEG can hold
 
 _SIZE = re.compile(r"^\s*(\d{1,6})\s*[xX×]\s*(\d{1,6})\s*$")
@@ -62,6 +64,12 @@ def parse_duration_seconds(text: str) -> float:
             f"{text!r} is not a duration.", remedy="Write a number with ms, s, m or h, such as 50ms or 2s."
         )
     return float(match[1]) * _DURATION_SECONDS[match[2] or "s"]
+
+
+def split_commas(value: str | Iterable[str] | None) -> tuple[str, ...]:
+    """The items of a text with commas, or of several such texts."""
+    texts = [value] if isinstance(value, str) else value or ()
+    return tuple(item.strip() for text in texts for item in text.split(",") if item.strip())
 
 
 def show_bytes(count: float) -> str:

@@ -39,7 +39,6 @@ _VISION = re.compile(
 )
 _AUDIO = re.compile(r"(^|\.)(audio_tower|audio_model|audio_encoder|audio_embed|apm|embed_audio|token2wav|talker)\.")
 _LANGUAGE = re.compile(r"(^|\.)(language_model|llm|text_model)\.")
-_HEAD = re.compile(r"(^|\.)(lm_head|output|output_layer|transformer\.ff_out)\.(weight|qweight|weight_packed)$")
 
 
 class Tensor(NamedTuple):
@@ -59,7 +58,6 @@ class Counts(NamedTuple):
     other: int  # audio
     experts: int
     looked_up: int
-    head: bool  # whether the output head is a tensor of its own
 
     @property
     def total(self) -> int:
@@ -99,8 +97,7 @@ def count(tensors: Iterable[Tensor], *, layers: int, bits: int | None = None) ->
     """Parameters by component. `layers`: of the decoder, what lies beyond them serves speculative decoding and is not
     loaded; `bits`: of packed weights.
     """
-    sums = dict.fromkeys(Counts._fields[:-1], 0)
-    head = False
+    sums = dict.fromkeys(Counts._fields, 0)
     for tensor in tensors:
         parameters = _parameters(tensor, bits)
         component = component_of(tensor.name)
@@ -108,12 +105,11 @@ def count(tensors: Iterable[Tensor], *, layers: int, bits: int | None = None) ->
         if not parameters or _SPECULATIVE.search(tensor.name) or (layer is not None and int(layer[1]) >= layers):
             continue
         sums[component] += parameters
-        head = head or (component == "language" and _HEAD.search(tensor.name) is not None)
         if _EXPERTS.search(tensor.name):
             sums["experts"] += parameters
         if _PER_LAYER_EMBEDDING in tensor.name:
             sums["looked_up"] += parameters
-    return Counts(**sums, head=head)
+    return Counts(**sums)
 
 
 def component_of(name: str) -> str:

@@ -14,6 +14,7 @@ from vlmctl.cli import options
 from vlmctl.cli.options import CatalogOption, Format, ModelsArgument, OutputOption
 from vlmctl.cli.output import Block, Output
 from vlmctl.errors import InvalidValue, VlmctlError
+from vlmctl.units import split_commas
 
 if TYPE_CHECKING:
     from vlmctl.cli import cost_page
@@ -112,7 +113,7 @@ def _sweep(images: Sequence[str], count: str | None) -> tuple[list[ImageInput], 
     from vlmctl.specs.workload import ImageInput
     from vlmctl.units import parse_image_size
 
-    texts = options.split_commas(images)
+    texts = split_commas(images)
     sides = [side for text in texts if RANGE in text for side in _sides(text)]
     counts = list(_range(count, "--images", MAXIMUM_IMAGES_IN_SWEEP)) if count and RANGE in count else []
     if counts and not texts:

@@ -13,6 +13,7 @@ from vlmctl.cli import options
 from vlmctl.cli.options import CatalogOption, Format, ModelArgument, OutputOption
 from vlmctl.cli.output import Block, Heading, Output, Pre, Table, Text
 from vlmctl.errors import NothingFits
+from vlmctl.units import split_commas
 
 if TYPE_CHECKING:
     from vlmctl.specs.answers import FitReport
@@ -61,7 +62,7 @@ def fit(
     known = library.load_catalog(catalog)
     models = library.find_models([model], catalog=known)
     question = library.Question(options.wishes(context, NAMES, require), catalog=known)
-    gpus = options.split_commas(gpu)
+    gpus = split_commas(gpu)
     reports: list[FitReport] = []
     blocks: list[Block] = [Text(f"Assumed: {'; '.join(question.assumptions)}.")] if question.assumptions else []
     for spec in models:

@@ -16,17 +16,15 @@ from vlmctl.cli.options import (
     ModelsArgument,
     OutputOption,
     bare_group_shows_help,
-    split_commas,
 )
 from vlmctl.cli.output import Block, Output, Table, Text
+from vlmctl.units import A4_SCAN, split_commas
 
 if TYPE_CHECKING:
     from vlmctl.specs.model import ModelSpec
 
 app = options.command_app(help="List, show, compare and import models.")
 app.callback(invoke_without_command=True)(bare_group_shows_help)
-
-PAGE = "1680x2240"  # an A4 page scanned at about 200 dots per inch
 
 
 @app.command("list")
@@ -132,7 +130,7 @@ def show_model(model: ModelArgument, catalog: CatalogOption = None, output: Outp
 @app.command("compare")
 def compare_models(
     models: ModelsArgument,
-    image: Annotated[str, typer.Option(metavar="WxH", help="Count tokens for an image of this size.")] = PAGE,
+    image: Annotated[str, typer.Option(metavar="WxH", help="Count tokens for an image of this size.")] = A4_SCAN,
     catalog: CatalogOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:

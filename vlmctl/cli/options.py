@@ -23,11 +23,6 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
 
 
-def split_commas(values: Iterable[str] | None) -> tuple[str, ...]:
-    """The items of a repeatable option, each of which may itself hold several separated by commas."""
-    return tuple(item.strip() for value in values or () for item in value.split(",") if item.strip())
-
-
 def complete_models(incomplete: str) -> list[str]:
     """Model ids that start with what was typed, for the shell."""
     from vlmctl import library

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,8 @@ from vlmctl.cli import options
 from vlmctl.cli.options import CatalogOption, Format, OutputOption, complete_models
 from vlmctl.cli.output import Block, Heading, Output, Table, Text
 from vlmctl.errors import InvalidFile, OverBudget
+from vlmctl.serving.forms import Form
+from vlmctl.units import split_commas
 
 if TYPE_CHECKING:
     from vlmctl.serving.summary import PlanDiff, PlanSummary
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
 app = options.command_app()
 
 NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP, *options.MODEL_CONDITIONS)
-
-
-class Form(StrEnum):
-    """What is written."""
-
-    VLMDEPLOYMENT = "vlmdeployment"
-    VLLM = "vllm"
-    COMPOSE = "compose"
-    KUBERNETES = "kubernetes"
 
 
 @app.command()
@@ -119,10 +111,10 @@ def plan(
         needs=tuple(need for need in question.requirements.needs if need in ("thinking", "tools")),
         allow_remote_code=allow_remote_code,
         checkpoint=checkpoint,
-        media_domains=options.split_commas(media_domain),
+        media_domains=split_commas(media_domain),
     )
     gpu_spec = library.find_gpu(chosen.placement.gpu, catalog=known)
-    text = manifest.render(chosen, spec, gpu_spec, manifest.Format(form.value), wanted)
+    text = manifest.render(chosen, spec, gpu_spec, form, wanted)
     figures = summary.summary(chosen)
     change = summary.diff(_earlier(diff), figures) if diff is not None else None
     data = {"plan": chosen, "assumptions": question.assumptions, "summary": figures, "diff": change, "text": text}

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from vlmctl.cli import options
-from vlmctl.cli.options import CatalogOption, Format, OutputOption, split_commas
+from vlmctl.cli.options import CatalogOption, Format, OutputOption
 from vlmctl.cli.output import Output, Table, Text
+from vlmctl.units import split_commas
 
 app = options.command_app()
 

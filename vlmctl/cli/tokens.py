@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmctl.cli import options
-from vlmctl.cli.options import CatalogOption, Format, ModelsArgument, OutputOption, split_commas
+from vlmctl.cli.options import CatalogOption, Format, ModelsArgument, OutputOption
 from vlmctl.cli.output import Output, Table, Text
 from vlmctl.errors import VlmctlError
+from vlmctl.units import split_commas
 
 if TYPE_CHECKING:
     from vlmctl.specs.model import ModelSpec

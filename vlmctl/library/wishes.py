@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -27,9 +27,8 @@ from vlmctl.specs.workload import (
     VideoInput,
     Workload,
 )
-from vlmctl.units import parse_duration_seconds, parse_image_size, parse_video
+from vlmctl.units import A4_SCAN, parse_duration_seconds, parse_image_size, parse_video, split_commas
 
-DOCUMENT_IMAGE = "1680x2240"  # an A4 page scanned at about 200 dots per inch
 USUAL_IMAGE = "1280x720"
 USUAL_VIDEO = "60s@1fps:1280x720"
 OTHER_NEEDS = ("thinking", "tools", "video", "grounding")  # beside whatever capabilities the catalog names
@@ -126,16 +125,18 @@ def requirements_of(wishes: Wishes, catalog: Catalog) -> tuple[Requirements, tup
         needs=_needs(wishes, catalog),
         maximum_usd_per_1k_requests=wishes.max_usd_per_1k,
         maximum_usd_per_month=wishes.max_usd_per_month,
-        gpus=tuple(find_gpu(name, catalog=catalog).id for name in split(wishes.gpu)),
+        gpus=tuple(find_gpu(name, catalog=catalog).id for name in split_commas(wishes.gpu)),
         maximum_gpus=wishes.max_gpus,
-        providers=known_spellings("provider", split(wishes.provider), {offer.provider for offer in catalog.offers}),
-        offer_regions=known_spellings("region", split(wishes.region), offer_regions(catalog)),
+        providers=known_spellings(
+            "provider", split_commas(wishes.provider), {offer.provider for offer in catalog.offers}
+        ),
+        offer_regions=known_spellings("region", split_commas(wishes.region), offer_regions(catalog)),
         spot=bool(wishes.spot),
-        quantizations=known_spellings("quantization", split(wishes.quantization), _quantizations()),
+        quantizations=known_spellings("quantization", split_commas(wishes.quantization), _quantizations()),
         minimum_scores=_minimum_scores(wishes, catalog),
-        families=known_spellings("family", split(wishes.family), names.families(catalog)),
+        families=known_spellings("family", split_commas(wishes.family), names.families(catalog)),
         include_unverified=bool(wishes.include_unverified),
-        owned=tuple(_owned(text, catalog) for text in split(wishes.owned)),
+        owned=tuple(_owned(text, catalog) for text in split_commas(wishes.owned)),
         top=wishes.top if wishes.top is not None else 5,
     )
     check_requirements(requirements)
@@ -159,14 +160,8 @@ def ownership_of(wishes: Wishes) -> Ownership:
     return Ownership(**given)
 
 
-def split(value: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The items of a text with commas, or of several such texts."""
-    texts = [value] if isinstance(value, str) else value or ()
-    return tuple(item.strip() for text in texts for item in text.split(",") if item.strip())
-
-
 def _tasks(wishes: Wishes) -> dict[str, float]:
-    given = wishes.task if isinstance(wishes.task, dict) else _weighted("task", split(wishes.task), default=1.0)
+    given = wishes.task if isinstance(wishes.task, dict) else _weighted("task", split_commas(wishes.task), default=1.0)
     tasks = {_one_of("task", name, Task): weight for name, weight in given.items()}
     if wishes.need_ocr:
         tasks.setdefault(Task.DOCUMENT_OCR.value, 1.0)
@@ -190,13 +185,13 @@ def _weighted(option: str, items: Iterable[str], *, default: float | None) -> di
 
 def _workload(wishes: Wishes, tasks: Mapping[str, float]) -> tuple[Workload, tuple[str, ...]]:
     assumptions: list[str] = []
-    images, videos = split(wishes.image), split(wishes.video)
+    images, videos = split_commas(wishes.image), split_commas(wishes.video)
     if not images and not videos and Task.TEXT_ONLY not in tasks:
         if Task.VIDEO in tasks and wishes.images is None:
             videos = (USUAL_VIDEO,)
             assumptions.append(f"a video of {USUAL_VIDEO} in each request (--video)")
         else:
-            images = (DOCUMENT_IMAGE if READING_TASKS & set(tasks) else USUAL_IMAGE,)
+            images = (A4_SCAN if READING_TASKS & set(tasks) else USUAL_IMAGE,)
             assumptions.append(f"an image of {images[0]} pixels (--image)")
     output_tokens = _whole("output-tokens", wishes.output_tokens)
     if output_tokens is None:
@@ -245,7 +240,7 @@ def _seconds(value: str | float | None, option: str) -> float | None:
 
 
 def _languages(given: str | list[str] | None) -> tuple[str, ...]:
-    tags = split(given)
+    tags = split_commas(given)
     for tag in tags:
         if not _LANGUAGE.fullmatch(tag):
             raise InvalidValue(f"{tag!r} is not a language code.", remedy="Write codes such as en, ja or zh-Hant.")
@@ -255,12 +250,12 @@ def _languages(given: str | list[str] | None) -> tuple[str, ...]:
 def _needs(wishes: Wishes, catalog: Catalog) -> tuple[str, ...]:
     known = {*OTHER_NEEDS, *(name for model in catalog.models for name in model.capabilities)}
     asked = [name for name in ("grounding", "video", "thinking") if getattr(wishes, f"need_{name}")]
-    return known_spellings("need", (*split(wishes.needs), *asked), known)
+    return known_spellings("need", (*split_commas(wishes.needs), *asked), known)
 
 
 def _minimum_scores(wishes: Wishes, catalog: Catalog) -> dict[str, float]:
     given = wishes.min_score
-    scores = given if isinstance(given, dict) else _weighted("min-score", split(given), default=None)
+    scores = given if isinstance(given, dict) else _weighted("min-score", split_commas(given), default=None)
     found = {}
     for name, value in scores.items():
         benchmark = find_benchmark(name, catalog=catalog)

@@ -172,11 +172,12 @@ def evaluate(
         replicas = max(1, math.ceil(wanted / rate - 1e-9))
         rate = wanted / replicas
     load = open_loop(coefficients, rate, maximum=sequences)
-    if _missed(load, objectives) is not None:
-        failing = _missed(open_loop(coefficients, 0.0, maximum=sequences), objectives)
-        usable = 0.0 if failing else usable_rate(coefficients, sequences, objectives)
+    missed = _missed(load, objectives)
+    if missed is not None:
+        missed_idle = _missed(open_loop(coefficients, 0.0, maximum=sequences), objectives)
+        usable = 0.0 if missed_idle else usable_rate(coefficients, sequences, objectives)
         if usable <= 0.0:
-            return _refused(gpu_count, sequences, failing or _missed(load, objectives), capacity=capacity)
+            return _refused(gpu_count, sequences, missed_idle or missed, capacity=capacity)
         rate = usable
         if wanted is not None:
             replicas = math.ceil(wanted / usable - 1e-9)
@@ -240,9 +241,8 @@ def _served(load: Load, gpu_count: int, sequences: int, *, replicas: int, capaci
 
 
 def _refused(
-    gpu_count: int, sequences: int, missed: tuple[Obstacle, float, float] | None, *, capacity: float = 0.0
+    gpu_count: int, sequences: int, missed: tuple[Obstacle, float, float], *, capacity: float = 0.0
 ) -> Evaluation:
-    assert missed is not None
     obstacle, value, limit = missed
     return Evaluation(
         gpu_count=gpu_count, sequences=sequences, capacity=capacity, obstacle=obstacle, value=value, limit=limit

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from enum import StrEnum
 
 import msgspec
 
@@ -18,6 +17,7 @@ from vlmctl.serving.engine_args import (
     command,
     engine_arguments,
 )
+from vlmctl.serving.forms import Form
 from vlmctl.serving.header import header
 from vlmctl.serving.summary import ANNOTATION, COMMENT, as_json, summary
 from vlmctl.specs.estimates import Plan
@@ -26,38 +26,29 @@ from vlmctl.specs.model import ModelSpec
 from vlmctl.specs.workload import Workload
 
 
-class Format(StrEnum):
-    """What `render` writes."""
-
-    VLMDEPLOYMENT = "vlmdeployment"
-    VLLM = "vllm"
-    COMPOSE = "compose"
-    KUBERNETES = "kubernetes"
-
-
 def render(
-    plan: Plan, model: ModelSpec, gpu: GpuSpec, form: Format = Format.VLMDEPLOYMENT, options: ServeOptions | None = None
+    plan: Plan, model: ModelSpec, gpu: GpuSpec, form: Form = Form.VLMDEPLOYMENT, options: ServeOptions | None = None
 ) -> str:
     """The plan as text in one of the forms, each vLLM argument with its reason as a comment.
 
     Raises UnsupportedModel as `engine_arguments` does.
     """
     chosen = options or ServeOptions()
-    if chosen.checkpoint and form in (Format.VLMDEPLOYMENT, Format.KUBERNETES):
+    if chosen.checkpoint and form in (Form.VLMDEPLOYMENT, Form.KUBERNETES):
         raise InvalidValue(
             f"a cluster does not see the folder {chosen.checkpoint}.",
             remedy="Leave --checkpoint out, or write compose.",
         )
     arguments = engine_arguments(plan, model, gpu, chosen)
     loaded = checkpoint(plan, chosen)
-    if form is Format.VLLM:
+    if form is Form.VLLM:
         return _shell(plan, model, loaded, arguments)
-    if form is Format.VLMDEPLOYMENT:
+    if form is Form.VLMDEPLOYMENT:
         return _vlmdeployment(plan, model, loaded, arguments, chosen)
     words = command(loaded, arguments)
     reasons = {each.words[0]: each.reason for each in arguments}
     top = header(plan, model)
-    if form is Format.COMPOSE:
+    if form is Form.COMPOSE:
         top.append("Runs one replica: docker compose up. HF_TOKEN is taken from the environment.")
         document = compose.project(plan, model, gpu, words, folder=chosen.checkpoint)
         return commented_yaml.dump([document], reasons=reasons, header=top)

@@ -11,7 +11,8 @@ import yaml
 from vlmctl.api import v1alpha1 as api
 from vlmctl.errors import InvalidValue
 from vlmctl.serving.engine_args import ServeOptions, command, engine_arguments
-from vlmctl.serving.manifest import Format, render
+from vlmctl.serving.forms import Form
+from vlmctl.serving.manifest import render
 from vlmctl.serving.summary import read_plan_summary, summary
 from vlmctl.specs.estimates import Plan
 from vlmctl.specs.hardware import GpuSpec
@@ -24,19 +25,19 @@ AWKWARD = EngineArgument(
 
 @pytest.fixture
 def pod(plan: Plan, model: ModelSpec, gpu: GpuSpec) -> dict[str, Any]:
-    deployment, _ = yaml.safe_load_all(render(plan, model, gpu, Format.KUBERNETES))
+    deployment, _ = yaml.safe_load_all(render(plan, model, gpu, Form.KUBERNETES))
     spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
     return spec
 
 
-@pytest.mark.parametrize("form", list(Format))
-def test_a_plan_reads_back_from_every_form(plan: Plan, model: ModelSpec, gpu: GpuSpec, form: Format) -> None:
+@pytest.mark.parametrize("form", list(Form))
+def test_a_plan_reads_back_from_every_form(plan: Plan, model: ModelSpec, gpu: GpuSpec, form: Form) -> None:
     """What a file says of its plan is the plan's own summary, to the last digit."""
     assert read_plan_summary(render(plan, model, gpu, form)) == summary(plan)
 
 
-@pytest.mark.parametrize("form", list(Format))
-def test_every_argument_stands_beside_its_reason(plan: Plan, model: ModelSpec, gpu: GpuSpec, form: Format) -> None:
+@pytest.mark.parametrize("form", list(Form))
+def test_every_argument_stands_beside_its_reason(plan: Plan, model: ModelSpec, gpu: GpuSpec, form: Form) -> None:
     """A reader finds why each flag is there without leaving the file."""
     text = render(plan, model, gpu, form)
     for argument in engine_arguments(plan, model, gpu):
@@ -44,9 +45,9 @@ def test_every_argument_stands_beside_its_reason(plan: Plan, model: ModelSpec, g
         assert argument.reason in text
 
 
-@pytest.mark.parametrize("form", list(Format))
+@pytest.mark.parametrize("form", list(Form))
 def test_troubles_and_warnings_are_said_on_top(
-    plan: Plan, served: Callable[..., ModelSpec], gpu: GpuSpec, form: Format
+    plan: Plan, served: Callable[..., ModelSpec], gpu: GpuSpec, form: Form
 ) -> None:
     """Before any setting, a reader sees what is known to go wrong."""
     model = served(known_bad=(KnownBad(condition="float16", effect="gibberish", source="issue 1"),))
@@ -58,17 +59,17 @@ def test_troubles_and_warnings_are_said_on_top(
 def test_the_shell_command_is_the_planned_one(plan: Plan, served: Callable[..., ModelSpec], gpu: GpuSpec) -> None:
     """A POSIX shell runs the text as exactly the planned words, awkward characters included."""
     model = served(arguments=(AWKWARD,))
-    script = "vllm() { printf '%s\\n' vllm \"$@\"; }\n" + render(plan, model, gpu, Format.VLLM)
+    script = "vllm() { printf '%s\\n' vllm \"$@\"; }\n" + render(plan, model, gpu, Form.VLLM)
     ran = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines() == command(plan.placement.repository, engine_arguments(plan, model, gpu))
 
 
-@pytest.mark.parametrize("form", [Format.COMPOSE, Format.KUBERNETES])
-def test_yaml_holds_the_planned_words(plan: Plan, served: Callable[..., ModelSpec], gpu: GpuSpec, form: Format) -> None:
+@pytest.mark.parametrize("form", [Form.COMPOSE, Form.KUBERNETES])
+def test_yaml_holds_the_planned_words(plan: Plan, served: Callable[..., ModelSpec], gpu: GpuSpec, form: Form) -> None:
     """YAML quoting and comments change no word of the command."""
     model = served(arguments=(AWKWARD,))
     document = next(yaml.safe_load_all(render(plan, model, gpu, form)))
-    if form is Format.COMPOSE:
+    if form is Form.COMPOSE:
         service = document["services"]["vllm"]
         words = service["entrypoint"] + service["command"]
     else:
@@ -111,13 +112,13 @@ def test_permission_to_run_code_is_written_down(plan: Plan, served: Callable[...
 
 def test_names_are_valid_in_kubernetes(plan: Plan, model: ModelSpec, gpu: GpuSpec) -> None:
     """A dot in a model's id does not reach an object's name."""
-    for document in yaml.safe_load_all(render(plan, model, gpu, Format.KUBERNETES)):
+    for document in yaml.safe_load_all(render(plan, model, gpu, Form.KUBERNETES)):
         assert document["metadata"]["name"] == "tinyvl-2-5-7b"
 
 
 def test_deployment_and_service_find_their_pods(plan: Plan, model: ModelSpec, gpu: GpuSpec) -> None:
     """Selectors match the pod's labels, and the Service's port name exists in the container."""
-    deployment, service = yaml.safe_load_all(render(plan, model, gpu, Format.KUBERNETES))
+    deployment, service = yaml.safe_load_all(render(plan, model, gpu, Form.KUBERNETES))
     template = deployment["spec"]["template"]
     assert (deployment["apiVersion"], deployment["kind"]) == ("apps/v1", "Deployment")
     assert (service["apiVersion"], service["kind"]) == ("v1", "Service")
@@ -139,13 +140,13 @@ def test_pods_land_on_the_planned_gpu_only(pod: dict[str, Any]) -> None:
 
 def test_amd_gpus_have_their_own_names(plan: Plan, model: ModelSpec, mi300x: GpuSpec) -> None:
     """Label key, resource and image are the vendor's."""
-    deployment = next(yaml.safe_load_all(render(plan, model, mi300x, Format.KUBERNETES)))
+    deployment = next(yaml.safe_load_all(render(plan, model, mi300x, Form.KUBERNETES)))
     pod = deployment["spec"]["template"]["spec"]
     term = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"][0]
     assert term["matchExpressions"][0]["key"] == "amd.com/gpu.product-name"
     assert pod["containers"][0]["resources"]["limits"]["amd.com/gpu"] == "1"
     assert pod["containers"][0]["image"].startswith("vllm/vllm-openai-rocm:")
-    compose = yaml.safe_load(render(plan, model, mi300x, Format.COMPOSE))
+    compose = yaml.safe_load(render(plan, model, mi300x, Form.COMPOSE))
     assert "/dev/kfd" in compose["services"]["vllm"]["devices"]
 
 
@@ -185,7 +186,7 @@ def test_a_gated_model_gets_its_token(
 ) -> None:
     """A model known to be gated needs the Secret; where it is unknown the Secret may be missing."""
     licensed = msgspec.structs.replace(model, license=msgspec.structs.replace(model.license, gated=gated))
-    deployment = next(yaml.safe_load_all(render(plan, licensed, gpu, Format.KUBERNETES)))
+    deployment = next(yaml.safe_load_all(render(plan, licensed, gpu, Form.KUBERNETES)))
     environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
     token = [each["valueFrom"]["secretKeyRef"]["optional"] for each in environment if each["name"] == "HF_TOKEN"]
     assert token == ([] if expected is None else [expected])
@@ -195,7 +196,7 @@ def test_compose_reserves_the_gpus_and_shares_memory(
     placed: Callable[..., Plan], model: ModelSpec, gpu: GpuSpec
 ) -> None:
     """Tensor parallelism needs every GPU and shared memory that grows with them."""
-    service = yaml.safe_load(render(placed(gpu_count=4), model, gpu, Format.COMPOSE))["services"]["vllm"]
+    service = yaml.safe_load(render(placed(gpu_count=4), model, gpu, Form.COMPOSE))["services"]["vllm"]
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": 4, "capabilities": ["gpu"]}
     assert service["shm_size"] == "5gb"
@@ -204,21 +205,21 @@ def test_compose_reserves_the_gpus_and_shares_memory(
 
 def test_compose_publishes_to_this_machine_alone(plan: Plan, model: ModelSpec, gpu: GpuSpec) -> None:
     """The engine checks no key, so the port is not open to the network."""
-    service = yaml.safe_load(render(plan, model, gpu, Format.COMPOSE))["services"]["vllm"]
+    service = yaml.safe_load(render(plan, model, gpu, Form.COMPOSE))["services"]["vllm"]
     assert service["ports"] == ["127.0.0.1:8000:8000"]
 
 
 def test_a_local_checkpoint_is_mounted_or_refused(plan: Plan, model: ModelSpec, gpu: GpuSpec) -> None:
     """Compose sees this machine's folders; a cluster does not."""
     options = ServeOptions(checkpoint="/models/tiny")
-    service = yaml.safe_load(render(plan, model, gpu, Format.COMPOSE, options))["services"]["vllm"]
+    service = yaml.safe_load(render(plan, model, gpu, Form.COMPOSE, options))["services"]["vllm"]
     assert "/models/tiny:/models/tiny:ro" in service["volumes"]
     assert service["command"][0] == "/models/tiny"
     with pytest.raises(InvalidValue, match="does not see the folder"):
-        render(plan, model, gpu, Format.KUBERNETES, options)
+        render(plan, model, gpu, Form.KUBERNETES, options)
 
 
 def test_the_same_plan_gives_the_same_text(plan: Plan, model: ModelSpec, gpu: GpuSpec) -> None:
     """No clock, no set order: a file under version control changes only with its plan."""
-    for form in Format:
+    for form in Form:
         assert render(plan, model, gpu, form) == render(plan, model, gpu, form)
