@@ -11,9 +11,9 @@ from vlmctl.catalog.load import load_catalog
 from vlmctl.catalog.names import resolve_gpu, resolve_model
 from vlmctl.errors import VlmctlError
 from vlmctl.planning.architecture import model_figures
-from vlmctl.planning.calibration import error_band
 from vlmctl.planning.cost import cheapest_offer, select_offers, usd_per_1k_requests
 from vlmctl.planning.demand import request_demand
+from vlmctl.planning.error_bands import error_band
 from vlmctl.planning.memory import memory_ledger
 from vlmctl.planning.placement import Evaluation, engine_settings, evaluate
 from vlmctl.specs.hardware import Catalog, GpuSpec, Offer

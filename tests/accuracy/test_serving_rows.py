@@ -12,7 +12,7 @@ from vlmctl.catalog.measurements import read_measurements
 from vlmctl.catalog.names import resolve_gpu, resolve_model
 from vlmctl.errors import VlmctlError
 from vlmctl.planning.accuracy import ErrorSummary, errors, predict, summarize, text_model
-from vlmctl.planning.calibration import error_band
+from vlmctl.planning.error_bands import error_band
 from vlmctl.specs.hardware import Catalog
 from vlmctl.specs.measurements import Measurement
 from vlmctl.specs.model import ModelSpec

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vlmctl.cli import wording
 from vlmctl.cli.output import Block, Facts, Heading, Table, Text
 from vlmctl.library import Question
-from vlmctl.planning.calibration import IMAGE_CAVEAT
+from vlmctl.planning.error_bands import IMAGE_CAVEAT
 from vlmctl.specs.answers import Answer, Breach, Evidence, NearMiss, Quality, Recommendation, SmallerTool
 from vlmctl.specs.workload import Requirements
 from vlmctl.units import show_seconds, show_usd

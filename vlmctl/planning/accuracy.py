@@ -7,8 +7,8 @@ from statistics import fmean, median
 
 from vlmctl.errors import UnsupportedModel
 from vlmctl.planning.architecture import counted_parameters, model_figures
-from vlmctl.planning.calibration import engine_of, with_engine
 from vlmctl.planning.demand import request_demand
+from vlmctl.planning.engines import engine_of, with_engine
 from vlmctl.planning.memory import footprint
 from vlmctl.planning.placement import engine_settings
 from vlmctl.planning.throughput import closed_loop, speed

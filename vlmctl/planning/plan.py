@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from vlmctl.errors import NothingFits, UnsupportedModel
-from vlmctl.planning.calibration import error_band
 from vlmctl.planning.demand import RequestDemand
+from vlmctl.planning.error_bands import error_band
 from vlmctl.planning.memory import memory_ledger
 from vlmctl.planning.requirements import (
     check_requirements,

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from vlmctl.errors import InvalidValue, UnsupportedModel
 from vlmctl.planning.advise import smaller_tools
-from vlmctl.planning.calibration import error_band
 from vlmctl.planning.demand import RequestDemand
+from vlmctl.planning.error_bands import error_band
 from vlmctl.planning.quality import mode_of, model_quality, yardsticks
 from vlmctl.planning.requirements import (
     Match,

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from tests.support.records import make_gpu, make_model
 from vlmctl.planning.architecture import model_figures
-from vlmctl.planning.calibration import CURRENT, FIRST_VLLM, engine_of, with_engine
 from vlmctl.planning.demand import request_demand
+from vlmctl.planning.engines import CURRENT, FIRST_VLLM, engine_of, with_engine
 from vlmctl.planning.placement import engine_settings
 from vlmctl.planning.throughput import (
     Speed,

@@ -1,4 +1,4 @@
-"""What measurements teach the model: how engines before vLLM's rewrite differ, and how far estimates are off."""
+"""How other engines differ from the current vLLM."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ from msgspec.structs import replace
 
 from vlmctl.planning.throughput import Speed
 from vlmctl.specs.record import Record
-
-# Relative error of the throughput on the rows of catalog/measurements: median and 90th percentile. A test compares
-# them with what `make accuracy` measures.
-TEXT_ERROR = (0.10, 0.37)
-IMAGE_ERROR = (0.15, 0.47)
 
 
 class Engine(Record, frozen=True, kw_only=True):
@@ -45,12 +40,3 @@ def with_engine(coefficients: Speed, engine: Engine) -> Speed:
         prefill_latency=coefficients.prefill_latency + blocking + engine.step_seconds,
         host=0.0,
     )
-
-
-# What a reader of the image band must know: of current engines only eight rows with images are published.
-IMAGE_CAVEAT = "With images nearly all measured rows are of vLLM 0.7; the few of current engines were slower than this."
-
-
-def error_band(*, has_images: bool) -> tuple[float, float]:
-    """Median and 90th percentile of the relative throughput error that an estimate carries."""
-    return IMAGE_ERROR if has_images else TEXT_ERROR
