@@ -19,7 +19,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_
 	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format accuracy bench-cli bench-planner docs test-engine test-wheel lock clean
+.PHONY: help demo test check format accuracy fit bench-cli bench-planner docs test-engine test-tokens test-wheel lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +42,14 @@ format: $(DEV) ## let ruff put the code in form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-accuracy: $(DEV) ## print how far estimates are from published measurements
-	$(BIN)/python -m pytest tests/accuracy -s $(ARGS)
+accuracy: $(DEV) ## compare estimates with the open measurements: print it, write docs/accuracy.md and the error bands
+	$(BIN)/python -m docs.generate
+	$(BIN)/vlmctl accuracy catalog/measurements/text_serving.yaml catalog/measurements/vlm_serving.yaml catalog/measurements/engine_memory.yaml
+	$(BIN)/python -m pytest tests/accuracy $(ARGS)
+
+fit: $(DEV) requirements/fit.txt ## fit the speed model's constants again, with models and GPUs left out in turn
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/fit.txt
+	$(BIN)/python benchmarks/fit_speed.py
 
 bench-cli: $(LEAN) ## time whole commands against their budgets
 	$(BIN)/python benchmarks/bench_cli.py $(ARGS)
@@ -56,6 +62,10 @@ docs: $(DEV) ## write the generated documents anew
 
 test-engine: $(ENGINE) ## check the token rules against the models' own processors (downloads about 5 GB once)
 	$(OFFLINE) $(ENGINE_VENV)/bin/python -m pytest tests/engine --override-ini filterwarnings=ignore $(ARGS)
+
+test-tokens: $(ENGINE) ## compare 100,000 random images and videos with the models' own processors, told per family
+	VLMCTL_ORACLE_CASES=100000 $(OFFLINE) $(ENGINE_VENV)/bin/python -m pytest tests/engine/test_image_token_oracle.py \
+		--override-ini filterwarnings=ignore $(ARGS)
 
 test-wheel: $(DEV) ## install the built wheel into an empty environment of every Python found here
 	VLMCTL_TEST_PYTHONS="$$(scripts/find_python.sh | tr '\n' ' ')" $(BIN)/python -m pytest tests/packaging $(ARGS)

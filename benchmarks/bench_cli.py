@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 REQUIREMENTS = "--task document-ocr --language ja --image 1680x2240 --rps 2 --ttft 2s --license commercial"
+DAY = "--rate daily:2.1 --image 1280x720 --ttft 2s --tpot 50ms"  # 101,000 requests
+SIMULATE = ["simulate", "qwen2.5-vl-7b", *DAY.split()]
 RECOMMEND = ["recommend", *REQUIREMENTS.split()]
 BYTES_PER_MAXRSS = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS, KiB on Linux
 MIB = 1024**2
@@ -42,6 +44,7 @@ def cases(vlmctl: Path, python: str) -> list[Case]:
         Case("vlmctl --help", [str(vlmctl), "--help"], 0.20, 80),
         Case("vlmctl recommend", [str(vlmctl), *RECOMMEND], 0.35, 80),
         Case("vlmctl recommend -o json", [str(vlmctl), *RECOMMEND, "-o", "json"], 0.35, 80),
+        Case("vlmctl simulate, a day", [str(vlmctl), *SIMULATE], 10.0),
         Case("vlmctl models list", [str(vlmctl), "models", "list"]),
         Case("peer: python -c pass", [python, "-c", "pass"]),
         Case('peer: python -c "import typer"', [python, "-c", "import typer"]),

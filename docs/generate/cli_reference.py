@@ -48,6 +48,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "cost qwen2.5-vl-7b --image 1680x2240 --rps 2 --ttft 2s",
         "cost qwen2.5-vl-7b --image 336..2048 --rps 2 --compare-apis",
         "cost internvl3-8b --image 1280x720 --images 1..8",
+        "cost qwen2.5-vl-7b --rps 0.001 --scale-to-zero --idle-timeout 10m --machine-start 3m",
         "cost qwen2.5-vl-7b --owned 4xL40S --purchase-usd 9000 --years 3 --pue 1.4 --kwh-usd 0.15",
     ),
     "fit": (
@@ -61,6 +62,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "plan qwen2.5-vl-7b --rps 2 --max-usd-per-1k 0.01  # exit code 5: over budget",
     ),
     "explain": ("explain qwen2.5-vl-7b --image 1680x2240 --rps 2",),
+    "simulate": (
+        "simulate qwen2.5-vl-7b --rate daily:0.5 --image 1280x720 --ttft 2s --tpot 50ms",
+        "simulate qwen2.5-vl-7b --trace azure-code-2023 --scale 0.2x --image 448x448 --ttft 5s --cold-start 3m",
+        "simulate qwen2.5-vl-7b --rate 0h:0.0001,9h:0.01,18h:0.001 --ttft 5s --min-replicas 0 --idle 10m --idle 1h",
+    ),
     "tokens": ("tokens qwen2.5-vl-7b llava-1.5-7b --image 1680x2240 --image 1280x720",),
     "models list": ("models list --license permissive --max-params 10",),
     "models show": ("models show Qwen/Qwen2.5-VL-7B-Instruct",),
@@ -70,6 +76,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "prices": ("prices --gpu L4 --kind on-demand --kind spot",),
     "prices refresh": ("prices refresh  # needs a network",),
     "benchmarks": ("benchmarks", "benchmarks OCRBench"),
+    "accuracy": ("accuracy FILE --basis calibrated  # with a file of yours",),
+    "calibrate": ("calibrate FILE  # with a file of yours",),
     "catalog check": ("catalog check",),
 }
 

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 import transformers as hf
 from mistral_common.tokens.tokenizers.image import ImageConfig, ImageEncoder, SpecialImageIDs
 from PIL import Image
+from transformers.models.siglip2.image_processing_siglip2 import get_image_size_for_max_num_patches
 from vllm.model_executor.models.clip import CLIPEncoderInfo
 from vllm.model_executor.models.ernie45_vl import smart_resize as ernie_resize
 from vllm.model_executor.models.gemma3n_mm import TOKENS_PER_IMAGE as GEMMA3N_TOKENS
@@ -22,6 +24,7 @@ from vllm.model_executor.models.kimi_vl import KimiVLProcessingInfo
 from vllm.model_executor.models.llava import LlavaProcessingInfo
 from vllm.model_executor.models.moondream3 import Moondream3ProcessingInfo
 from vllm.model_executor.models.paddleocr_vl import smart_resize as paddle_resize
+from vllm.model_executor.models.phi4siglip import Phi4SiglipProcessingInfo
 from vllm.model_executor.models.siglip import SiglipEncoderInfo
 from vllm.transformers_utils.processors.kimi_k25_vision_fused import navit_resize_image
 from vllm.transformers_utils.processors.minimax_m3 import smart_resize as minimax_resize
@@ -31,7 +34,7 @@ from vllm.transformers_utils.processors.nano_nemotron_vl import (
 )
 from vllm.transformers_utils.processors.ovis2_5 import Ovis2_5Processor
 
-from tests.engine.stand_ins import Oracle, VideoOracle, stand_in
+from tests.engine.stand_ins import Oracle, stand_in
 
 IDEFICS2_TOKENS = 64  # transformers' Idefics2Processor, image_seq_len
 
@@ -132,6 +135,18 @@ def nemotron_omni(min_patches: int, max_patches: int) -> Oracle:
     return count
 
 
+def phi4_reasoning_vision(min_patches: int, max_patches: int) -> Oracle:
+    config = SimpleNamespace(vision_config={"patch_size": 16}, min_num_patches=min_patches, max_num_patches=max_patches)
+    info = stand_in(Phi4SiglipProcessingInfo, get_hf_config=config)
+
+    def count(width: int, height: int) -> int:
+        most = info.get_num_image_tokens(image_width=width, image_height=height)
+        resized = get_image_size_for_max_num_patches(height, width, 16, most)
+        return (resized[0] // 16) * (resized[1] // 16)
+
+    return count
+
+
 def muse(max_tokens: int) -> Oracle:
     return lambda width, height: _grid_size(width, height, 28, max_tokens)[2]
 
@@ -161,27 +176,6 @@ def mistral(cell: int, max_side: int) -> Oracle:
     return count
 
 
-def qwen2_video(min_pixels: int, max_pixels: int) -> VideoOracle:
-    size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
-    return _video_patches(hf.Qwen2VLVideoProcessor(size=size))
-
-
-def qwen3_video(min_pixels: int, max_pixels: int) -> VideoOracle:
-    size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
-    return _video_patches(hf.Qwen3VLVideoProcessor(size=size, patch_size=16, merge_size=2))
-
-
-def glm4v_video(min_pixels: int, max_pixels: int) -> VideoOracle:
-    size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
-    return _video_patches(hf.Glm4vVideoProcessor(size=size))
-
-
-def _video_patches(processor: Any) -> VideoOracle:
-    return lambda frames, width, height: (
-        processor.get_num_of_video_patches(frames, height, width, {}) // processor.merge_size**2
-    )
-
-
 def fixed(tokens: int) -> Oracle:
     return lambda *_: tokens
 
@@ -192,6 +186,12 @@ def blip2() -> Oracle:
 
 def instructblip() -> Oracle:
     return fixed(hf.InstructBlipConfig().num_query_tokens)
+
+
+def florence2() -> Oracle:
+    with torch.device("meta"):  # only shapes are computed
+        features = hf.Florence2Model(hf.Florence2Config()).get_image_features(torch.empty(1, 3, 768, 768))
+    return fixed(features["pooler_output"].shape[1])
 
 
 def gemma3() -> Oracle:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Oracle = Callable[[int, int], int]  # width, height -> tokens; ValueError where the processor refuses
-EncoderRun = Callable[[int, int], tuple[int, int]]  # width, height -> views, patches
+RequestOracle = Callable[[int, int, int], int]  # the same, with the number of images in the request
 VideoOracle = Callable[[int, int, int], int]  # frames, width, height -> tokens
+EncoderRun = Callable[[Sequence[tuple[int, int]]], tuple[int, int]]  # sizes of a request's images -> views, patches
+VideoRun = Callable[[int, int, int], tuple[int, int]]  # frames, width, height -> groups of frames, patches
 
 
 def stand_in(cls: type, attributes: Mapping[str, Any] | None = None, **answers: Any) -> Any:

@@ -6,6 +6,7 @@ Built as those of `native_oracles` are.
 from __future__ import annotations
 
 import math
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,7 +39,7 @@ from vllm.transformers_utils.processors.nemotron_vl import LlamaNemotronNanoVLPr
 from vllm.transformers_utils.processors.ovis import OvisProcessor
 from vllm.transformers_utils.processors.step3_vl import Step3VLImageProcessor
 
-from tests.engine.stand_ins import Oracle, VideoOracle, stand_in
+from tests.engine.stand_ins import Oracle, RequestOracle, stand_in
 
 
 def llava_next(pinpoints: list[list[int]], *, clip: bool) -> Oracle:
@@ -53,7 +54,7 @@ def llava_next(pinpoints: list[list[int]], *, clip: bool) -> Oracle:
     return lambda width, height: info.get_num_image_tokens(image_width=width, image_height=height)
 
 
-def _onevision(pinpoints: list[list[int]]) -> Any:
+def onevision_info(pinpoints: list[list[int]]) -> Any:
     config = SimpleNamespace(
         vision_config=SimpleNamespace(image_size=384, patch_size=14),
         vision_feature_select_strategy="full",
@@ -66,15 +67,8 @@ def _onevision(pinpoints: list[list[int]]) -> Any:
 
 
 def llava_onevision(pinpoints: list[list[int]]) -> Oracle:
-    info = _onevision(pinpoints)
+    info = onevision_info(pinpoints)
     return lambda width, height: info.get_num_image_tokens(image_width=width, image_height=height)
-
-
-def llava_onevision_video(pinpoints: list[list[int]]) -> VideoOracle:
-    info = _onevision(pinpoints)
-    return lambda frames, width, height: info.get_num_video_tokens(
-        image_width=width, image_height=height, num_frames=frames
-    )
 
 
 def internvl(tile: int, tokens: int, max_tiles: int, *, processor: type = InternVLProcessor) -> Oracle:
@@ -118,9 +112,6 @@ def llama4_scout(tile: int, tokens: int, max_tiles: int) -> Oracle:
 
     def count(width: int, height: int) -> int:
         canvas = llama4.get_best_fit((height, width), canvases)
-        content = llama4.get_max_res_without_distortion((height, width), tuple(canvas.tolist()))
-        if not all(content):
-            raise ValueError("shrunk to nothing")
         text = prompt((canvas // tile).tolist(), tokens)
         return int(text.count("<|"))
 
@@ -202,28 +193,45 @@ def molmo2(max_crops: int) -> Oracle:
     return count
 
 
-def minicpm(tokens_per_view: int) -> Oracle:
+def minicpm(tokens_per_view: int, *, max_slices: int = 9) -> Oracle:
     processor = hf.MiniCPMV4_6ImageProcessor()
 
     def count(width: int, height: int) -> int:
-        grid = processor.get_sliced_grid((height, width), 9, 448)
+        grid = processor.get_sliced_grid((height, width), max_slices, 448)
         return tokens_per_view * (1 + (math.prod(grid) if grid else 0))
 
     return count
 
 
+def minicpm4_6_info() -> Any:
+    return stand_in(
+        MiniCPMV4_6ProcessingInfo,
+        get_image_processor=hf.MiniCPMV4_6ImageProcessor(),
+        get_hf_processor=SimpleNamespace(video_processor=hf.MiniCPMV4_6VideoProcessor()),
+        get_tokenizer=SimpleNamespace(),
+    )
+
+
+def tags_in(placeholder: str) -> int:
+    """Tokens of a placeholder written out: tags, line breaks and the digits of a number."""
+    return len(re.findall(r"<[^>]*>|\n|\d", placeholder))
+
+
 def minicpm4_6() -> Oracle:
-    info = stand_in(MiniCPMV4_6ProcessingInfo, get_image_processor=hf.MiniCPMV4_6ImageProcessor())
-    return lambda width, height: info.get_num_image_tokens(ImageSize(width=width, height=height))
+    info = minicpm4_6_info()
+    return lambda width, height: tags_in(info.get_slice_image_placeholder(ImageSize(width=width, height=height)))
 
 
-def deepseek_vl2(candidates: list[tuple[int, int]], *, cropping: bool = True) -> Oracle:
+def deepseek_vl2(candidates: list[tuple[int, int]]) -> RequestOracle:
     processor = stand_in(
         DeepseekVLV2Processor,
         {"candidate_resolutions": candidates, "image_size": 384, "patch_size": 14, "downsample_ratio": 2},
     )
     info = stand_in(DeepseekVL2ProcessingInfo, get_hf_processor=processor)
-    return lambda width, height: info.get_num_image_tokens(image_width=width, image_height=height, cropping=cropping)
+    # DeepseekVL2MultiModalProcessor: with more than two images in a request none is cropped
+    return lambda width, height, images: info.get_num_image_tokens(
+        image_width=width, image_height=height, cropping=images <= 2
+    )
 
 
 def deepseek_ocr() -> Oracle:
@@ -273,7 +281,7 @@ def ovis2(max_tiles: int) -> Oracle:
     def preprocess(image: _Sheet, *, size: dict[str, int], return_tensors: str) -> dict[str, torch.Tensor]:
         if not all(image.size) or not all(size.values()):
             raise ValueError("shrunk to nothing")
-        return {"pixel_values": torch.zeros(1, 3, size["height"], size["width"])}
+        return {"pixel_values": torch.empty(1, 3, size["height"], size["width"], device="meta")}
 
     image_processor = SimpleNamespace(size={"height": 448, "width": 448}, preprocess=preprocess)
     made = stand_in(OvisProcessor, {"image_processor": image_processor}, construct_image_placeholders=[])

@@ -7,6 +7,7 @@ import msgspec
 from vlmctl.specs.estimates import (
     CostEstimate,
     EngineSettings,
+    HostMemory,
     LedgerItem,
     MemoryLedger,
     Placement,
@@ -94,6 +95,11 @@ PLAN = Plan(
         maximum_sequences=16,
         longest_sequence_bytes=2 * 10**9,
         fits=True,
+    ),
+    host=HostMemory(
+        items=(LedgerItem(name="API server", bytes=GIB, formula="measured", source="engine"),),
+        shared_memory_bytes=2 * GIB,
+        memory_bytes=14 * GIB,
     ),
     speed=SpeedEstimate(
         concurrency=8,

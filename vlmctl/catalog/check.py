@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from vlmctl.catalog import folders
-from vlmctl.catalog.entries import Entry, parse_sources
+from vlmctl.catalog.entries import Entry, described_in, parse_sources
 from vlmctl.catalog.folders import LAYOUT, misplaced, overlay_folders, read_sources
+from vlmctl.catalog.measured_models import MeasuredModels
 from vlmctl.catalog.mistakes import Finding, nearest
-from vlmctl.catalog.names import benchmark_names, clashes, families, gpu_names, identity, model_names, normalized
+from vlmctl.catalog.names import (
+    benchmark_names,
+    clashes,
+    families,
+    gpu_names,
+    identity,
+    model_names,
+    normalized,
+    resolve_gpu,
+)
 from vlmctl.catalog.rules import objections
+from vlmctl.errors import UnknownName, UnsupportedModel
 from vlmctl.specs.hardware import Benchmark, Catalog, GpuSpec, HostedApi, Offer
+from vlmctl.specs.measurements import DescribedModel, Measurement
 from vlmctl.specs.model import Misnomer, ModelSpec, Score
 
 __all__ = ["Finding", "check", "dangling_offers"]
@@ -25,6 +37,7 @@ class _Layers(NamedTuple):
 
     entries: tuple[Entry, ...]
     findings: tuple[Finding, ...]
+    described: Mapping[str, DescribedModel]
 
     def of(self, kind: type[_T]) -> list[tuple[Entry, _T]]:
         return [(entry, entry.record) for entry in self.entries if isinstance(entry.record, kind)]
@@ -42,6 +55,7 @@ def check(overlays: Sequence[Path] = ()) -> list[Finding]:
     found += _offers(layers)
     found += _scores(layers)
     found += _names(layers)
+    found += _measurements(layers)
     return sorted(set(found), key=lambda finding: (finding.file, finding.line or 0, finding.problem))
 
 
@@ -53,14 +67,17 @@ def dangling_offers(overlays: Sequence[Path] = ()) -> list[Finding]:
 def _read(overlays: Sequence[Path]) -> _Layers:
     kept: dict[tuple[str, tuple[str, ...]], Entry] = {}
     findings: list[Finding] = []
+    described: dict[str, DescribedModel] = {}
     for folder in (folders.shipped_folder(), *overlay_folders(overlays)):
         for name in misplaced(folder):
             problem = "is not where the catalog looks."
             findings.append(Finding(file=str(folder / name), problem=problem, remedy=f"A catalog folder has {LAYOUT}."))
-        entries, mistakes = parse_sources(folder, read_sources(folder))
+        sources = read_sources(folder)
+        entries, mistakes = parse_sources(folder, sources)
+        described.update(described_in(sources))
         findings += mistakes
         kept.update({(entry.section, identity(entry.record)): entry for entry in entries})
-    return _Layers(tuple(kept.values()), tuple(findings))
+    return _Layers(tuple(kept.values()), tuple(findings), described)
 
 
 def _offers(layers: _Layers) -> Iterator[Finding]:
@@ -84,6 +101,26 @@ def _scores(layers: _Layers) -> Iterator[Finding]:
             elif score.value > benchmark.scale_maximum:
                 problem = f"{score.value:g} is above {benchmark.scale_maximum:g}, where {score.benchmark} ends."
                 yield entry.finding(("scores", index, "value"), problem, "Give the figure on the benchmark's scale.")
+
+
+def _measurements(layers: _Layers) -> Iterator[Finding]:
+    known = Catalog(
+        models=tuple(model for _, model in layers.of(ModelSpec)),
+        gpus=tuple(gpu for _, gpu in layers.of(GpuSpec)),
+        described=dict(layers.described),
+    )
+    models = MeasuredModels(known)
+    for entry in layers.entries:
+        if not isinstance(entry.record, Measurement):
+            continue
+        try:
+            models.find(entry.record.model)
+        except (UnknownName, UnsupportedModel) as error:
+            yield entry.finding(("model",), error.message, error.remedy)
+        try:
+            resolve_gpu(known, entry.record.gpu)
+        except UnknownName as error:
+            yield entry.finding(("gpu",), error.message, error.remedy or "Add the GPU in an overlay first.")
 
 
 def _names(layers: _Layers) -> Iterator[Finding]:

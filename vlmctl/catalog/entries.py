@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +11,15 @@ import msgspec
 import yaml
 
 from vlmctl.catalog.folders import Source
+from vlmctl.catalog.measurements import described_models, row_fields
 from vlmctl.catalog.mistakes import Finding
 from vlmctl.catalog.names import CatalogRecord, identity
 from vlmctl.catalog.refusals import explain
 from vlmctl.catalog.yaml_nodes import Plain, Step, YamlError, at, compose, key_line, line_at, line_of, plain
 from vlmctl.errors import InvalidFile
+from vlmctl.specs.error_bands import ErrorBand
 from vlmctl.specs.hardware import Benchmark, Catalog, GpuSpec, HostedApi, Offer
+from vlmctl.specs.measurements import SCHEMA, DescribedModel, Measurement
 from vlmctl.specs.model import Misnomer, ModelSpec
 
 KINDS: Mapping[str, type[CatalogRecord]] = {
@@ -26,8 +29,13 @@ KINDS: Mapping[str, type[CatalogRecord]] = {
     "offers": Offer,
     "apis": HostedApi,
     "benchmarks": Benchmark,
+    "measurements": Measurement,
+    "error_bands": ErrorBand,
 }
+MEASUREMENTS = "measurements"
 FAMILY = "family"  # stands once at the head of a file of models
+# Keys that a file may have beside its list.
+BESIDE: Mapping[str, tuple[str, ...]] = {"models": (FAMILY,), MEASUREMENTS: ("schema", "models")}
 # Quantities that estimates divide by, or that mean nothing at 0.
 POSITIVE: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "models": (
@@ -43,9 +51,22 @@ POSITIVE: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "gpus": (("memory_gib_nominal",), ("memory_gib_reported",), ("memory_bandwidth_gb_per_second",)),
     "offers": (("gpu_count",), ("usd_per_hour",)),
     "benchmarks": (("scale_maximum",),),
+    "measurements": (
+        ("gpu_count",),
+        ("parallelism", "tensor"),
+        ("parallelism", "pipeline"),
+        ("parallelism", "data"),
+        ("workload", "output_tokens"),
+        ("load", "concurrency"),
+        ("measured", "ttft_ms"),
+        ("measured", "tpot_ms"),
+        ("measured", "e2e_ms"),
+        ("measured", "requests_per_second"),
+    ),
 }
 YAML_REMEDY = "Mend it there: its form is shown in docs/catalog.md."
 MAY_BE_NEGATIVE = "_marker_tokens"  # counted against markers that the rule adds elsewhere
+FREE = "flags"  # arguments of an engine, whatever they are
 
 
 class Entry(NamedTuple):
@@ -71,7 +92,21 @@ def parse_folder(folder: Path, sources: Sequence[Source]) -> Catalog:
     if findings:
         raise as_error(findings)
     records = {section: tuple(entry.record for entry in entries if entry.section == section) for section in KINDS}
-    return msgspec.convert(records, Catalog)
+    return msgspec.convert({**records, "described": described_in(sources)}, Catalog)
+
+
+def described_in(sources: Iterable[Source]) -> dict[str, DescribedModel]:
+    """The models that measurement files describe, by repository; a file that is no YAML has none."""
+    found: dict[str, DescribedModel] = {}
+    for source in sources:
+        if source.section == MEASUREMENTS:
+            try:
+                node = compose(source.content)
+                content = plain(node) if node is not None else None
+            except YamlError:
+                continue
+            found.update(described_models(content) if isinstance(content, dict) else {})
+    return found
 
 
 def parse_sources(folder: Path, sources: Sequence[Source]) -> tuple[list[Entry], list[Finding]]:
@@ -112,6 +147,8 @@ def parse_source(folder: Path, source: Source) -> tuple[list[Entry], list[Findin
     entries: list[Entry] = []
     findings: list[Finding] = []
     for value, item in items:
+        if source.section == MEASUREMENTS and isinstance(value, dict):
+            value = row_fields(value)
         try:
             record = msgspec.convert(value, KINDS[source.section])
         except msgspec.ValidationError as error:
@@ -124,12 +161,16 @@ def parse_source(folder: Path, source: Source) -> tuple[list[Entry], list[Findin
 
 
 def _items(node: yaml.Node, value: Plain, section: str) -> Iterator[tuple[Plain, yaml.Node]]:
-    allowed = (FAMILY, section) if section == "models" else (section,)
+    allowed = (*BESIDE.get(section, ()), section)
     if not isinstance(value, dict):
         raise YamlError(f"must be a mapping with {' and '.join(allowed)}.", line_of(node))
     for key in value:
         if key not in allowed:
             raise YamlError(f"has the key {key!r}; this file holds {' and '.join(allowed)}.", key_line(node, key))
+    if section == MEASUREMENTS and value.get("schema") != SCHEMA:
+        raise YamlError(f"is not of schema {SCHEMA}: say so in its key 'schema'.", key_line(node, "schema"))
+    if section == MEASUREMENTS and not isinstance(value.get("models") or {}, dict):
+        raise YamlError("needs a mapping under 'models'.", key_line(node, "models"))
     listed = value.get(section)
     if not isinstance(listed, list):
         raise YamlError(f"needs a list under {section!r}.", key_line(node, section))
@@ -143,7 +184,7 @@ def _items(node: yaml.Node, value: Plain, section: str) -> Iterator[tuple[Plain,
 
 def _absurd_numbers(entry: Entry, value: Plain) -> Iterator[Finding]:
     for path, number in _numbers(value, ()):
-        below = number < 0 and not str(path[-1]).endswith(MAY_BE_NEGATIVE)
+        below = number < 0 and path[0] != FREE and not str(path[-1]).endswith(MAY_BE_NEGATIVE)
         if below or not math.isfinite(number):
             yield entry.finding(path, f"{path[-1]!r} is {number}, which cannot be.", "Give a number of 0 or more.")
     for path in POSITIVE.get(entry.section, ()):

@@ -13,11 +13,17 @@ from vlmctl.files import user_data_folder
 CATALOG_VARIABLE = "VLMCTL_CATALOG"
 SUFFIX = ".yaml"
 # A folder of the catalog, or a single file, and the key that its entries stand under.
-LIST_FOLDERS = {"models": "models", "gpus": "gpus", "prices": "offers", "apis": "apis"}
-LIST_FILES = {"misnomers.yaml": "misnomers", "benchmarks.yaml": "benchmarks"}
-# Beside the catalog, read by calibration and by the generator of the docs.
+LIST_FOLDERS = {
+    "models": "models",
+    "gpus": "gpus",
+    "prices": "offers",
+    "apis": "apis",
+    "calibration": "measurements",
+}
+LIST_FILES = {"misnomers.yaml": "misnomers", "benchmarks.yaml": "benchmarks", "error_bands.yaml": "error_bands"}
+# Beside the catalog, read by `vlmctl accuracy` and by the generator of the docs.
 OTHER = frozenset({"measurements", "claims.yaml", "cost_matrix.yaml"})
-LAYOUT = "models/, gpus/, prices/, apis/ with *.yaml files, misnomers.yaml, benchmarks.yaml"
+LAYOUT = "models/, gpus/, prices/, apis/, calibration/ with *.yaml files, misnomers.yaml, benchmarks.yaml"
 
 
 class Source(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vlmctl.catalog.hf_unlisted import delta_state_bytes
 from vlmctl.catalog.hf_values import Config, integer, names_of, numbers, refuse, required, section
 from vlmctl.specs.model import AttentionKind, AttentionLayers
 
@@ -20,7 +21,10 @@ _KINDS: Mapping[str, AttentionKind] = {
     "linear_attention": AttentionKind.LINEAR,
     "deepseek_sparse_attention": AttentionKind.FULL,
     "conv": AttentionKind.LINEAR,
+    "feed_forward": AttentionKind.SHARED,  # attends to nothing (Nemotron-H)
 }
+_MAMBA_2_GROUPS = ("n_groups", "mamba_n_groups", "mamba_ngroups")  # what Mamba 2 has and other linear layers have not
+_INDEX_SCALE_ELEMENTS = 128
 _LLAMA4_FULL_INTERVAL = 4  # every fourth layer has no position embedding and attends to everything
 _MLLAMA_CROSS_START, _MLLAMA_CROSS_STEP = 3, 5  # layers 3, 8, 13 ...: what the configuration class fills in
 
@@ -52,10 +56,17 @@ def head_dimension(config: Config, heads: int, *names: str) -> int:
 
 def _group(config: Config, model_type: str, kind: AttentionKind, layers: int, heads: int) -> AttentionLayers:
     if kind is AttentionKind.LINEAR:
-        return AttentionLayers(kind=kind, layers=layers, state_bytes=_state_bytes(config, model_type))
+        return AttentionLayers(
+            kind=kind,
+            layers=layers,
+            state_bytes=_state_bytes(config, model_type),
+            checkpoint_states=int(any(name in config for name in _MAMBA_2_GROUPS)),
+        )
     if kind is AttentionKind.FULL and (rank := integer(config, "kv_lora_rank")):
-        latent = rank + required(config, "qk_rope_head_dim")
-        dims = required(config, "qk_nope_head_dim") + required(config, "qk_rope_head_dim")
+        # GLM-5-next: 0, its latent layers know no positions.
+        rotated = 0 if config.get("qk_rope_head_dim") == 0 else required(config, "qk_rope_head_dim")
+        latent = rank + rotated
+        dims = required(config, "qk_nope_head_dim") + rotated
         return AttentionLayers(
             kind=AttentionKind.LATENT,
             layers=layers,
@@ -63,6 +74,11 @@ def _group(config: Config, model_type: str, kind: AttentionKind, layers: int, he
             kv_heads=heads,
             head_dim=dims,
             latent_dim=latent,
+            index_bytes=_index_bytes(config),
+        )
+    if kind is AttentionKind.FULL and (entry := integer(config, "compressed_head_dim")):  # see hf_unlisted
+        return AttentionLayers(
+            kind=AttentionKind.LATENT, layers=layers, query_heads=heads, kv_heads=1, head_dim=entry, latent_dim=entry
         )
     kv_heads = _kv_heads(config, heads)
     dimension = head_dimension(config, heads)
@@ -71,6 +87,9 @@ def _group(config: Config, model_type: str, kind: AttentionKind, layers: int, he
         same = config.get("attention_k_eq_v") is True
         kv_heads = (integer(config, "num_global_key_value_heads") if same else None) or kv_heads
         dimension = required(config, "global_head_dim")
+    value_dimension = None
+    if model_type == "mimo_v2_flash":
+        value_dimension = integer(config, "swa_v_head_dim" if kind is AttentionKind.SLIDING else "v_head_dim")
     if model_type == "mimo_v2_flash" and kind is AttentionKind.SLIDING:
         heads, kv_heads = required(config, "swa_num_attention_heads"), required(config, "swa_num_key_value_heads")
     window = {
@@ -84,8 +103,21 @@ def _group(config: Config, model_type: str, kind: AttentionKind, layers: int, he
         kv_heads=kv_heads,
         head_dim=dimension,
         window_tokens=required(config, *window) if window else None,
+        value_dim=value_dimension,
         key_is_value=same,
     )
+
+
+def _index_bytes(config: Config) -> int | None:
+    """Bytes per token of the keys by which sparse attention picks: 8 bit, and a 32-bit scale for each 128.
+
+    `DeepseekV32IndexerCache`, vllm-project/vllm@v0.32.0 vllm/model_executor/models/deepseek_v2.py. None where there are
+    none, or where only some of the layers have them.
+    """
+    width = integer(config, "index_head_dim")
+    if width is None or config.get("index_topk_pattern") or (integer(config, "index_topk_freq") or 1) > 1:
+        return None
+    return width + width // _INDEX_SCALE_ELEMENTS * FP32_BYTES
 
 
 def _kv_heads(config: Config, heads: int) -> int:
@@ -151,14 +183,13 @@ def _state_bytes(config: Config, model_type: str) -> int:
 
     Shapes: vllm-project/vllm@v0.32.0 vllm/model_executor/layers/mamba/mamba_utils.py (MambaStateShapeCalculator).
     """
+    if (stated := integer(config, "state_bytes")) is not None:  # worked out by hf_unlisted
+        return stated
     precise = config.get("mamba_ssm_dtype") == "float32"
     if model_type == "lfm2":
         return (required(config, "conv_L_cache") - 1) * required(config, "hidden_size") * BF16_BYTES
     if model_type == "kimi_linear":
-        linear = section(config, "linear_attn_config") or {}
-        heads, dim = required(linear, "num_heads"), required(linear, "head_dim")
-        convolution = 3 * heads * dim * (required(linear, "short_conv_kernel_size") - 1)
-        return convolution * BF16_BYTES + heads * dim * dim * FP32_BYTES
+        return delta_state_bytes(section(config, "linear_attn_config") or {})
     keys, values = required(config, "linear_num_key_heads"), required(config, "linear_num_value_heads")
     key_dim, value_dim = required(config, "linear_key_head_dim"), required(config, "linear_value_head_dim")
     channels = 2 * keys * key_dim + values * value_dim

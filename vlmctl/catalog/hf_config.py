@@ -10,6 +10,7 @@ from typing import Any
 
 from vlmctl.catalog import hf_defaults, hf_vision_defaults
 from vlmctl.catalog.hf_attention import attention_layers
+from vlmctl.catalog.hf_unlisted import completed, restated
 from vlmctl.catalog.hf_values import Config, integer, numbers, refuse, required, section
 from vlmctl.specs.model import Experts, LanguageModel, Precision
 
@@ -36,14 +37,14 @@ _PRECISIONS: Mapping[str, Precision] = {
 
 
 def language_model_from_config(
-    config: Mapping[str, Any], *, name: str = "", source: str = "config.json"
+    config: Mapping[str, Any], *, name: str = "", source: str = "config.json", unlisted: bool = False
 ) -> LanguageModel:
     """The decoder of a text or multimodal model. `name`: what to call it, else its model type.
 
-    Raises UnsupportedModel for a model type that vlmctl does not know, and for sizes that neither the file nor the
-    model type's own class states.
+    Raises UnsupportedModel for a model type that vlmctl does not know, unless `unlisted` says to read those as well
+    (unverified, see `hf_unlisted`), and for sizes that neither the file nor the model type's own class states.
     """
-    model_type, text = decoder(config)
+    model_type, text = decoder(config, unlisted=unlisted)
     layers = required(text, "num_hidden_layers", "num_layers", "n_layer")
     heads = required(text, "num_attention_heads", "n_head")
     experts = _experts(text, model_type, layers)
@@ -66,18 +67,31 @@ def language_model_from_config(
         intermediate_size=None if everywhere else dense,
         experts=experts,
         tied_embeddings=_tied(config, model_type),
+        position_stretch=_position_stretch(text),
         source=source,
-        verified=True,
+        verified=is_listed(model_type),
     )
 
 
-def decoder(config: Config) -> tuple[str, Config]:
-    """The model type of the decoder that a file describes, and its part of the file with the defaults filled in."""
-    part = text_section(config)
+def is_listed(model_type: str) -> bool:
+    """Whether vlmctl knows how a type of decoder is to be read."""
+    return model_type not in _REFUSED and (model_type in hf_defaults.TEXT or model_type in hf_defaults.EXPLICIT)
+
+
+def decoder(config: Config, *, unlisted: bool = False) -> tuple[str, Config]:
+    """The model type of the decoder that a file describes, and its part of the file with the defaults filled in.
+
+    `unlisted`: read a type that is not listed by what its file states, instead of refusing it.
+    """
+    part = completed(text_section(config)) if unlisted else text_section(config)
     classes = part.get("architectures") or ("",)
     stated = part.get("model_type") or hf_defaults.TYPE_OF_ARCHITECTURE.get(str(classes[0]))
     if not isinstance(stated, str):
+        if unlisted:
+            return "", restated(part)
         raise refuse("the configuration does not state its 'model_type'.")
+    if unlisted and not is_listed(hf_defaults.SAME_AS.get(stated, stated)):
+        return stated, restated(part)
     if stated in _REFUSED:
         raise refuse(f"decoders of the type {stated!r} cannot be read: {_REFUSED[stated]}.")
     model_type = hf_defaults.SAME_AS.get(stated, stated)
@@ -129,9 +143,9 @@ def required_vision(config: Config) -> Config:
     return found
 
 
-def context_tokens(config: Config) -> int:
+def context_tokens(config: Config, *, unlisted: bool = False) -> int:
     """Longest sequence that the positions of the decoder were made for; raises UnsupportedModel where not stated."""
-    _, text = decoder(config)
+    _, text = decoder(config, unlisted=unlisted)
     return required(text, "max_position_embeddings", "max_sequence_length", "seq_length", "model_max_length")
 
 
@@ -161,6 +175,15 @@ def _tied(config: Config, model_type: str) -> bool | None:
         if isinstance(value, bool):
             return value
     return None if model_type in hf_defaults.EXPLICIT else model_type in hf_defaults.TIED
+
+
+def _position_stretch(text: Config) -> int:
+    """The factor of linear position scaling, in full attention where the file tells kinds apart; else 1."""
+    stated = section(text, "rope_scaling", "rope_parameters") or {}
+    scaling = section(stated, "full_attention") or stated
+    factor = scaling.get("factor")
+    linear = "linear" in (scaling.get("rope_type"), scaling.get("type"))
+    return max(1, round(factor)) if linear and isinstance(factor, int | float) else 1
 
 
 def _compressed(quantized: Config) -> tuple[Precision, int | None]:

@@ -21,7 +21,6 @@ from vlmctl.specs.tokens import (
 )
 
 PHI3_CELLS = 12  # tokens along a side of one tile: 24 patches, merged two by two
-JUST_BELOW = 0.01
 MINICPM_VERSIONS = frozenset({"2.6", "4.0", "4", "4.5"})  # those whose processor gives every image an id
 
 
@@ -115,15 +114,13 @@ def llama4(config: Config, processor: Config) -> TokenRuleKind:
     vision = required_vision(config)
     side, patch = required(vision, "image_size"), required(vision, "patch_size")
     ratio = float(vision.get("pixel_shuffle_ratio", 0.5))
-    tiles = required(processor, "max_patches")
     return Tiles(
         grid=Grid.LEAST_UPSCALE,
         tile_pixels=side,
         patch_pixels=patch,
         tokens_per_tile=int((side // patch * ratio) ** 2),
-        max_tiles=tiles,
+        max_tiles=required(processor, "max_patches"),
         pads=True,
-        max_aspect=float(side * tiles),
         marker_tokens=3,
         tile_marker_tokens=1,
     )
@@ -163,7 +160,6 @@ def deepseek_vl2(config: Config, processor: Config) -> TokenRuleKind:
         max_tiles=max(int(width) * int(height) for width, height in candidates) // side**2,
         candidates=tuple((int(width), int(height)) for width, height in candidates),
         pads=True,
-        max_aspect=2 * side - JUST_BELOW,  # there the short side of the overview rounds to nothing
         overview_always=True,
         overview_tokens=cells * (cells + 1),
         most_images_tiled=2,

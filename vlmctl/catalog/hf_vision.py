@@ -21,11 +21,15 @@ from vlmctl.specs.tokens import (
     TokenRuleKind,
 )
 
+# GLM-4V: `intermediate_size` is the merger's, and that of the layers is the size of the outputs (vLLM glm4_1v.py).
+_INNER_SIZE_OF_OUTPUT = "glm4v"
 # Rules that keep the image's own size: patches are merged into cells, and the encoder has no input size of its own.
 _NATIVE = (SmartResize, PaddedPatches, TokenBudget, RowBreaks, ResizeOrTile)
 
 
-def vision_tower(config: Config, rule: TokenRuleKind, *, parameters: int | None, source: str) -> VisionTower | None:
+def vision_tower(
+    config: Config, rule: TokenRuleKind | None, *, parameters: int | None, source: str
+) -> VisionTower | None:
     """The encoder; None where neither the file nor the architecture's code states it. `parameters`: as counted."""
     vision = vision_section(config) or hf_vision_defaults.CODED.get(architecture_name(config))
     if vision is None:
@@ -34,7 +38,9 @@ def vision_tower(config: Config, rule: TokenRuleKind, *, parameters: int | None,
     hidden = integer(vision, "embed_dim", "vt_hidden_size", "width", "hidden_size")
     windows = integer(vision, "window_size")
     patch = integer(vision, "patch_size", "spatial_patch_size")
-    merge = rule.cell_pixels // rule.patch_pixels if isinstance(rule, _NATIVE) else None
+    merge = integer(vision, "spatial_merge_size") if rule is None else None
+    if isinstance(rule, _NATIVE):
+        merge = rule.cell_pixels // rule.patch_pixels
     return VisionTower(
         name=str(vision.get("model_name") or vision.get("model_type") or config.get("model_type") or "unnamed"),
         parameters_billions=round(parameters / 1e9, 4) if parameters else None,
@@ -94,6 +100,8 @@ def _strategy(rule: TokenRuleKind) -> tuple[ResolutionStrategy, int | None]:
 
 def _feed_forward(vision: Config, hidden: int | None) -> int | None:
     stated = integer(vision, "intermediate_size", "vt_intermediate_size")
+    if str(vision.get("model_type")).startswith(_INNER_SIZE_OF_OUTPUT):
+        stated = integer(vision, "out_hidden_size") or stated
     ratio = vision.get("mlp_ratio")
     if stated is None and hidden is not None and isinstance(ratio, int | float):
         return int(hidden * ratio)

@@ -10,7 +10,7 @@ from vlmctl.catalog import weights
 from vlmctl.catalog.checkpoint import Checkpoint, read_folder
 from vlmctl.catalog.hf_architectures import ARCHITECTURES, REGISTRY, Architecture, architecture, architecture_name
 from vlmctl.catalog.hf_config import context_tokens, language_model_from_config, precision, vision_section
-from vlmctl.catalog.hf_values import refuse
+from vlmctl.catalog.hf_values import Config, refuse
 from vlmctl.catalog.hf_vision import connector, resolution, vision_tower
 from vlmctl.catalog.repository import read_repository
 from vlmctl.catalog.weights import Counts
@@ -112,10 +112,13 @@ def _refuse_partial(checkpoint: Checkpoint, counts: Counts, language: LanguageMo
 def _architecture(checkpoint: Checkpoint) -> Architecture | None:
     """What is known of a model that reads images; None for a model of text alone."""
     config = checkpoint.config
-    sees = vision_section(config) is not None or any(config.get(key) is not None for key in _IMAGE_KEYS)
-    if sees or architecture_name(config) in ARCHITECTURES:
-        return architecture(config)
-    return None
+    return architecture(config) if sees_images(config) else None
+
+
+def sees_images(config: Config) -> bool:
+    """Whether a configuration is that of a model that reads images."""
+    described = vision_section(config) is not None or any(config.get(key) is not None for key in _IMAGE_KEYS)
+    return described or architecture_name(config) in ARCHITECTURES
 
 
 def _parameters(checkpoint: Checkpoint, counts: Counts | None, share: float, stored: Precision) -> Parameters:

@@ -10,10 +10,12 @@ from vlmctl.catalog import folders, snapshot
 from vlmctl.catalog.folders import LAYOUT, misplaced, overlay_folders, read_sources
 from vlmctl.catalog.names import identity
 from vlmctl.errors import InvalidFile
+from vlmctl.specs.error_bands import ErrorBand
 from vlmctl.specs.hardware import Benchmark, Catalog, GpuSpec, HostedApi, Offer
+from vlmctl.specs.measurements import Measurement
 from vlmctl.specs.model import Misnomer, ModelSpec
 
-_T = TypeVar("_T", ModelSpec, Misnomer, GpuSpec, Offer, HostedApi, Benchmark)
+_T = TypeVar("_T", ModelSpec, Misnomer, GpuSpec, Offer, HostedApi, Benchmark, Measurement, ErrorBand)
 
 
 def load_catalog(overlays: Sequence[Path] = ()) -> Catalog:
@@ -67,6 +69,9 @@ def merged(layers: Sequence[Catalog]) -> Catalog:
         offers=tuple(sorted(_latest(layer.offers for layer in layers), key=_by_price)),
         apis=_latest(layer.apis for layer in layers),
         benchmarks=_latest(layer.benchmarks for layer in layers),
+        measurements=_latest(layer.measurements for layer in layers),
+        described={name: entry for layer in layers for name, entry in layer.described.items()},
+        error_bands=_latest(layer.error_bands for layer in layers),
     )
 
 

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from vlmctl.errors import UnknownName
+from vlmctl.specs.error_bands import ErrorBand
 from vlmctl.specs.hardware import Benchmark, Catalog, GpuSpec, HostedApi, Offer
+from vlmctl.specs.measurements import Measurement
 from vlmctl.specs.model import Misnomer, ModelSpec
 
-CatalogRecord = ModelSpec | Misnomer | GpuSpec | Offer | HostedApi | Benchmark
+CatalogRecord = ModelSpec | Misnomer | GpuSpec | Offer | HostedApi | Benchmark | Measurement | ErrorBand
 _T = TypeVar("_T", ModelSpec, GpuSpec, Benchmark)
 _SEPARATORS = str.maketrans("", "", "-_. /")
 _HUBS = ("https://huggingface.co/", "http://huggingface.co/", "huggingface.co/", "hf.co/")

@@ -11,6 +11,7 @@ import msgspec
 
 from vlmctl.catalog.names import CatalogRecord
 from vlmctl.specs.hardware import Benchmark, GpuSpec, HostedApi, Offer
+from vlmctl.specs.measurements import Measurement
 from vlmctl.specs.model import (
     AttentionKind,
     AttentionLayers,
@@ -18,6 +19,7 @@ from vlmctl.specs.model import (
     LanguageModel,
     Languages,
     License,
+    Misnomer,
     ModelSpec,
     Parameters,
     Serving,
@@ -57,11 +59,25 @@ def objections(record: CatalogRecord) -> Iterator[Objection]:
     elif isinstance(record, GpuSpec):
         if record.memory_gib_reported and record.memory_gib_reported > record.memory_gib_nominal * 1.05:
             yield Objection(("memory_gib_reported",), "the driver reports more memory than the nominal size.")
+    elif isinstance(record, Measurement):
+        yield from _measurement(record)
     elif isinstance(record, Offer | HostedApi):
         if record.as_of != UNKNOWN_DAY:
             yield from _date(("as_of",), record.as_of)
-    elif not record.names:
+    elif isinstance(record, Misnomer) and not record.names:
         yield Objection(("names",), "a misnomer needs at least one name.")
+
+
+def _measurement(row: Measurement) -> Iterator[Objection]:
+    if row.requests_per_second is None:
+        yield Objection(
+            ("measured",),
+            "no throughput was measured, and none follows from what was.",
+            "Give requests_per_second, or a concurrency with e2e_ms, or with ttft_ms and tpot_ms.",
+        )
+    asked = row.workload
+    if asked.images and (asked.image_width is None or asked.image_height is None):
+        yield Objection(("workload",), "the size of its images is not stated.", "Give image_width and image_height.")
 
 
 def _sources(value: object, path: Path) -> Iterator[Objection]:

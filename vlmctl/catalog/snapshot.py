@@ -4,8 +4,6 @@ A snapshot cannot go stale: it opens with a digest of the names and bytes of the
 that makes records of them, and a digest of itself. One that does not match, or is damaged, is passed over.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +19,12 @@ from vlmctl.version import __version__
 
 BUILT_IN = Path(__file__).with_name("snapshot.msgpack")  # written by the build, see hatch_build.py
 _DIGEST_BYTES = 32
-_CODE = ("entries.py", "yaml_nodes.py", "snapshot.py")  # beside the records: what turns files into them
+_CODE = (
+    "entries.py",
+    "measurements.py",
+    "yaml_nodes.py",
+    "snapshot.py",
+)  # beside the records: what turns files into them
 
 
 def digest(sources: Sequence[Source]) -> bytes:

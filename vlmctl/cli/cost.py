@@ -18,6 +18,7 @@ from vlmctl.units import split_commas
 
 if TYPE_CHECKING:
     from vlmctl.cli import cost_page
+    from vlmctl.cli.idle_page import Idling
     from vlmctl.library import Question
     from vlmctl.specs.model import ModelSpec
     from vlmctl.specs.workload import ImageInput
@@ -63,6 +64,28 @@ def cost(
     kwh_usd: options.KwhOption = None,
     ops_usd_per_month: options.OpsOption = None,
     require: options.RequireOption = None,
+    scale_to_zero: Annotated[
+        bool, typer.Option("--scale-to-zero", help="Also stopped when idle, against always on; needs --rps.")
+    ] = False,
+    idle_timeout: Annotated[
+        str | None, options.option("Time without requests before it stops, 10m if not said.", metavar="DURATION")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        options.option("Where the weights lie: hub (if not said), network, nvme or page-cache.", metavar="NAME"),
+    ] = None,
+    storage_speed: Annotated[
+        float | None, options.option("GB per second that one process reads or downloads there.", metavar="N")
+    ] = None,
+    machine_start: Annotated[
+        str | None, options.option("Until a machine is there; left out if not said.", metavar="DURATION")
+    ] = None,
+    image_cached: Annotated[
+        bool, typer.Option("--image-cached", help="The engine's image is on the machine already.")
+    ] = False,
+    compile_cached: Annotated[
+        bool, typer.Option("--compile-cached", help="Compiled graphs of an earlier start are kept.")
+    ] = False,
     compare_apis: Annotated[bool, typer.Option("--compare-apis", help="Compare with hosted APIs too.")] = False,
     catalog: CatalogOption = None,
     output: OutputOption = Format.TABLE,
@@ -73,17 +96,18 @@ def cost(
     the load and at saturation, on demand and spot. Without --rps a replica is taken to be 80% busy.
 
     JSON: an object with requirements, assumptions, owned (the parts of what owned GPUs cost), models (each model, with
-    options, sweep, apis, problem) and prices_as_of. CSV: the options.
+    options, scale_to_zero, sweep, apis, problem) and prices_as_of. CSV: the options.
     """
     from vlmctl import library
-    from vlmctl.cli import cost_page
+    from vlmctl.cli import cost_page, idle_page
 
     known = library.load_catalog(catalog)
     sweep, fixed = _sweep(image or [], images)
     below = options.wishes(context, NAMES, require)
     question = library.Question(library.laid_over(below, library.wishes_from(fixed)), catalog=known)
+    idle = idle_page.idling(options.said(context, ("scale_to_zero", *idle_page.TERMS)))
     found = library.find_models(models, catalog=known)
-    answers = [_answer(model, question, sweep, compare_apis=compare_apis) for model in found]
+    answers = [_answer(model, question, sweep, idle, compare_apis=compare_apis) for model in found]
     refused = next((each.error for each in answers if each.error is not None), None)
     if refused is not None and not any(each.plans for each in answers):
         raise refused
@@ -93,19 +117,21 @@ def cost(
 
 
 def _answer(
-    model: ModelSpec, question: Question, sweep: Sequence[ImageInput], *, compare_apis: bool
+    model: ModelSpec, question: Question, sweep: Sequence[ImageInput], idle: Idling | None, *, compare_apis: bool
 ) -> cost_page.ModelCost:
     """One model's costs; an error is kept, so that one model that cannot be served hides no other."""
+    from vlmctl.cli import idle_page
     from vlmctl.cli.cost_page import ModelCost, steady
     from vlmctl.library import costs
 
     try:
         plans = costs.compare_offers(model, question)
         points = costs.sweep(model, question, sweep)
+        stopped = idle_page.stopped(model, plans, question.catalog, idle) if idle else ()
         apis = costs.compare_apis(model, steady(plans), question.catalog) if compare_apis else ()
     except VlmctlError as error:
         return ModelCost(model=model.id, error=error)
-    return ModelCost(model=model.id, plans=plans, sweep=points, apis=apis)
+    return ModelCost(model=model.id, plans=plans, sweep=points, apis=apis, stopped=stopped)
 
 
 def _sweep(images: Sequence[str], count: str | None) -> tuple[list[ImageInput], dict[str, Any]]:

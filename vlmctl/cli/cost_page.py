@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from vlmctl.cli import wording
+from vlmctl.cli import idle_page, wording
 from vlmctl.cli.output import Block, Facts, Heading, Table, Text, plain
 from vlmctl.cli.ranking import band_of, request_line
 from vlmctl.errors import VlmctlError
 from vlmctl.library import Question
 from vlmctl.library.costs import ApiCost, SweepPoint
+from vlmctl.specs.cold_start import ScaleToZero
 from vlmctl.specs.estimates import CostEstimate, Plan
 from vlmctl.specs.hardware import OfferKind
 from vlmctl.units import show_count, show_seconds, show_usd
@@ -26,6 +27,7 @@ class ModelCost(NamedTuple):
     plans: Sequence[Plan] = ()
     sweep: Sequence[SweepPoint] = ()
     apis: Sequence[ApiCost] = ()
+    stopped: Sequence[ScaleToZero] = ()  # one for each plan, in their order
     error: VlmctlError | None = None
 
 
@@ -39,6 +41,7 @@ def data(question: Question, answers: Sequence[ModelCost]) -> dict[str, Any]:
             {
                 "model": each.model,
                 "options": [option(plan) for plan in each.plans],
+                "scale_to_zero": idle_page.data([option(plan) for plan in each.plans], each.stopped),
                 "sweep": [_point(point) for point in each.sweep],
                 "apis": each.apis,
                 "problem": str(each.error) if each.error else None,
@@ -71,9 +74,19 @@ def option(plan: Plan) -> dict[str, Any]:
         "usd_per_month": cost.usd_per_month,
         "utilization": cost.utilization,
         "requests_per_second": plan.speed.requests_per_second,
+        "ttft_seconds": plan.speed.ttft_seconds,
+        "ttft_p50_seconds": plan.speed.ttft_p50_seconds,
         "ttft_p95_seconds": plan.speed.ttft_p95_seconds,
+        "tpot_seconds": plan.speed.tpot_seconds,
+        "tpot_p50_seconds": plan.speed.tpot_p50_seconds,
         "tpot_p95_seconds": plan.speed.tpot_p95_seconds,
+        "e2e_seconds": plan.speed.e2e_seconds,
+        "e2e_p50_seconds": plan.speed.e2e_p50_seconds,
+        "e2e_p95_seconds": plan.speed.e2e_p95_seconds,
+        "goodput": plan.speed.goodput,
         "basis": plan.speed.basis.value,
+        "error_median": plan.speed.error_median,
+        "error_p90": plan.speed.error_p90,
         "as_of": cost.offer.as_of,
         "source": cost.offer.source,
     }
@@ -151,6 +164,8 @@ def _model_blocks(each: ModelCost) -> list[Block]:
             f"request. Per 1,000 requests {shares}: idle hours cost as much as busy ones."
         )
     )
+    found.append(Text(wording.latencies(each.plans[0].speed)))
+    found += idle_page.blocks(each.plans, each.stopped)
     return [*found, *_sweep_blocks(each.sweep), *_api_blocks(each.apis, priced(steady(each.plans)))]
 
 
@@ -236,11 +251,10 @@ def _shared(api: ApiCost) -> str:
 
 
 def _legend(question: Question, plan: Plan) -> str:
-    speed = plan.speed
     return (
         "GPU: replicas x GPUs of one. $/h, $/month: all replicas. $/1k: per 1,000 requests at this load; $/1k img: per "
         "1,000 images, or pages where each is one scan; $/1M tok: per million tokens in and out. Use: share of the "
         "capacity that the load takes. TTFT: 95th percentile. "
         f"Prices as of {wording.price_dates(question.catalog.offers)}. "
-        f"{band_of(speed.basis.value, speed.error_median, speed.error_p90, has_images=plan.image_tokens > 0)}"
+        f"{band_of(plan.speed, question.catalog.error_bands)}"
     )

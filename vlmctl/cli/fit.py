@@ -55,7 +55,7 @@ def fit(
     not fit.
 
     JSON: an object with models, assumptions and reports (each with model, gpu, gpu_count, quantization, fits, memory,
-    shortfall_bytes, maximum_concurrency, maximum_context_tokens, runs, ways_out). CSV: one line a report.
+    host, shortfall_bytes, maximum_concurrency, maximum_context_tokens, runs, ways_out). CSV: one line a report.
     """
     from vlmctl import library
 
@@ -117,7 +117,15 @@ def _report_blocks(report: FitReport) -> list[Block]:
         ]
         headers = ("Change", "GPU", "Weights", "Requests at once")
         blocks += [Heading("Ways out, each checked again"), Table(headers, rows, right=("Requests at once",))]
+    blocks.append(Text(_host(report)))
     return [*blocks, *(Text(warning, bullet=True) for warning in report.warnings)]
+
+
+def _host(report: FitReport) -> str:
+    from vlmctl.units import show_gib
+
+    items = ", ".join(f"{item.name} {show_gib(item.bytes)}" for item in report.host.items)
+    return f"Host memory of one replica: {show_gib(report.host.memory_bytes)} for the pod, with a margin ({items})."
 
 
 def _bars(report: FitReport) -> str:

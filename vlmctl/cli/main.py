@@ -23,11 +23,14 @@ MODULES = {
     "fit": "fit",
     "plan": "plan",
     "explain": "explain",
+    "simulate": "simulate",
     "tokens": "tokens",
     "models": "models",
     "gpus": "gpus",
     "prices": "prices",
     "benchmarks": "benchmarks",
+    "accuracy": "accuracy",
+    "calibrate": "calibrate",
     "catalog": "catalog",
 }
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in errors.EXIT_CODES.items()) + "."

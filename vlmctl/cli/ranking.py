@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from vlmctl.cli import wording
 from vlmctl.cli.output import Block, Facts, Heading, Table, Text
 from vlmctl.library import Question
-from vlmctl.planning.error_bands import IMAGE_CAVEAT
 from vlmctl.specs.answers import Answer, Breach, Evidence, NearMiss, Quality, Recommendation, SmallerTool
+from vlmctl.specs.error_bands import ErrorBand, Novelty, Workloads
+from vlmctl.specs.estimates import Basis, SpeedEstimate
 from vlmctl.specs.workload import Requirements
 from vlmctl.units import show_seconds, show_usd
 
@@ -26,7 +27,7 @@ def ranking_blocks(question: Question, found: Recommendation) -> list[Block]:
     if shown:
         title = f"{len(found.answers)} of {len(question.catalog.models)} models meet every requirement"
         blocks += [Heading(title + (f", the best {len(shown)}:" if len(shown) < len(found.answers) else ":"))]
-        blocks += [_answer_table(shown, question), *_legend(shown[0], question), *_front(found.answers)]
+        blocks += [_answer_table(shown, question), *_legend(_plainest(shown), question), *_front(found.answers)]
         blocks += _remarks(shown)
     return [*blocks, *_near_miss_blocks(found.near_misses), *_rejected_blocks(found), *_next_steps(shown)]
 
@@ -109,8 +110,13 @@ def _legend(answer: Answer, question: Question) -> list[Block]:
     ]
     return [
         Facts(pairs),
-        Text(band_of(answer.basis.value, answer.error_median, answer.error_p90, has_images=answer.image_tokens > 0)),
+        Text(band_of(answer, question.catalog.error_bands)),
     ]
+
+
+def _plainest(answers: Sequence[Answer]) -> Answer:
+    """The first answer that rests on estimates alone, since the others say what they rest on; else the first."""
+    return next((each for each in answers if each.basis is Basis.ESTIMATED), answers[0])
 
 
 def _front(answers: Sequence[Answer]) -> list[Block]:
@@ -121,15 +127,33 @@ def _front(answers: Sequence[Answer]) -> list[Block]:
     return [Text(f"{title}: {', '.join(named)}.")] if named else []
 
 
-def band_of(basis: str, median: float | None, p90: float | None, *, has_images: bool) -> str:
+def band_of(shown: Answer | SpeedEstimate, bands: Sequence[ErrorBand]) -> str:
     """How far the figures are to be trusted, in words."""
-    if median is None or p90 is None:
-        return f"Speed and cost are {basis}."
-    caveat = f" {IMAGE_CAVEAT}" if has_images else ""
-    return (
-        f"Speed and cost are {basis}: half of such figures are within {median:.0%} of what was measured, "
-        f"nine in ten within {p90:.0%}.{caveat}"
-    )
+    if shown.error_median is None or shown.error_p90 is None:
+        return f"Speed and cost are {shown.basis.value}."
+    parts = [
+        f"Speed and cost are {shown.basis.value}: half of such throughputs are within {shown.error_median:.0%} of what "
+        f"was measured, nine in ten within {shown.error_p90:.0%}"
+    ]
+    for name, error in (("TTFT", shown.ttft_error), ("TPOT", shown.tpot_error)):
+        if error is not None:
+            parts.append(f"{name}: {error.median:.0%} and {error.p90:.0%}")
+    if shown.basis is not Basis.ESTIMATED:
+        return "; ".join(parts) + ", with your own measurements near them: `vlmctl explain` names those."
+    band = next((each for each in bands if each.id == shown.error_band), None)
+    return "; ".join(parts) + (f". {_band_origin(band)}" if band is not None else ".")
+
+
+def _band_origin(band: ErrorBand) -> str:
+    """What the band rests on, and what a reader of one for images must know."""
+    lacking = {Novelty.MODEL: "This model was never measured: f", Novelty.GPU: "This GPU was never measured: f"}
+    text = f"{lacking.get(band.novelty, 'F')}rom {band.rows:,} measured runs, {band.basis}."
+    if band.workloads is Workloads.IMAGES and band.current is not None:
+        text += (
+            f" Only {band.current_rows} of them are of current engines, with a median error of "
+            f"{band.current.median:.0%}; the band is no narrower than theirs."
+        )
+    return text
 
 
 def _remarks(answers: Sequence[Answer]) -> list[Block]:
@@ -141,9 +165,17 @@ def _remarks(answers: Sequence[Answer]) -> list[Block]:
             f"{offer.instance_type} of {offer.provider}, {offer.kind.value}, "
             f"{show_usd(answer.cost.usd_per_hour)}/h in all, price of {wording.price_dates((offer,))}"
         )
-        said = (rented, *answer.quality.doubts, *answer.warnings, *answer.license_conditions)
+        said = (rented, *_measured(answer), *answer.quality.doubts, *answer.warnings, *answer.license_conditions)
         lines.append(Text(f"{answer.model}: {'; '.join(said)}.", bullet=True))
     return [Heading("Rented as, and to mind"), *lines]
+
+
+def _measured(answer: Answer) -> tuple[str, ...]:
+    """What your own measurements did to the answer; nothing where there are none near it."""
+    if answer.basis is Basis.ESTIMATED:
+        return ()
+    error = "" if answer.error_median is None else f", half of such throughputs within {answer.error_median:.0%}"
+    return (f"speed and cost are {answer.basis.value} by your own runs{error}",)
 
 
 def _near_miss_blocks(near_misses: Sequence[NearMiss]) -> list[Block]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vlmctl.planning import requirements
+from vlmctl.specs.estimates import SpeedEstimate
 from vlmctl.specs.hardware import Offer
 from vlmctl.specs.model import (
     AttentionKind,
@@ -17,7 +18,7 @@ from vlmctl.specs.model import (
     VisionTower,
 )
 from vlmctl.specs.record import Fact
-from vlmctl.units import show_count
+from vlmctl.units import show_count, show_seconds
 
 UNKNOWN = "unknown"
 UNVERIFIED_MARK = " *"
@@ -34,6 +35,22 @@ _COMMERCIAL = {
 def marked(text: str, fact: Fact | None) -> str:
     """The text, with the mark of a fact that nobody has verified."""
     return text if fact is None or fact.verified else text + UNVERIFIED_MARK
+
+
+def latencies(speed: SpeedEstimate) -> str:
+    """How soon requests are answered, at the median and the 95th percentile, and how many within the objectives."""
+    pairs = (
+        ("first token", speed.ttft_p50_seconds, speed.ttft_p95_seconds),
+        ("per output token", speed.tpot_p50_seconds, speed.tpot_p95_seconds),
+        ("whole answer", speed.e2e_p50_seconds, speed.e2e_p95_seconds),
+    )
+    parts = [
+        f"{name} {show_seconds(median)} and {show_seconds(late)}"
+        for name, median, late in pairs
+        if median is not None and late is not None
+    ]
+    met = "" if speed.goodput is None else f" {speed.goodput:.0%} of the requests meet the objectives."
+    return f"Latencies there, median and 95th percentile: {'; '.join(parts)}.{met}"
 
 
 def yes_no(value: bool | None) -> str:

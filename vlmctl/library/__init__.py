@@ -1,4 +1,10 @@
-"""The Python interface: loads the catalog, resolves names, and calls pure planning. The command line is built on it."""
+"""The Python interface: loads the catalog, resolves names, and calls pure planning. The command line is built on it.
+
+What needs more than an answer does is loaded when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from vlmctl.library.costs import cost
 from vlmctl.library.lookup import (
@@ -27,9 +33,19 @@ from vlmctl.library.questions import (
 from vlmctl.library.reading import read_answers, read_wishes
 from vlmctl.library.wishes import Wishes, laid_over, wishes_from
 
+if TYPE_CHECKING:
+    from vlmctl.library.accuracy_report import accuracy, accuracy_basis
+    from vlmctl.library.calibrating import calibrate
+
+# The module of each.
+_LATER = {"accuracy": "accuracy_report", "accuracy_basis": "accuracy_report", "calibrate": "calibrating"}
+
 __all__ = [
     "Question",
     "Wishes",
+    "accuracy",
+    "accuracy_basis",
+    "calibrate",
     "check_catalog",
     "cost",
     "explain",
@@ -54,3 +70,9 @@ __all__ = [
     "what_to_relax",
     "wishes_from",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

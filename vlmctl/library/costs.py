@@ -7,12 +7,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from vlmctl.errors import NothingFits, VlmctlError
-from vlmctl.library.lookup import find_model
+from vlmctl.errors import InvalidValue, NothingFits, VlmctlError
+from vlmctl.library.lookup import find_gpu, find_model
 from vlmctl.library.questions import Asked, Question
 from vlmctl.planning.apis import api_usd_per_1k_requests, break_even_requests_per_month
+from vlmctl.planning.architecture import model_figures
+from vlmctl.planning.cold_start import start
 from vlmctl.planning.plan import plan_model
 from vlmctl.planning.quality import comparable_mode
+from vlmctl.planning.scale_to_zero import scale_to_zero
+from vlmctl.specs.cold_start import ScaleToZero, StartConditions
 from vlmctl.specs.estimates import Plan
 from vlmctl.specs.hardware import Catalog, HostedApi, Offer
 from vlmctl.specs.model import ModelSpec, Score
@@ -106,6 +110,24 @@ def compare_apis(model: ModelSpec, plan: Plan, catalog: Catalog) -> tuple[ApiCos
     """Hosted APIs on the plan's workload, the cheapest first; those that cannot be priced last."""
     found = [_api_cost(api, model, plan) for api in catalog.apis]
     return tuple(sorted(found, key=lambda each: (each.problem != "", each.usd_per_1k_requests or 0.0, each.api)))
+
+
+def stop_when_idle(
+    model: ModelSpec, plan: Plan, catalog: Catalog, conditions: StartConditions, *, idle_timeout_seconds: float
+) -> ScaleToZero:
+    """The plan's service stopped when idle, against always on; raises InvalidValue where no rate was asked for."""
+    if plan.workload.requests_per_second is None or plan.cost is None:
+        raise InvalidValue("scale to zero needs a rate of requests.", remedy="Say it with --rps, such as 0.01.")
+    placement = plan.placement
+    figures = model_figures(model, placement.precision)
+    gpu = find_gpu(placement.gpu, catalog=catalog)
+    return scale_to_zero(
+        start(figures, gpu, gpu_count=placement.gpu_count, conditions=conditions),
+        plan.speed,
+        plan.cost,
+        requests_per_second=plan.workload.requests_per_second,
+        idle_timeout_seconds=idle_timeout_seconds,
+    )
 
 
 def _any_price(question: Question) -> Requirements:

@@ -6,27 +6,32 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from vlmctl.errors import NothingFits
+from vlmctl.library.calibration import calibration_of
 from vlmctl.library.lookup import find_gpu, find_model, known_spellings, load_catalog, require_vision
 from vlmctl.library.wishes import Wishes, laid_over, ownership_of, requirements_of, wishes_from
 from vlmctl.planning import explain as explaining
 from vlmctl.planning import fit as fitting
 from vlmctl.planning import recommend as ranking
 from vlmctl.planning.advise import QUESTIONS, requirements_from_answers
+from vlmctl.planning.choices import Setting, setting_of
 from vlmctl.planning.cost import OwnedCost, owned_cost, owned_offer
 from vlmctl.planning.placement import GPU_COUNTS
 from vlmctl.planning.plan import choose, plan_choice, plan_model
 from vlmctl.planning.requirements import default_output_tokens, relaxing, serving_breach
-from vlmctl.planning.search import Setting, setting_of
 from vlmctl.specs.answers import FitReport, Recommendation
 from vlmctl.specs.estimates import Plan
 from vlmctl.specs.hardware import Catalog, GpuSpec, Offer
 from vlmctl.specs.model import ModelSpec, Precision
 from vlmctl.specs.workload import OwnedGpus, Requirements
+
+if TYPE_CHECKING:
+    from vlmctl.planning.calibration import Calibration
 
 UNPRICED = "a purchase price of 0 for {gpu}, since none is known: only power and operations count (--purchase-usd)"
 
@@ -55,9 +60,14 @@ class Question:
         for owned in self.requirements.owned:
             self._own(owned)
 
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What the user's own measurements say of the answers; None without any."""
+        return calibration_of(self.catalog)
+
     def recommend(self) -> Recommendation:
         """The models ranked, near misses and the rejected; assumptions are among its notes."""
-        found = ranking.recommend(self.catalog, self.requirements, owned=self.owned)
+        found = ranking.recommend(self.catalog, self.requirements, owned=self.owned, calibration=self.calibration)
         return replace(found, notes=(*found.notes, *(f"Assumed: {text}." for text in self.assumptions)))
 
     def plan(self, model: str | ModelSpec) -> Plan:
@@ -121,7 +131,7 @@ class Question:
         """
         asked = requirements or self.requirements
         owned = () if not self.owned else tuple(offers or self.owned)
-        setting = setting_of(self.catalog, asked, offers=offers, owned=owned)
+        setting = setting_of(self.catalog, asked, offers=offers, owned=owned, calibration=self.calibration)
         if offers is None and not setting.offers:
             raise NothingFits("no offer matches what was asked.", remedy="See `vlmctl prices`, or name what you own.")
         return setting

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from vlmctl.errors import UnsupportedModel
+from vlmctl.planning.positions import position_table_bytes
+from vlmctl.planning.stored_weights import (
+    BYTES_PER_WEIGHT,
+    GATED_MLP_MATRICES,
+    UNQUANTIZED,
+    Storage,
+    bytes_per_weight,
+    decoder_bounds,
+    decoder_bytes,
+    decoder_parts,
+    dense_bytes,
+    storage,
+)
 from vlmctl.specs.model import AttentionKind, AttentionLayers, LanguageModel, ModelSpec, Precision, VisionTower
 from vlmctl.specs.record import Record
+from vlmctl.specs.tokens import TokenRuleKind
 
-# Bytes per weight, quantisation scales included. 4-bit integer formats keep a 16-bit scale and a 4-bit zero point per
-# group of 128 (AutoAWQ and GPTQ defaults); NVFP4 an 8-bit scale per 16, MXFP4 an 8-bit scale per 32 (OCP MX v1.0).
-BYTES_PER_WEIGHT = {
-    Precision.FP32: 4.0,
-    Precision.BF16: 2.0,
-    Precision.FP8: 1.0,
-    Precision.INT8: 1.0,
-    Precision.AWQ: 0.5 + 2.5 / 128,
-    Precision.GPTQ: 0.5 + 2.5 / 128,
-    Precision.W4A16: 0.5 + 2.5 / 128,
-    Precision.NVFP4: 0.5 + 1 / 16,
-    Precision.MXFP4: 0.5 + 1 / 32,
-    Precision.GGUF: 0.5625,
-}
 ACTIVATION_BYTES = 2  # bf16 or fp16
-GATED_MLP_MATRICES = 3  # gate, up and down projection
 PLAIN_MLP_MATRICES = 2  # up and down projection
-UNQUANTIZED = frozenset({Precision.BF16, Precision.FP32})
+# Kernels of a decoder layer, where torch.compile has fused what it can.
+KERNELS_OF_A_LAYER = 11  # 2 norms, 4 projections, rotation, cache write, attention and its merge, activation
+KERNELS_OF_EXPERTS = 4  # more where the feed-forward part is a mixture: router, top-k, sorting and summing up
+KERNELS_OF_MLA = 4  # more for latent attention: two low-rank steps and the two absorbed products
+KERNELS_OF_BLOCK_SCALES = 4  # one before each projection: published FP8 mixtures scale activations block by block
+KERNELS_OF_LINEAR = 4  # more for linear attention: convolution, gates, state update and gated norm for attention's own
+ALL_REDUCES_OF_A_LAYER = 2
+# Features of several encoder layers enter the decoder (vllm/model_executor/models/qwen3_vl.py).
+DEEPSTACK_ARCHITECTURES = ("Qwen3VL", "Qwen3Omni")
 
 # Layers whose KV grows with every token, at least up to a window.
 _GROWING = frozenset({AttentionKind.FULL, AttentionKind.SLIDING, AttentionKind.CHUNKED, AttentionKind.LATENT})
@@ -87,7 +94,10 @@ class ModelFigures(Record, frozen=True, kw_only=True):
     """What the planner needs of a model in one precision, worked out once. Weights in bytes.
 
     `read_bytes`: read by every decoding step; `expert_bytes`: all routed experts, read as far as a batch touches them;
-    `operations_per_token`: FLOP, 2 x active parameters; `pair_operations`: FLOP of attention per query and key token.
+    `operations_per_token`: FLOP, 2 x active parameters, routed experts (`expert_operations_per_token`) included;
+    `pair_operations`: FLOP of attention per query and key token. `position_bytes`: tables of rotary positions, whole on
+    every GPU; `deepstack`: whether features of several encoder layers enter the decoder. `storage`: which parts are in
+    which format, in words; `language_bounds`: least and most of `language_bytes` where that is assumed.
     """
 
     model: str
@@ -101,68 +111,54 @@ class ModelFigures(Record, frozen=True, kw_only=True):
     expert_bytes: float
     expert_share: float
     operations_per_token: float
+    expert_operations_per_token: float
     pair_operations: float
     needs_bf16: bool
+    image_rule: TokenRuleKind | None = None
+    position_bytes: float = 0.0
+    deepstack: bool = False
+    storage: str = ""
+    language_bounds: tuple[float, float] | None = None
 
 
-def model_figures(model: ModelSpec, precision: Precision) -> ModelFigures:
-    """Figures of a model in a precision; raises UnsupportedModel where its architecture is unknown."""
+def model_figures(model: ModelSpec, precision: Precision, kept: Storage | None = None) -> ModelFigures:
+    """Figures of a model in a precision; raises UnsupportedModel where its architecture is unknown.
+
+    `kept`: how a certain checkpoint is stored, else as the catalog knows of one, or as is usual.
+    """
     language = require_language(model)
     parts = weights(model)
-    language_bytes, vision_bytes = weight_bytes(parts, precision)
-    per_weight = ACTIVATION_BYTES if precision in UNQUANTIZED else BYTES_PER_WEIGHT[precision]
+    found = kept or storage(model, precision)
+    by_part = decoder_parts(model, language, total=parts.language, experts=parts.experts, tied=parts.tied)
+    own = bytes_per_weight(precision, found.stored)
+    per_weight = ACTIVATION_BYTES if precision in UNQUANTIZED else own
+    dense_weight = dense_bytes(by_part, precision, found.stored) / by_part.dense if by_part.dense else own
     experts = language.experts
     share = experts.active / experts.count if experts else 0.0
     dense = parts.active_language - parts.experts * share - parts.embedding
+    wide = BYTES_PER_WEIGHT[precision] if precision in UNQUANTIZED else ACTIVATION_BYTES
     return ModelFigures(
         model=model.id,
         precision=precision,
         source=model.parameters.source,
         language=language,
         vision=model.vision,
-        language_bytes=language_bytes,
-        vision_bytes=vision_bytes,
-        read_bytes=max(dense, 0.0) * per_weight + parts.embedding * ACTIVATION_BYTES,
+        language_bytes=decoder_bytes(by_part, precision, found.stored),
+        vision_bytes=parts.vision * wide,
+        read_bytes=max(dense, 0.0) * (ACTIVATION_BYTES if precision in UNQUANTIZED else dense_weight)
+        + parts.embedding * ACTIVATION_BYTES,
         expert_bytes=parts.experts * per_weight,
         expert_share=share,
         operations_per_token=2.0 * parts.active_language,
+        expert_operations_per_token=2.0 * parts.experts * share,
         pair_operations=attention_operations_per_pair(language),
         needs_bf16=model.serving.needs_bf16,
+        image_rule=model.image_tokens.rule if model.image_tokens is not None else None,
+        position_bytes=position_table_bytes(model, language),
+        deepstack=(model.serving.architecture or "").startswith(DEEPSTACK_ARCHITECTURES),
+        storage=found.note,
+        language_bounds=decoder_bounds(by_part, precision, found.stored) if found.assumed else None,
     )
-
-
-def weight_bytes(parts: Weights, precision: Precision) -> tuple[float, float]:
-    """Bytes of the language model and of the vision encoder.
-
-    Quantised checkpoints leave embeddings, output head and vision encoder in 16 bit (the default ignore lists of
-    llm-compressor and AutoAWQ).
-    """
-    if precision in UNQUANTIZED:
-        return parts.language * BYTES_PER_WEIGHT[precision], parts.vision * BYTES_PER_WEIGHT[precision]
-    tables = parts.embedding * (1 if parts.tied else 2)
-    linear = max(parts.language - tables, 0.0)
-    return linear * BYTES_PER_WEIGHT[precision] + tables * ACTIVATION_BYTES, parts.vision * ACTIVATION_BYTES
-
-
-def counted_parameters(language: LanguageModel) -> tuple[float, float]:
-    """Total and active parameters of a decoder counted from its shape, for models whose checkpoint nobody has counted.
-
-    Projections of queries, keys, values and outputs, gated MLPs, routed and shared experts, embedding and output head.
-    Norms and biases are left out, and so are the gates of linear attention and the low-rank steps of MLA's queries.
-    """
-    hidden = language.hidden_size
-    attention = sum(group.layers * _projection_parameters(group, hidden) for group in language.attention)
-    tables = language.vocabulary * hidden * (1 if language.tied_embeddings else 2)
-    experts = language.experts
-    sparse = sparse_layers(language)
-    dense = (language.layers - sparse) * GATED_MLP_MATRICES * hidden * (language.intermediate_size or 0)
-    routed = _routed_expert_parameters(language)
-    shared = 0.0
-    if experts and experts.shared:
-        width = experts.shared_intermediate_size or experts.intermediate_size
-        shared = float(sparse * experts.shared * GATED_MLP_MATRICES * hidden * width)
-    rest = attention + tables + dense + shared
-    return rest + routed, rest + (routed * experts.active / experts.count if experts else 0.0)
 
 
 def kv_bytes_per_token(language: LanguageModel, *, tensor_parallel: int = 1, element_bytes: int = 2) -> int:
@@ -183,20 +179,18 @@ def kv_bytes_per_sequence(
     tokens: float,
     *,
     cross_tokens: float = 0,
-    chunk_tokens: int = 0,
     tensor_parallel: int = 1,
     element_bytes: int = 2,
 ) -> float:
-    """Bytes that a sequence of `tokens` holds on one GPU.
+    """Bytes that a decoding step reads of a sequence on one GPU; it takes `kv_cache.sequence_bytes`, whole blocks.
 
-    Sliding layers keep their window and the chunk being prefilled (`chunk_tokens`, vLLM's
-    `SlidingWindowSpec.max_memory_usage_bytes`); linear layers keep a fixed state; cross-attention keeps image features.
+    Sliding layers keep their window; linear layers keep a fixed state; cross-attention keeps image features.
     """
     total = 0.0
     for group in language.attention:
         kept = tokens
         if group.kind in (AttentionKind.SLIDING, AttentionKind.CHUNKED) and group.window_tokens:
-            kept = min(tokens, group.window_tokens + chunk_tokens)
+            kept = min(tokens, group.window_tokens)
         if group.kind is AttentionKind.CROSS:
             kept = cross_tokens
         if group.kind is AttentionKind.SHARED:
@@ -236,6 +230,18 @@ def encoder_operations(tower: VisionTower | None, vision_parameters: float, *, p
     return linear + windowed + 4.0 * tower.hidden_size * per_view * patches * full_layers
 
 
+def kernels_per_step(language: LanguageModel, precision: Precision, *, tensor_parallel: int) -> int:
+    """Kernels that one decoding step launches, counted off the models of vLLM 0.19 (vllm/model_executor/models)."""
+    kernels = KERNELS_OF_A_LAYER * language.layers + KERNELS_OF_EXPERTS * sparse_layers(language)
+    more = {AttentionKind.LATENT: KERNELS_OF_MLA, AttentionKind.LINEAR: KERNELS_OF_LINEAR}
+    kernels += sum(group.layers * more.get(group.kind, 0) for group in language.attention)
+    if tensor_parallel > 1:
+        kernels += ALL_REDUCES_OF_A_LAYER * language.layers
+    if precision is Precision.FP8 and language.experts is not None:
+        kernels += KERNELS_OF_BLOCK_SCALES * language.layers
+    return kernels
+
+
 def crosses(language: LanguageModel) -> bool:
     """Whether images stay outside the sequence and are seen by cross-attention alone (mllama)."""
     return any(group.kind is AttentionKind.CROSS for group in language.attention)
@@ -261,16 +267,7 @@ def tensor_parallel_fits(language: LanguageModel, gpu_count: int) -> bool:
 def _token_elements(group: AttentionLayers, tensor_parallel: int) -> int:
     if group.kind is AttentionKind.LATENT:
         return group.latent_dim or 0
-    heads = -(-group.kv_heads // tensor_parallel)
-    return (1 if group.key_is_value else 2) * heads * group.head_dim
-
-
-def _projection_parameters(group: AttentionLayers, hidden: int) -> float:
-    outer = 2.0 * hidden * group.query_heads * group.head_dim
-    if group.kind is AttentionKind.LATENT:
-        latent = group.latent_dim or 0
-        return outer + latent * (hidden + 2 * group.query_heads * group.head_dim)
-    return outer + 2.0 * hidden * group.kv_heads * group.head_dim
+    return max(1, group.kv_heads // tensor_parallel) * (group.head_dim + (group.value_dim or group.head_dim))
 
 
 def _vision_parameters(model: ModelSpec) -> float:

@@ -1,16 +1,22 @@
-"""How far estimates are off: the error bands that answers carry."""
+"""Which error band an estimate carries."""
 
 from __future__ import annotations
 
-# Relative error of the throughput on the rows of catalog/measurements: median and 90th percentile. A test compares
-# them with what `make accuracy` measures.
-TEXT_ERROR = (0.10, 0.37)
-IMAGE_ERROR = (0.15, 0.47)
+from collections.abc import Iterable
 
-# What a reader of the image band must know: of current engines only eight rows with images are published.
-IMAGE_CAVEAT = "With images nearly all measured rows are of vLLM 0.7; the few of current engines were slower than this."
+from vlmctl.specs.error_bands import ErrorBand, Novelty, Workloads
 
 
-def error_band(*, has_images: bool) -> tuple[float, float]:
-    """Median and 90th percentile of the relative throughput error that an estimate carries."""
-    return IMAGE_ERROR if has_images else TEXT_ERROR
+def error_band(bands: Iterable[ErrorBand], *, model: str, gpu: str, has_images: bool) -> ErrorBand | None:
+    """The band for a model on a GPU: wider where the model was never measured, and wider still where the GPU was not.
+
+    None where nothing was measured at all.
+    """
+    kind = Workloads.IMAGES if has_images else Workloads.TEXT
+    alike = {band.novelty: band for band in bands if band.workloads is kind}
+    measured = alike.get(Novelty.NONE)
+    if measured is None:
+        return None
+    if gpu not in measured.gpus:
+        return alike.get(Novelty.GPU, measured)
+    return measured if model in measured.models else alike.get(Novelty.MODEL, measured)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from vlmctl.planning.architecture import ModelFigures, kv_bytes_per_token
+from vlmctl.planning.choices import Choice, Setting
+from vlmctl.planning.corrected import Correction
 from vlmctl.planning.demand import RequestDemand
+from vlmctl.planning.host_memory import MARGIN
 from vlmctl.planning.placement import TARGET_UTILIZATION
-from vlmctl.planning.search import Choice, Setting
-from vlmctl.planning.throughput import (
-    BANDWIDTH_SHARE,
-    HOST_SECONDS_PER_PIXEL,
-    REQUEST_SECONDS,
-    encoder_tflops,
-    prefill_tflops,
-    step_seconds,
-)
+from vlmctl.planning.speed import CONSTANTS, attainable_tflops, encoder_tflops, weights_bandwidth_share
+from vlmctl.planning.throughput import step_seconds
 from vlmctl.specs.estimates import Plan, Term
 from vlmctl.specs.model import ModelSpec
 from vlmctl.specs.record import Record
+from vlmctl.units import GIB
 
-ENGINE_MODEL = "docs/estimates.md"
+ENGINE_MODEL = "docs/estimating.md"
+CALIBRATION = "docs/calibrate.md"
+MEASUREMENTS_SHOWN = 8  # of those that moved an estimate, the nearest
 
 
 class Section(Record, frozen=True, kw_only=True):
@@ -32,11 +31,14 @@ def explain(
     model: ModelSpec, demand: RequestDemand, choice: Choice, plan: Plan, setting: Setting
 ) -> tuple[Section, ...]:
     """The whole estimate of a planned placement, in the order in which it is worked out."""
+    measured = _measured_terms(choice.correction)
     return (
         Section(title="Request", terms=_request_terms(model, demand)),
         Section(title="Memory of one GPU", terms=_memory_terms(plan, choice.figures)),
+        Section(title="Memory of the host", terms=_host_terms(plan)),
         Section(title="GPU", terms=_gpu_terms(choice)),
         Section(title="One step, one prefill", terms=_speed_terms(choice)),
+        *([Section(title="Your measurements nearby", terms=measured)] if measured else []),
         Section(title="Under the load", terms=_load_terms(plan, choice, setting)),
         Section(title="Money", terms=_cost_terms(plan, setting)),
     )
@@ -82,19 +84,37 @@ def _memory_terms(plan: Plan, figures: ModelFigures) -> tuple[Term, ...]:
     )
 
 
+def _host_terms(plan: Plan) -> tuple[Term, ...]:
+    host = plan.host
+    lines = [_term(item.name, item.bytes / 1e9, "GB", item.formula, item.source) for item in host.items]
+    return (
+        *lines,
+        _term("size of /dev/shm", host.shared_memory_bytes / GIB, "GiB", "its use, in whole GiB", "sum"),
+        _term(
+            "memory of the pod", host.memory_bytes / GIB, "GiB", f"all but /dev/shm + {MARGIN:.0%}, + its size", "sum"
+        ),
+    )
+
+
 def _gpu_terms(choice: Choice) -> tuple[Term, ...]:
     gpu, figures = choice.gpu, choice.figures
     peak = gpu.tflops(figures.precision) or 0.0
     sixteen_bit = gpu.sixteen_bit_tflops or 0.0
-    prefill, encoder = prefill_tflops(figures, gpu), encoder_tflops(gpu)
+    product, encoder = attainable_tflops(figures, gpu), encoder_tflops(gpu)
     return (
         _term("memory bandwidth", gpu.memory_bandwidth_gb_per_second, "GB/s", "peak", gpu.source),
-        _term("bandwidth reached", BANDWIDTH_SHARE, "of peak", "constant", ENGINE_MODEL),
+        _term(
+            "bandwidth reached",
+            weights_bandwidth_share(gpu),
+            "of peak",
+            f"constant for {gpu.memory_type}",
+            ENGINE_MODEL,
+        ),
         _term(
             "compute for the decoder", peak, "TFLOP/s", f"dense peak for {figures.precision.value} weights", gpu.source
         ),
         _term(
-            "compute reached in prefill", prefill / peak, "of peak", "constant, and the vendor's share", ENGINE_MODEL
+            "compute reached in products", product / peak, "of peak", "constant, and the vendor's share", ENGINE_MODEL
         ),
         _term("compute for the encoder", sixteen_bit, "TFLOP/s", "dense 16-bit peak", gpu.source),
         _term("compute reached in the encoder", encoder / sixteen_bit, "of peak", "the same", ENGINE_MODEL),
@@ -109,7 +129,7 @@ def _speed_terms(choice: Choice) -> tuple[Term, ...]:
         _term("read all experts", c.expert_read * 1e3, "ms", "only as many as the batch touches count", source),
         _term("read one KV cache", c.kv_read * 1e3, "ms", "KV bytes at the mean length / bandwidth", source),
         _term("multiply one token", c.step_compute * 1e3, "ms", "2 x active parameters / compute", source),
-        _term("step overhead", c.overhead * 1e3, "ms", "launch + all-reduce latency", ENGINE_MODEL),
+        _term("step overhead", c.overhead * 1e3, "ms", "scheduling + kernels x latency", ENGINE_MODEL),
         _term("and per sequence", c.overhead_per_sequence * 1e3, "ms", "host + all-reduce of its token", ENGINE_MODEL),
         _term("encode images", c.encoder * 1e3, "ms", "encoder work / compute", ENGINE_MODEL),
         _term("prefill", c.prefill * 1e3, "ms", "encoder + work of all tokens / compute + all-reduce", ENGINE_MODEL),
@@ -117,9 +137,33 @@ def _speed_terms(choice: Choice) -> tuple[Term, ...]:
             "image decoding, host",
             c.host * 1e3,
             "ms",
-            f"pixels x {HOST_SECONDS_PER_PIXEL * 1e9:.0f} ns on one core",
+            f"pixels x {CONSTANTS.host_seconds_per_pixel * 1e9:.0f} ns on one core",
             ENGINE_MODEL,
         ),
+    )
+
+
+def _measured_terms(correction: Correction) -> tuple[Term, ...]:
+    """The measurements that moved the estimate, the nearest first, and how far; none where there are none near it."""
+    if not correction.influences:
+        return ()
+    shown = [
+        _term(
+            each.ids[0] + (f" and {len(each.ids) - 1} repeats" if len(each.ids) > 1 else ""),
+            each.throughput_ratio,
+            "x",
+            f"measured / estimated throughput; similarity {each.similarity:.2f}",
+            "your measurement",
+        )
+        for each in correction.influences[:MEASUREMENTS_SHOWN]
+    ]
+    factors, formula = correction.factors, "Gaussian process over the measurements nearby"
+    return (
+        *shown,
+        _term("throughput corrected", factors.throughput, "x", formula, CALIBRATION),
+        _term("TTFT corrected", factors.ttft, "x", f"{formula}, levelled with the throughput", CALIBRATION),
+        _term("TPOT corrected", factors.tpot, "x", f"{formula}, levelled with the throughput", CALIBRATION),
+        _term("error left", correction.spread, "of the estimate's", "posterior / prior deviation", CALIBRATION),
     )
 
 
@@ -144,15 +188,13 @@ def _load_terms(plan: Plan, choice: Choice, setting: Setting) -> tuple[Term, ...
         ),
         _term("rate of one replica", found.rate, "requests/s", rate, "workload"),
         _term("sequences at once", found.batch, "sequences", in_flight, ENGINE_MODEL),
-        _term("one step", step * 1e3, "ms", "max(read, multiply) + overhead", ENGINE_MODEL),
-        _term(
-            "TPOT", plan.speed.tpot_seconds * 1e3, "ms", "step / (1 - share of time in others' prefill)", ENGINE_MODEL
-        ),
+        _term("one step", step * 1e3, "ms", "max(read, multiply) + KV + overhead", ENGINE_MODEL),
+        _term("TPOT", plan.speed.tpot_seconds * 1e3, "ms", "step, and the share of others' prefills", ENGINE_MODEL),
         _term(
             "TTFT",
             plan.speed.ttft_seconds * 1e3,
             "ms",
-            f"{REQUEST_SECONDS * 1e3:.0f} ms + host + prefill + wait ({wait})",
+            f"{CONSTANTS.request_seconds * 1e3:.0f} ms + host + prefill + wait ({wait})",
             ENGINE_MODEL,
         ),
         _term("TTFT p95", plan.speed.ttft_p95_seconds * 1e3, "ms", f"tail of the wait ({wait})", ENGINE_MODEL),

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec.structs import replace
 
 from vlmctl.errors import InvalidValue, UnsupportedModel
-from vlmctl.planning.architecture import ModelFigures, kv_bytes_per_sequence, model_figures
+from vlmctl.planning.architecture import ModelFigures, model_figures
 from vlmctl.planning.demand import RequestDemand
-from vlmctl.planning.memory import memory_ledger
+from vlmctl.planning.host_memory import host_memory
+from vlmctl.planning.kv_cache import BATCHES_IN_FLIGHT, least_cache_bytes
+from vlmctl.planning.memory import memory_ledger, paging_of
 from vlmctl.planning.placement import GPU_COUNTS, engine_settings, runs_on
 from vlmctl.planning.requirements import planned_demand
 from vlmctl.specs.answers import FitReport, WayOut
-from vlmctl.specs.estimates import MemoryLedger
+from vlmctl.specs.estimates import EngineSettings, MemoryLedger
 from vlmctl.specs.hardware import GpuSpec
 from vlmctl.specs.model import ModelSpec, Precision
 from vlmctl.specs.workload import Workload
@@ -52,6 +54,7 @@ def fit(
         quantization=chosen.value,
         checkpoint=checkpoint,
         memory=ledger,
+        host=host_memory(figures, workload, demand, settings, gpu_count=gpu_count, sequences=max(1, concurrency)),
         request_tokens=demand.total_tokens,
         image_tokens=demand.image_tokens,
         fits=fits,
@@ -59,9 +62,7 @@ def fit(
             0, max(ledger.kv_bytes_per_sequence, ledger.longest_sequence_bytes) - ledger.kv_cache_bytes
         ),
         maximum_concurrency=concurrency if fits else 0,
-        maximum_context_tokens=_longest_context(
-            model, figures, demand, ledger, gpu_count, settings.max_num_batched_tokens
-        ),
+        maximum_context_tokens=_longest_context(model, figures, demand, settings, ledger, gpu_count),
         runs=refusal or "",
     )
     if fits:
@@ -83,19 +84,20 @@ def checkpoint_of(model: ModelSpec, precision: Precision | None) -> tuple[Precis
 
 
 def _longest_context(
-    model: ModelSpec, figures: ModelFigures, demand: RequestDemand, ledger: MemoryLedger, gpu_count: int, chunk: int
+    model: ModelSpec,
+    figures: ModelFigures,
+    demand: RequestDemand,
+    settings: EngineSettings,
+    ledger: MemoryLedger,
+    gpu_count: int,
 ) -> int:
-    """The longest single sequence whose KV fits, by bisection (KV never shrinks with length)."""
+    """The longest sequence that the engine starts with, by bisection (KV never shrinks with length)."""
+    paging = paging_of(figures, settings, gpu_count=gpu_count)
+    in_flight = BATCHES_IN_FLIGHT * settings.max_num_batched_tokens
     low, high = 0, model.context.tokens
     while low < high:
         middle = (low + high + 1) // 2
-        held = kv_bytes_per_sequence(
-            figures.language,
-            middle,
-            cross_tokens=demand.cross_tokens,
-            chunk_tokens=chunk,
-            tensor_parallel=gpu_count,
-        )
+        held = least_cache_bytes(paging, middle, in_flight_tokens=in_flight, cross_tokens=demand.cross_tokens)
         low, high = (middle, high) if held <= ledger.kv_cache_bytes else (low, middle - 1)
     return low
 

@@ -13,8 +13,10 @@ from vlmctl.planning import resizing, tiled_counts, whole_counts
 from vlmctl.specs.estimates import ImageTokens
 from vlmctl.specs.tokens import (
     AnyRes,
+    ClampedPatches,
     FixedTokens,
     FrameBudget,
+    FrameImages,
     FrameResize,
     FrameTokens,
     NativePatches,
@@ -34,6 +36,7 @@ from vlmctl.specs.tokens import (
 )
 
 MAX_SIDE_PIXELS = 65535  # a JPEG's largest side
+BUDGETED = (TokenBudget, NearestGrid, PaddedPatches, NativePatches)  # the rules that a FrameBudget may stand in
 
 
 def image_tokens(
@@ -65,10 +68,12 @@ def video_tokens(rule: TokenRuleKind, *, frames: int, width_pixels: int, height_
     match rule.video:
         case FrameTokens() as video:
             return _fixed_frames(video, frames)
+        case FrameImages() as video:
+            return _frames_as_images(_counted(rule, width_pixels, height_pixels, 1), video, frames)
         case FrameResize() as video if isinstance(rule, SmartResize):
             return _resized_frames(rule, video, frames, width_pixels, height_pixels)
-        case FrameBudget() as video if isinstance(rule, TokenBudget):
-            return _budgeted_frames(rule, video, frames, width_pixels, height_pixels)
+        case FrameBudget() as video if isinstance(rule, BUDGETED):
+            return _budgeted_frames(_frame(rule, video, width_pixels, height_pixels), video, frames)
     raise UnsupportedModel("this model takes no video, or no public source states how its frames become tokens.")
 
 
@@ -88,6 +93,8 @@ def _counted(rule: TokenRuleKind, width: int, height: int, images: int) -> Image
             return whole_counts.padded_patches(rule, width, height)
         case NativePatches():
             return whole_counts.native_patches(rule, width, height)
+        case ClampedPatches():
+            return whole_counts.clamped_patches(rule, width, height)
         case NearestGrid():
             return whole_counts.nearest_grid(rule, width, height)
         case TokenBudget():
@@ -142,10 +149,26 @@ def _fixed_frames(video: FrameTokens, frames: int) -> ImageTokens:
     )
 
 
+def _frames_as_images(image: ImageTokens, video: FrameImages, frames: int) -> ImageTokens:
+    """Source: vLLM models/minicpmv4_6.py, get_video_prompt_texts."""
+    shared = video.clip_marker_tokens
+    return msgspec.structs.replace(
+        image,
+        views=frames * image.views,
+        patches=frames * image.patches,
+        image_tokens=frames * image.image_tokens,
+        marker_tokens=frames * (image.marker_tokens - shared) + shared,
+    )
+
+
 def _resized_frames(
     rule: SmartResize, video: FrameResize, frames: int, width_pixels: int, height_pixels: int
 ) -> ImageTokens:
-    """Source: transformers video_processing_qwen2_vl.py, video_processing_qwen3_vl.py, video_processing_glm4v.py."""
+    """Frames resized as images are.
+
+    Sources: transformers video_processing_qwen2_vl.py, video_processing_qwen3_vl.py, video_processing_glm4v.py; vLLM
+    models/ernie45_vl.py, transformers_utils/processors/ovis2_5.py and minimax_m3.py.
+    """
     group = video.temporal_patch
     if video.over_clip and frames < group:
         raise InvalidValue(f"this model takes videos of at least {group} frames, not {frames}.")
@@ -159,6 +182,8 @@ def _resized_frames(
         frames=frames if video.over_clip else 1,
         counted_frames=round(frames / group) * group if video.over_clip else 1,
         small_sides=video.small_sides,
+        long_sides=video.long_sides,
+        keeps_one_cell=video.keeps_one_cell,
     )
     columns, rows = width // rule.cell_pixels, height // rule.cell_pixels
     return ImageTokens(
@@ -167,22 +192,43 @@ def _resized_frames(
         columns=columns,
         rows=rows,
         views=groups,
-        patches=groups * (width // rule.patch_pixels) * (height // rule.patch_pixels),
+        patches=(groups * group if video.encodes_every_frame else groups)
+        * (width // rule.patch_pixels)
+        * (height // rule.patch_pixels),
         image_tokens=groups * columns * rows,
         marker_tokens=groups * video.frame_marker_tokens + video.clip_marker_tokens,
     )
 
 
-def _budgeted_frames(
-    rule: TokenBudget, video: FrameBudget, frames: int, width_pixels: int, height_pixels: int
+def _frame(
+    rule: TokenBudget | NearestGrid | PaddedPatches | NativePatches, video: FrameBudget, width: int, height: int
 ) -> ImageTokens:
-    """Source: vLLM models/gemma4_mm.py."""
-    frame_rule = msgspec.structs.replace(rule, budget_tokens=video.budget_tokens)
-    frame = whole_counts.token_budget(frame_rule, width_pixels, height_pixels)
+    """One frame within the budget.
+
+    Sources: vLLM models/gemma4_mm.py, transformers_utils/processors/kimi_k25_vision_fused.py and nano_nemotron_vl.py;
+    transformers models/muse_glimmer/video_processing_muse_glimmer.py.
+    """
+    budget = video.budget_tokens
+    match rule:
+        case TokenBudget():
+            return whole_counts.token_budget(msgspec.structs.replace(rule, budget_tokens=budget), width, height)
+        case NearestGrid():
+            return whole_counts.nearest_grid(msgspec.structs.replace(rule, max_tokens=budget), width, height)
+        case PaddedPatches():
+            patches = budget * (rule.cell_pixels // rule.patch_pixels) ** 2
+            return whole_counts.padded_patches(msgspec.structs.replace(rule, max_patches=patches), width, height)
+        case NativePatches():
+            cell, patch = rule.cell_patches, rule.patch_pixels
+            size = resizing.fill_patches(width, height, patch=patch, cell_patches=cell, budget=budget * cell**2)
+            return whole_counts.cells(size, cell * patch, patch, 0)
+
+
+def _budgeted_frames(frame: ImageTokens, video: FrameBudget, frames: int) -> ImageTokens:
+    groups = -(-frames // video.temporal_patch)
     return msgspec.structs.replace(
         frame,
-        views=frames,
-        patches=frames * frame.patches,
-        image_tokens=frames * frame.image_tokens,
-        marker_tokens=frames * video.frame_marker_tokens,
+        views=groups,
+        patches=(frames if video.encodes_every_frame else groups) * frame.patches,
+        image_tokens=groups * frame.image_tokens,
+        marker_tokens=groups * video.frame_marker_tokens + video.clip_marker_tokens,
     )

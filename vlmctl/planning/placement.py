@@ -7,10 +7,18 @@ from enum import StrEnum
 
 from vlmctl.errors import UnsupportedModel
 from vlmctl.planning.architecture import ModelFigures, tensor_parallel_fits
+from vlmctl.planning.corrected import (
+    UNCORRECTED,
+    Factors,
+    corrected_capacity,
+    corrected_closed_loop,
+    corrected_open_loop,
+)
 from vlmctl.planning.demand import RequestDemand
 from vlmctl.planning.image_tokens import pixel_cap
 from vlmctl.planning.memory import footprint
-from vlmctl.planning.throughput import Load, Speed, closed_loop, open_loop, requests_per_second, speed
+from vlmctl.planning.speed import Speed, speed
+from vlmctl.planning.throughput import Load
 from vlmctl.specs.estimates import EngineSettings
 from vlmctl.specs.hardware import GpuSpec
 from vlmctl.specs.model import ModelSpec, Precision
@@ -27,6 +35,7 @@ CONTEXT_STEP_TOKENS = 1024
 TARGET_UTILIZATION = 0.8  # replicas are added so that each runs at most at this share of its capacity
 GPU_COUNTS = (1, 2, 4, 8)  # GPUs of one replica: the powers of two that one node holds
 RATE_SEARCH_STEPS = 12
+RATE_SLACK = 0.005  # of an objective: the highest rate found leaves twice as much at most
 
 # Lowest CUDA compute capability at which vLLM runs a weight format, weight-only kernels (Marlin) included
 # (`get_min_capability` of vllm/model_executor/layers/quantization in vLLM 0.32).
@@ -152,8 +161,9 @@ def evaluate(
     objectives: Objectives,
     requests_per_second_asked: float | None = None,
     concurrency: int | None = None,
+    factors: Factors = UNCORRECTED,
 ) -> Evaluation:
-    """Memory, capacity, replicas and latencies of one placement under one load.
+    """Memory, capacity, replicas and latencies of one placement under one load, corrected by `factors`.
 
     With a rate: the fewest replicas that carry it within the objectives. With a concurrency: one replica with that many
     requests in flight. With neither: one replica at `TARGET_UTILIZATION` of what it can do within the objectives.
@@ -164,52 +174,87 @@ def evaluate(
     sequences = min(memory.maximum_sequences, settings.max_num_seqs)
     coefficients = speed(figures, gpu, demand, settings, gpu_count=gpu_count)
     if concurrency is not None:
-        return _at_concurrency(coefficients, gpu_count, sequences, concurrency, objectives)
-    capacity = requests_per_second(coefficients, sequences)
+        return _at_concurrency(coefficients, gpu_count, sequences, concurrency, objectives, factors)
+    capacity = corrected_capacity(coefficients, sequences, factors)
     rate, replicas = TARGET_UTILIZATION * capacity, 1
     wanted = requests_per_second_asked
     if wanted is not None:
         replicas = max(1, math.ceil(wanted / rate - 1e-9))
         rate = wanted / replicas
-    load = open_loop(coefficients, rate, maximum=sequences)
+    load = corrected_open_loop(coefficients, rate, factors, maximum=sequences)
     missed = _missed(load, objectives)
     if missed is not None:
-        missed_idle = _missed(open_loop(coefficients, 0.0, maximum=sequences), objectives)
-        usable = 0.0 if missed_idle else usable_rate(coefficients, sequences, objectives)
+        usable = usable_rate(coefficients, sequences, objectives, factors, missed=load)
         if usable <= 0.0:
-            return _refused(gpu_count, sequences, missed_idle or missed, capacity=capacity)
+            idle = _missed(corrected_open_loop(coefficients, 0.0, factors, maximum=sequences), objectives)
+            return _refused(gpu_count, sequences, idle or missed, capacity=capacity)
         rate = usable
         if wanted is not None:
             replicas = math.ceil(wanted / usable - 1e-9)
             rate = wanted / replicas
-        load = open_loop(coefficients, rate, maximum=sequences)
+        load = corrected_open_loop(coefficients, rate, factors, maximum=sequences)
     return _served(load, gpu_count, sequences, replicas=replicas, capacity=capacity)
 
 
-def usable_rate(coefficients: Speed, sequences: int, objectives: Objectives) -> float:
-    """The highest rate of one replica whose 95th percentiles hold, by bisection; the capacity without objectives."""
-    capacity = requests_per_second(coefficients, sequences)
+def usable_rate(
+    coefficients: Speed,
+    sequences: int,
+    objectives: Objectives,
+    factors: Factors = UNCORRECTED,
+    *,
+    missed: Load | None = None,
+) -> float:
+    """The highest rate of one replica whose 95th percentiles hold; the capacity without objectives.
+
+    `missed`: a load that is known to miss them. Latencies grow like 1 / (1 - utilization), so that what they leave of
+    an objective is nearly a straight line in the rate: the secant method finds its zero.
+    """
+    capacity = corrected_capacity(coefficients, sequences, factors)
     if objectives.ttft_seconds is None and objectives.tpot_seconds is None:
         return capacity
-    low, high = 0.0, capacity
+
+    def left_at(rate: float) -> float:
+        return _left(corrected_open_loop(coefficients, rate, factors, maximum=sequences), objectives)
+
+    low, high = 0.0, capacity if missed is None else missed.rate
+    before, left_before = low, left_at(low)
+    last, left = high, left_at(high) if missed is None else _left(missed, objectives)
+    if left >= 0.0:
+        return high
+    if left_before < 0.0:
+        return 0.0
     for _ in range(RATE_SEARCH_STEPS):
-        middle = (low + high) / 2
-        if _missed(open_loop(coefficients, middle, maximum=sequences), objectives) is None:
-            low = middle
+        rate = last - left * (last - before) / (left - left_before) if left != left_before else high
+        if not low < rate < high:
+            rate = (low + high) / 2.0
+        before, left_before, last, left = last, left, rate, left_at(rate)
+        if abs(left) <= RATE_SLACK:
+            return rate
+        if left > 0.0:
+            low = rate
         else:
-            high = middle
+            high = rate
     return low
 
 
+def _left(load: Load, objectives: Objectives) -> float:
+    """Share of the objective that its percentile leaves, of the tighter one, less a slack."""
+    ttft, tpot = objectives.ttft_seconds, objectives.tpot_seconds
+    return min(
+        math.inf if ttft is None else ttft / load.ttft_p95 - 1.0 - RATE_SLACK,
+        math.inf if tpot is None else tpot / load.tpot_p95 - 1.0 - RATE_SLACK,
+    )
+
+
 def _at_concurrency(
-    coefficients: Speed, gpu_count: int, sequences: int, concurrency: int, objectives: Objectives
+    coefficients: Speed, gpu_count: int, sequences: int, concurrency: int, objectives: Objectives, factors: Factors
 ) -> Evaluation:
     """A closed loop on one replica; refused where so many sequences do not fit at once."""
-    capacity = requests_per_second(coefficients, sequences)
+    capacity = corrected_capacity(coefficients, sequences, factors)
     if concurrency > sequences:
         missed = (Obstacle.CONCURRENCY, float(sequences), float(concurrency))
         return _refused(gpu_count, sequences, missed, capacity=capacity)
-    load = closed_loop(coefficients, concurrency)
+    load = corrected_closed_loop(coefficients, concurrency, factors)
     missed_objective = _missed(load, objectives)
     if missed_objective is not None:
         return _refused(gpu_count, sequences, missed_objective, capacity=capacity)

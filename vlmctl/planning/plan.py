@@ -5,8 +5,10 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from vlmctl.errors import NothingFits, UnsupportedModel
+from vlmctl.planning.choices import Choice, Setting
 from vlmctl.planning.demand import RequestDemand
-from vlmctl.planning.error_bands import error_band
+from vlmctl.planning.host_memory import host_memory
+from vlmctl.planning.latencies import latencies
 from vlmctl.planning.memory import memory_ledger
 from vlmctl.planning.requirements import (
     check_requirements,
@@ -16,10 +18,11 @@ from vlmctl.planning.requirements import (
     relaxing,
     serving_breach,
 )
-from vlmctl.planning.search import Choice, Setting, cheapest_placement, choice_cost
+from vlmctl.planning.search import cheapest_placement, choice_cost
 from vlmctl.planning.throughput import bottleneck
 from vlmctl.specs.estimates import Placement, Plan, SpeedEstimate
 from vlmctl.specs.model import ModelSpec
+from vlmctl.specs.workload import Objectives
 
 
 def plan_model(model: ModelSpec, setting: Setting) -> Plan:
@@ -53,6 +56,7 @@ def choose(model: ModelSpec, setting: Setting) -> tuple[RequestDemand, Choice]:
 def plan_choice(model: ModelSpec, demand: RequestDemand, choice: Choice, setting: Setting) -> Plan:
     """The Plan of a placement that was taken."""
     requirements = setting.requirements
+    ledger = memory_ledger(choice.figures, choice.gpu, demand, choice.settings, gpu_count=choice.gpu_count)
     return Plan(
         placement=Placement(
             model=model.id,
@@ -66,17 +70,26 @@ def plan_choice(model: ModelSpec, demand: RequestDemand, choice: Choice, setting
         objectives=requirements.objectives,
         request_tokens=demand.total_tokens,
         image_tokens=demand.image_tokens,
-        memory=memory_ledger(choice.figures, choice.gpu, demand, choice.settings, gpu_count=choice.gpu_count),
-        speed=speed_estimate(choice, demand),
+        memory=ledger,
+        host=host_memory(
+            choice.figures,
+            requirements.workload,
+            demand,
+            choice.settings,
+            gpu_count=choice.gpu_count,
+            sequences=max(1, min(ledger.maximum_sequences, choice.settings.max_num_seqs)),
+        ),
+        speed=speed_estimate(choice, demand, requirements.objectives),
         cost=choice_cost(choice, demand, setting),
         warnings=license_conditions(model.license),
     )
 
 
-def speed_estimate(choice: Choice, demand: RequestDemand) -> SpeedEstimate:
+def speed_estimate(choice: Choice, demand: RequestDemand, objectives: Objectives) -> SpeedEstimate:
     """Speed of one replica of the choice at the load it is given."""
     evaluation = choice.evaluation
-    median, p90 = error_band(has_images=demand.image_tokens > 0)
+    shown = latencies(choice.load, objectives, output_tokens=demand.output_tokens)
+    error = choice.error("throughput")
     return SpeedEstimate(
         concurrency=max(1, round(evaluation.batch)),
         ttft_seconds=evaluation.ttft,
@@ -86,6 +99,15 @@ def speed_estimate(choice: Choice, demand: RequestDemand) -> SpeedEstimate:
         e2e_seconds=evaluation.ttft + evaluation.tpot * (demand.output_tokens - 1),
         requests_per_second=choice.usable,
         bottleneck=bottleneck(choice.coefficients, max(1.0, evaluation.batch)),
-        error_median=median,
-        error_p90=p90,
+        ttft_p50_seconds=shown.ttft_p50,
+        tpot_p50_seconds=shown.tpot_p50,
+        e2e_p50_seconds=shown.e2e_p50,
+        e2e_p95_seconds=shown.e2e_p95,
+        goodput=shown.goodput,
+        basis=choice.correction.basis,
+        error_median=error.median if error else None,
+        error_p90=error.p90 if error else None,
+        ttft_error=choice.error("ttft"),
+        tpot_error=choice.error("tpot"),
+        error_band=choice.error_band.id if choice.error_band else None,
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from vlmctl.errors import InvalidValue, UnsupportedModel
 from vlmctl.planning.advise import smaller_tools
+from vlmctl.planning.choices import Choice, Setting, setting_of
 from vlmctl.planning.demand import RequestDemand
-from vlmctl.planning.error_bands import error_band
+from vlmctl.planning.latencies import latencies
 from vlmctl.planning.quality import mode_of, model_quality, yardsticks
 from vlmctl.planning.requirements import (
     Match,
@@ -21,12 +23,15 @@ from vlmctl.planning.requirements import (
     planned_demand,
     reads_text,
 )
-from vlmctl.planning.search import Choice, Setting, cheapest_placement, choice_cost, setting_of
+from vlmctl.planning.search import cheapest_placement, choice_cost
 from vlmctl.specs.answers import Answer, Breach, NearMiss, Quality, Recommendation, Rejected
 from vlmctl.specs.hardware import Catalog, GpuSpec, Offer
 from vlmctl.specs.model import ModelSpec
 from vlmctl.specs.workload import Preference, Requirements, Task
 from vlmctl.units import show_usd
+
+if TYPE_CHECKING:  # loaded only where there are measurements
+    from vlmctl.planning.calibration import Calibration
 
 # How many quality points a user gives up to halve the price (`--prefer`).
 POINTS_PER_PRICE_DOUBLING = {Preference.QUALITY: 0.0, Preference.BALANCED: 3.0, Preference.COST: 10.0}
@@ -42,11 +47,13 @@ def recommend(
     *,
     owned: Sequence[Offer] = (),
     exhaustive: bool = False,
+    calibration: Calibration | None = None,
 ) -> Recommendation:
     """Answers, near misses and rejections for all models of the catalog.
 
     `owned`: GPUs that are there already, as offers. `exhaustive`: evaluate every placement instead of stopping when
-    none left can be cheaper; the answer is the same. Raises InvalidValue for requirements that contradict themselves.
+    none left can be cheaper; the answer is the same. `calibration`: measurements that correct what is near them.
+    Raises InvalidValue for requirements that contradict themselves.
     """
     check_requirements(requirements)
     tasks = requirements.tasks or {Task.GENERAL_VQA: 1.0}
@@ -57,7 +64,8 @@ def recommend(
         languages=requirements.languages,
         mode=mode_of(requirements.needs),
     )
-    setting = replace(setting_of(catalog, requirements, owned=owned), measures=measures, exhaustive=exhaustive)
+    setting = setting_of(catalog, requirements, owned=owned, calibration=calibration)
+    setting = replace(setting, measures=measures, exhaustive=exhaustive)
     answers: list[Answer] = []
     near: list[NearMiss] = []
     rejected: list[Rejected] = []
@@ -105,7 +113,8 @@ def build_answer(model: ModelSpec, demand: RequestDemand, choice: Choice, settin
     requirements, evaluation = setting.requirements, choice.evaluation
     quality = task_quality(model, demand, setting, quantized=choice.figures.precision is not model.precision)
     cost = choice_cost(choice, demand, setting)
-    median, p90 = error_band(has_images=demand.image_tokens > 0)
+    error = choice.error("throughput")
+    shown = latencies(choice.load, requirements.objectives, output_tokens=demand.output_tokens)
     return Answer(
         model=model.id,
         repository=model.repository,
@@ -122,6 +131,12 @@ def build_answer(model: ModelSpec, demand: RequestDemand, choice: Choice, settin
         tpot_p95_seconds=evaluation.tpot_p95,
         requests_per_second=choice.usable,
         concurrency=max(1, round(evaluation.batch)),
+        ttft_p50_seconds=shown.ttft_p50,
+        tpot_p50_seconds=shown.tpot_p50,
+        e2e_seconds=shown.e2e,
+        e2e_p50_seconds=shown.e2e_p50,
+        e2e_p95_seconds=shown.e2e_p95,
+        goodput=shown.goodput,
         image_tokens=demand.image_tokens,
         request_tokens=demand.total_tokens,
         quality=quality,
@@ -129,8 +144,12 @@ def build_answer(model: ModelSpec, demand: RequestDemand, choice: Choice, settin
         license=model.license.name,
         license_conditions=license_conditions(model.license),
         verified=model.verified,
-        error_median=median,
-        error_p90=p90,
+        basis=choice.correction.basis,
+        error_median=error.median if error else None,
+        error_p90=error.p90 if error else None,
+        ttft_error=choice.error("ttft"),
+        tpot_error=choice.error("tpot"),
+        error_band=choice.error_band.id if choice.error_band else None,
         warnings=_warnings(model, choice.gpu, demand, requirements),
     )
 

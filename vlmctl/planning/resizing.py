@@ -9,9 +9,13 @@ from __future__ import annotations
 import math
 
 from vlmctl.errors import InvalidValue
-from vlmctl.specs.tokens import LongSides, NativePatches, PaddedPatches, SmallSides, SmartResize
+from vlmctl.specs.tokens import ClampedPatches, LongSides, NativePatches, PaddedPatches, SmallSides, SmartResize
 
 MAX_ASPECT = 200  # Qwen2-VL's image processor and those descended from it
+# SigLIP 2's processor looks for the scale by bisection between these, to this precision; pixels are by pixels.
+LEAST_SCALE = 1e-6
+MOST_SCALE = 100.0
+SCALE_PRECISION = 1e-5
 
 
 def smart_resize(rule: SmartResize, width: int, height: int) -> tuple[int, int]:
@@ -155,6 +159,42 @@ def _to_cell(side: int, other: int, cell: int, most: int) -> int:
     if (side + missing) * other <= most or not missing:
         return side + missing
     return max(cell, side - side % cell)
+
+
+def fill_patches(width: int, height: int, *, patch: int, cell_patches: int, budget: int) -> tuple[int, int]:
+    """Size of about `budget` patches in the frame's aspect, each side in whole cells.
+
+    Source: vLLM transformers_utils/processors/nano_nemotron_vl.py, _compute_aspect_preserving_size.
+    """
+    aspect = width / height
+    rows, columns = max(round(math.sqrt(budget / aspect)), 1), max(round(math.sqrt(budget * aspect)), 1)
+    upper = [side + -side % cell_patches for side in (columns, rows)]
+    lower = [max(cell_patches, side - side % cell_patches) for side in (columns, rows)]
+    columns, rows = upper if math.prod(upper) <= budget else lower
+    return columns * patch, rows * patch
+
+
+def clamp_patches(rule: ClampedPatches, width: int, height: int) -> tuple[int, int]:
+    """Size in whole patches, their number brought within limits.
+
+    Source: vLLM models/phi4siglip.py for the number, transformers models/siglip2/image_processing_siglip2.py
+    (get_image_size_for_max_num_patches) for the size.
+    """
+    patch = rule.patch_pixels
+    native = max((width // patch) * (height // patch), 1)
+    most = min(max(native, rule.min_patches), rule.max_patches)
+    low, high = LEAST_SCALE, MOST_SCALE
+    while high - low >= SCALE_PRECISION:
+        scale = (low + high) / 2
+        if _patches(width, scale, patch) * _patches(height, scale, patch) <= most:
+            low = scale
+        else:
+            high = scale
+    return _patches(width, low, patch) * patch, _patches(height, low, patch) * patch
+
+
+def _patches(side: int, scale: float, patch: int) -> int:
+    return max(1, math.ceil(side * scale / patch))
 
 
 def nearest_cells(width: int, height: int, *, cell: int, budget: int) -> tuple[int, int]:

@@ -3,99 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vlmctl.planning.architecture import ModelFigures, model_figures
-from vlmctl.planning.cost import cheapest_offer, cost_estimate, select_offers, usd_per_1k_requests
+from vlmctl.planning.choices import Choice, Found, Setting
+from vlmctl.planning.corrected import NO_CORRECTION, corrected_closed_loop, corrected_open_loop
+from vlmctl.planning.cost import cheapest_offer, cost_estimate, usd_per_1k_requests
 from vlmctl.planning.demand import RequestDemand
+from vlmctl.planning.error_bands import error_band
 from vlmctl.planning.placement import (
     GPU_COUNTS,
     Evaluation,
     Obstacle,
-    evaluate,
     is_large,
     runs_on,
     settings_by_size,
     usable_rate,
 )
-from vlmctl.planning.quality import Yardstick, mode_of, single_yardsticks
+from vlmctl.planning.placement_near import evaluate_near
 from vlmctl.planning.requirements import THINKING_ROOM_TOKENS
-from vlmctl.planning.throughput import Speed, highest_rate, speed
+from vlmctl.planning.speed import speed
+from vlmctl.planning.throughput import highest_rate
 from vlmctl.specs.answers import Breach
 from vlmctl.specs.estimates import CostEstimate, EngineSettings
-from vlmctl.specs.hardware import Catalog, GpuSpec, Offer, OfferKind
+from vlmctl.specs.hardware import GpuSpec
 from vlmctl.specs.model import ModelSpec, Precision
-from vlmctl.specs.record import Record
 from vlmctl.specs.workload import Requirements
 from vlmctl.units import GIB, show_seconds
 
+if TYPE_CHECKING:  # loaded only where there are measurements
+    from vlmctl.planning.circumstances import Circumstances
+
 ROUNDING = 1e-9  # relative slack where two ways to the same figure may differ in the last digit
-
-
-class Found(Record, frozen=True, kw_only=True):
-    """A placement that was evaluated, with its price."""
-
-    figures: ModelFigures
-    checkpoint: str
-    gpu: GpuSpec
-    gpu_count: int
-    evaluation: Evaluation
-    offer: Offer
-    usd_per_hour: float
-    usd_per_1k_requests: float
-
-    @property
-    def order(self) -> tuple[float, float, int, str, str]:
-        """Cheapest first, then fastest, then fewest GPUs; names last, so that ties are stable."""
-        first = self.usd_per_1k_requests
-        return (first, self.evaluation.ttft_p95, self.gpu_count, self.gpu.id, self.checkpoint)
-
-
-class Choice(Found, frozen=True, kw_only=True):
-    """The placement that was taken. `usable`: requests per second of one replica within the objectives."""
-
-    settings: EngineSettings
-    coefficients: Speed
-    usable: float
-
-
-class Setting(Record, frozen=True, kw_only=True):
-    """What is the same for all models of one question."""
-
-    requirements: Requirements
-    gpus: Mapping[str, GpuSpec]
-    offers: Mapping[str, tuple[Offer, ...]]
-    measures: tuple[Yardstick, ...] = ()
-    minimums: Mapping[str, Yardstick] = {}
-    exhaustive: bool = False
-
-
-def setting_of(
-    catalog: Catalog, requirements: Requirements, *, offers: Iterable[Offer] | None = None, owned: Sequence[Offer] = ()
-) -> Setting:
-    """The setting of a question on a catalog; `offers` narrows the market, `owned` replaces it."""
-    market = catalog.offers if offers is None else offers
-    return Setting(
-        requirements=requirements,
-        gpus={gpu.id: gpu for gpu in catalog.gpus},
-        offers=allowed_offers(market, requirements, owned),
-        minimums=single_yardsticks(
-            catalog.benchmarks, catalog.models, names=requirements.minimum_scores, mode=mode_of(requirements.needs)
-        ),
-    )
-
-
-def allowed_offers(
-    offers: Iterable[Offer], requirements: Requirements, owned: Sequence[Offer] = ()
-) -> dict[str, tuple[Offer, ...]]:
-    """Offers that the requirements allow, by GPU; owned GPUs replace the market altogether."""
-    if owned:
-        return select_offers(owned, kinds=(OfferKind.OWNED,))
-    kinds = [OfferKind.ON_DEMAND, OfferKind.COMMITTED] + ([OfferKind.SPOT] if requirements.spot else [])
-    selected = select_offers(offers, kinds=kinds, providers=requirements.providers, regions=requirements.offer_regions)
-    if not requirements.gpus:
-        return selected
-    return {gpu: found for gpu, found in selected.items() if gpu in requirements.gpus}
 
 
 def checkpoints(model: ModelSpec, quantizations: Sequence[str]) -> tuple[tuple[Precision, str], ...]:
@@ -118,7 +58,6 @@ def cheapest_placement(model: ModelSpec, demand: RequestDemand, setting: Setting
     Candidates come in the order of a lower bound of their price; those whose bound is above the best price found are
     passed over, by a rough bound first and a closer one after it.
     """
-    requirements = setting.requirements
     candidates, reason = _candidates(model, setting)
     nearest: tuple[float, Breach] = (math.inf, reason)
     best: Found | None = None
@@ -131,22 +70,22 @@ def cheapest_placement(model: ModelSpec, demand: RequestDemand, setting: Setting
                 break
             if _price_bound(figures, gpu, count, demand, settings, setting) > highest:
                 continue
-        evaluation = evaluate(
+        evaluation, near = evaluate_near(
+            model,
             figures,
             gpu,
             demand,
             settings,
             gpu_count=count,
-            objectives=requirements.objectives,
-            requests_per_second_asked=requirements.workload.requests_per_second,
-            concurrency=requirements.workload.concurrency,
+            requirements=setting.requirements,
+            calibration=setting.calibration,
         )
         if evaluation.obstacle is not None:
             excess, breach = _obstacle(evaluation, gpu, count)
             if excess < nearest[0]:
                 nearest = (excess, breach)
             continue
-        found = _priced(figures, checkpoint, gpu, count, evaluation, setting)
+        found = _priced(figures, checkpoint, gpu, count, evaluation, near, setting)
         if found is None:
             breach = Breach(requirement="owned", found="more GPUs needed than are owned", wanted="the owned GPUs")
             nearest = min(nearest, (1.0, breach), key=lambda pair: pair[0])
@@ -154,16 +93,22 @@ def cheapest_placement(model: ModelSpec, demand: RequestDemand, setting: Setting
             best = found
     if best is None:
         return None, nearest[1]
-    return _choice(best, demand, both[is_large(best.gpu)], requirements), nearest[1]
+    return _choice(best, demand, both[is_large(best.gpu)], setting), nearest[1]
 
 
-def _choice(found: Found, demand: RequestDemand, settings: EngineSettings, requirements: Requirements) -> Choice:
+def _choice(found: Found, demand: RequestDemand, settings: EngineSettings, setting: Setting) -> Choice:
     """The placement that was taken, with what is only worth working out for one."""
+    requirements, correction = setting.requirements, NO_CORRECTION
+    if found.near is not None and setting.calibration is not None:
+        correction = setting.calibration.correction(found.near)
     coefficients = speed(found.figures, found.gpu, demand, settings, gpu_count=found.gpu_count)
-    evaluation = found.evaluation
-    usable = evaluation.rate
-    if requirements.workload.concurrency is None:
-        usable = usable_rate(coefficients, evaluation.sequences, requirements.objectives)
+    evaluation, factors = found.evaluation, correction.factors
+    usable, concurrency = evaluation.rate, requirements.workload.concurrency
+    if concurrency is None:
+        load = corrected_open_loop(coefficients, usable, factors, maximum=evaluation.sequences)
+        usable = usable_rate(coefficients, evaluation.sequences, requirements.objectives, factors)
+    else:
+        load = corrected_closed_loop(coefficients, concurrency, factors)
     return Choice(
         figures=found.figures,
         checkpoint=found.checkpoint,
@@ -176,6 +121,12 @@ def _choice(found: Found, demand: RequestDemand, settings: EngineSettings, requi
         usd_per_hour=found.usd_per_hour,
         usd_per_1k_requests=found.usd_per_1k_requests,
         usable=max(usable, evaluation.rate),
+        load=load,
+        near=found.near,
+        correction=correction,
+        error_band=error_band(
+            setting.error_bands, model=found.figures.model, gpu=found.gpu.id, has_images=demand.image_tokens > 0
+        ),
     )
 
 
@@ -229,13 +180,21 @@ def _price_bound(
     """USD per 1,000 requests that the placement cannot go below: fixed work per request alone, memory ignored."""
     wanted = setting.requirements.workload.requests_per_second
     rate = highest_rate(speed(figures, gpu, demand, settings, gpu_count=count))
+    if setting.calibration is not None:
+        rate *= setting.calibration.fastest
     replicas = None if wanted is None else max(1, math.ceil(wanted / rate - ROUNDING))
     found = cheapest_offer(setting.offers[gpu.id], gpu_count=count, replicas=replicas)
     return usd_per_1k_requests(found[1], rate if wanted is None else wanted) if found else math.inf
 
 
 def _priced(
-    figures: ModelFigures, checkpoint: str, gpu: GpuSpec, count: int, evaluation: Evaluation, setting: Setting
+    figures: ModelFigures,
+    checkpoint: str,
+    gpu: GpuSpec,
+    count: int,
+    evaluation: Evaluation,
+    near: Circumstances | None,
+    setting: Setting,
 ) -> Found | None:
     asked = setting.requirements.workload.requests_per_second
     replicas = None if asked is None else evaluation.replicas
@@ -252,6 +211,7 @@ def _priced(
         offer=offer,
         usd_per_hour=hourly,
         usd_per_1k_requests=usd_per_1k_requests(hourly, evaluation.rate * evaluation.replicas),
+        near=near,
     )
 
 

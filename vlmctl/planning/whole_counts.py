@@ -11,6 +11,7 @@ from vlmctl.errors import InvalidValue
 from vlmctl.planning import resizing
 from vlmctl.specs.estimates import ImageTokens
 from vlmctl.specs.tokens import (
+    ClampedPatches,
     FixedTokens,
     NativePatches,
     NearestGrid,
@@ -90,6 +91,12 @@ def native_patches(rule: NativePatches, width: int, height: int) -> ImageTokens:
     """Whole patches within limits. Source: vLLM transformers_utils/processors/nano_nemotron_vl.py."""
     size = resizing.fit_patches(rule, width, height)
     return cells(size, rule.cell_patches * rule.patch_pixels, rule.patch_pixels, rule.marker_tokens)
+
+
+def clamped_patches(rule: ClampedPatches, width: int, height: int) -> ImageTokens:
+    """Whole patches, each a token. Sources: those of `resizing.clamp_patches`."""
+    size = resizing.clamp_patches(rule, width, height)
+    return cells(size, rule.patch_pixels, rule.patch_pixels, rule.marker_tokens)
 
 
 def nearest_grid(rule: NearestGrid, width: int, height: int) -> ImageTokens:

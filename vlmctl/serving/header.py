@@ -33,7 +33,7 @@ def _speed(speed: SpeedEstimate) -> str:
     return (
         f"Each replica: {speed.requests_per_second:.2f} requests/s with {speed.concurrency} in flight; p95 time to "
         f"first token {show_seconds(speed.ttft_p95_seconds)}, per output token {show_seconds(speed.tpot_p95_seconds)} "
-        f"({basis})."
+        f"({basis})." + ("" if speed.goodput is None else f" {speed.goodput:.0%} of the requests meet the objectives.")
     )
 
 

@@ -8,6 +8,7 @@ from vlmctl.serving.engine_args import ENGINE_VERSION, shutdown_seconds
 from vlmctl.specs.estimates import Plan
 from vlmctl.specs.hardware import GpuSpec
 from vlmctl.specs.model import ModelSpec
+from vlmctl.units import GIB
 
 PORT = 8000  # vLLM's default
 CACHE_FOLDER = "/cache"
@@ -18,10 +19,6 @@ START_SECONDS = 3600  # downloading and loading the weights: tens of minutes for
 BEFORE_STOP_SECONDS = 5  # for endpoints to leave the Service before the engine refuses requests
 AFTER_STOP_SECONDS = 15  # for worker processes to exit once the last answer is out
 
-PROCESSOR_CACHE_GIB = 4  # each of two, API server and engine core (vllm/config/multimodal.py, mm_processor_cache_gb)
-PROCESS_GIB = 3  # a process with torch and CUDA loaded; rough
-SHARED_MEMORY_GIB = 1  # the engine's own queues
-SHARED_MEMORY_PER_GPU_GIB = 1  # NCCL's buffers between GPUs of one node; rough
 ENGINE_CORES = 2  # API server and engine core keep one busy each
 
 
@@ -37,13 +34,12 @@ def object_name(model: ModelSpec) -> str:
 
 def shared_memory_gib(plan: Plan) -> int:
     """Size of /dev/shm."""
-    return SHARED_MEMORY_GIB + SHARED_MEMORY_PER_GPU_GIB * plan.placement.gpu_count
+    return plan.host.shared_memory_bytes // GIB
 
 
 def memory_gib(plan: Plan) -> int:
-    """Host memory: processes, both processor caches and /dev/shm. Weights stream through the page cache to the GPU."""
-    processes = 2 + plan.placement.gpu_count  # API server, engine core, one worker per GPU
-    return PROCESS_GIB * processes + 2 * PROCESSOR_CACHE_GIB + shared_memory_gib(plan)
+    """Request and limit of the pod's memory, /dev/shm included."""
+    return plan.host.memory_bytes // GIB
 
 
 def cores(plan: Plan) -> int:

@@ -1,8 +1,7 @@
 """What `recommend` answers: ranked answers, near misses, the rejected with reasons, and when no VLM is needed."""
 
-from __future__ import annotations
-
-from vlmctl.specs.estimates import Basis, CostEstimate, MemoryLedger
+from vlmctl.specs.error_bands import Spread
+from vlmctl.specs.estimates import Basis, CostEstimate, HostMemory, MemoryLedger
 from vlmctl.specs.record import Record
 
 
@@ -80,9 +79,18 @@ class Answer(Record, frozen=True, kw_only=True):
     pareto: bool = False
     verified: bool = True
     score: float = 0.0
+    ttft_p50_seconds: float | None = None
+    tpot_p50_seconds: float | None = None
+    e2e_seconds: float | None = None  # mean
+    e2e_p50_seconds: float | None = None
+    e2e_p95_seconds: float | None = None
+    goodput: float | None = None  # share of the requests that meet the objectives
     basis: Basis = Basis.ESTIMATED
     error_median: float | None = None
     error_p90: float | None = None
+    ttft_error: Spread | None = None
+    tpot_error: Spread | None = None
+    error_band: str | None = None  # id of the band of the catalog that the errors are from
     warnings: tuple[str, ...] = ()
 
 
@@ -168,6 +176,7 @@ class FitReport(Record, frozen=True, kw_only=True):
     quantization: str
     checkpoint: str
     memory: MemoryLedger
+    host: HostMemory
     request_tokens: int
     image_tokens: int
     fits: bool

@@ -1,9 +1,8 @@
 """What planning answers with: frozen records, each with its breakdown, its basis and its error band."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
+from vlmctl.specs.error_bands import Spread
 from vlmctl.specs.hardware import Offer
 from vlmctl.specs.model import Precision
 from vlmctl.specs.record import Record
@@ -60,6 +59,7 @@ class EngineSettings(Record, frozen=True, kw_only=True):
     renderer_workers: int = 4
     encoder_data_parallel: bool = False
     enforce_eager: bool = False
+    kv_element_bytes: int = 2  # of the KV cache: 16 bit, or 1 for fp8
 
 
 class Placement(Record, frozen=True, kw_only=True):
@@ -96,6 +96,18 @@ class MemoryLedger(Record, frozen=True, kw_only=True):
     fits: bool
 
 
+class HostMemory(Record, frozen=True, kw_only=True):
+    """Host memory of one replica, item by item.
+
+    `shared_memory_bytes`: size of /dev/shm, whose use counts as memory of the pod; `memory_bytes`: request and limit of
+    the pod, everything included. Weights are no item: they pass through the page cache, which the kernel takes back.
+    """
+
+    items: tuple[LedgerItem, ...]
+    shared_memory_bytes: int
+    memory_bytes: int
+
+
 class Term(Record, frozen=True, kw_only=True):
     """One term of an estimate: what `vlmctl explain` shows."""
 
@@ -107,7 +119,10 @@ class Term(Record, frozen=True, kw_only=True):
 
 
 class SpeedEstimate(Record, frozen=True, kw_only=True):
-    """One replica at a concurrency. Latencies are seconds; p95 from the queueing model, not measured."""
+    """One replica at a concurrency. Latencies are seconds, means where not said; percentiles are not measured.
+
+    `goodput`: share of the requests that meet the objectives, None where there are none.
+    """
 
     concurrency: int
     ttft_seconds: float
@@ -117,9 +132,17 @@ class SpeedEstimate(Record, frozen=True, kw_only=True):
     e2e_seconds: float
     requests_per_second: float
     bottleneck: str
+    ttft_p50_seconds: float | None = None
+    tpot_p50_seconds: float | None = None
+    e2e_p50_seconds: float | None = None
+    e2e_p95_seconds: float | None = None
+    goodput: float | None = None
     basis: Basis = Basis.ESTIMATED
     error_median: float | None = None  # relative error of the throughput, median over measured rows
     error_p90: float | None = None
+    ttft_error: Spread | None = None
+    tpot_error: Spread | None = None
+    error_band: str | None = None  # id of the band of the catalog that the errors are from
 
 
 class CostEstimate(Record, frozen=True, kw_only=True):
@@ -146,6 +169,7 @@ class Plan(Record, frozen=True, kw_only=True):
     request_tokens: int
     image_tokens: int
     memory: MemoryLedger
+    host: HostMemory
     speed: SpeedEstimate
     cost: CostEstimate | None
     warnings: tuple[str, ...] = ()

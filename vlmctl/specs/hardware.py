@@ -1,10 +1,10 @@
 """GPUs, the offers to rent them, hosted APIs, and benchmarks: what the catalog knows besides models."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from enum import StrEnum
 
+from vlmctl.specs.error_bands import ErrorBand
+from vlmctl.specs.measurements import DescribedModel, Measurement
 from vlmctl.specs.model import Misnomer, ModelSpec, Precision, Score
 from vlmctl.specs.record import Fact, Record
 from vlmctl.units import GIB
@@ -21,6 +21,7 @@ class GpuSpec(Fact, frozen=True, kw_only=True):
     """An accelerator. TFLOP/s are dense, without sparsity; None means the precision is not supported.
 
     `memory_gib_reported`: what CUDA or ROCm shows an engine (nvidia-smi counts a little more); None: not known.
+    `memory_type`: hbm2e, gddr6 ...; "unknown" where no source says.
     `achievable_compute`: share of the peak that vendors' own dense matrix benchmarks reach, where a source says so.
     """
 
@@ -31,6 +32,7 @@ class GpuSpec(Fact, frozen=True, kw_only=True):
     memory_gib_nominal: float
     memory_bandwidth_gb_per_second: float
     interconnect: Interconnect
+    memory_type: str = "unknown"
     compute_capability: str | None = None
     memory_gib_reported: float | None = None
     fp16_tflops: float | None = None
@@ -59,6 +61,8 @@ class GpuSpec(Fact, frozen=True, kw_only=True):
             return self.int8_tflops
         if precision is Precision.NVFP4 and self.fp4_tflops:
             return self.fp4_tflops
+        if precision is Precision.MXFP4 and self.fp4_tflops and self.fp8_tflops:
+            return self.fp8_tflops  # activations are 8 bit wide
         return self.sixteen_bit_tflops
 
     @property
@@ -164,7 +168,10 @@ class Benchmark(Fact, frozen=True, kw_only=True):
 
 
 class Catalog(Record, frozen=True, kw_only=True):
-    """Everything that was read, in a fixed order: by id, offers by price."""
+    """Everything that was read, in a fixed order: by id, offers by price.
+
+    `measurements`: the user's own; `described`: by repository, models of theirs that are no catalog entries.
+    """
 
     models: tuple[ModelSpec, ...] = ()
     misnomers: tuple[Misnomer, ...] = ()
@@ -172,3 +179,6 @@ class Catalog(Record, frozen=True, kw_only=True):
     offers: tuple[Offer, ...] = ()
     apis: tuple[HostedApi, ...] = ()
     benchmarks: tuple[Benchmark, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    described: dict[str, DescribedModel] = {}
+    error_bands: tuple[ErrorBand, ...] = ()

@@ -1,12 +1,17 @@
 """Published or own measurements in one form (`vlmctl.dev/measurements/v1`), read and written alike."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from vlmctl.specs.record import Record
 
 SCHEMA = "vlmctl.dev/measurements/v1"
+
+
+class DescribedModel(Record, frozen=True, kw_only=True):
+    """What a file says of a model: its config.json, and its image processor's configuration where that is there."""
+
+    config: dict[str, Any] = {}
+    processor: dict[str, Any] = {}
 
 
 class Parallelism(Record, frozen=True, kw_only=True):

@@ -1,7 +1,5 @@
 """What the catalog knows of a model. Every group of facts carries its source; unknown is None, never a guess."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from vlmctl.specs.record import Fact, Record
@@ -60,9 +58,12 @@ class AttentionLayers(Record, frozen=True, kw_only=True):
     kv_heads: int = 0
     head_dim: int = 0
     window_tokens: int | None = None
+    value_dim: int | None = None  # of a value head where it differs from `head_dim` (MiMo-V2)
     latent_dim: int | None = None  # kv_lora_rank + qk_rope_head_dim
+    index_bytes: int | None = None  # per token, of the keys that sparse attention picks tokens by (DeepSeek V3.2)
     state_bytes: int | None = None  # per layer and sequence
-    key_is_value: bool = False  # Gemma 4 global layers keep one tensor for both
+    checkpoint_states: int = 0  # further states that a prompt takes under prefix caching (Mamba 2: 1)
+    key_is_value: bool = False  # Gemma 4 global layers: one projection makes both
 
 
 class Experts(Record, frozen=True, kw_only=True):
@@ -81,7 +82,10 @@ class Experts(Record, frozen=True, kw_only=True):
 
 
 class LanguageModel(Fact, frozen=True, kw_only=True):
-    """The decoder. `intermediate_size` is None where every layer is a mixture of experts."""
+    """The decoder. `intermediate_size` is None where every layer is a mixture of experts.
+
+    `position_stretch`: factor of linear position scaling, by which vLLM lengthens the table of full attention.
+    """
 
     name: str
     layers: int
@@ -91,6 +95,7 @@ class LanguageModel(Fact, frozen=True, kw_only=True):
     intermediate_size: int | None = None
     experts: Experts | None = None
     tied_embeddings: bool | None = None
+    position_stretch: int = 1
 
 
 class VisionTower(Fact, frozen=True, kw_only=True):
@@ -219,6 +224,26 @@ class Score(Record, frozen=True, kw_only=True):
     note: str = ""
 
 
+class StoredWeights(Record, frozen=True, kw_only=True):
+    """The parts of a quantised checkpoint that it stores in another format than its own; None: as the rest.
+
+    `linear_inputs`, `linear_outputs`: projections into and out of linear attention; `feed_forward`: dense layers and
+    shared experts, never the routed ones; `output_head`: None is 16 bit. `group_size`: weights that share a scale.
+    `byte_cache`: the checkpoint asks for an 8-bit KV cache, which an engine's `auto` follows. `parts_known`: False
+    where only the group's size is.
+    """
+
+    attention: Precision | None = None
+    linear_inputs: Precision | None = None
+    linear_outputs: Precision | None = None
+    feed_forward: Precision | None = None
+    output_head: Precision | None = None
+    group_size: int | None = None
+    byte_cache: bool = False
+    parts_known: bool = True
+    source: str = ""
+
+
 class QuantizedCheckpoint(Fact, frozen=True, kw_only=True):
     """A published checkpoint of the same model in another precision. `official`: by the model's own makers."""
 
@@ -228,6 +253,7 @@ class QuantizedCheckpoint(Fact, frozen=True, kw_only=True):
     bits: int | None = None
     quality_published: bool = False  # its scores were published next to the original's
     without_arguments: tuple[str, ...] = ()  # flags of the model that do not go with this checkpoint's format
+    stored: StoredWeights | None = None  # None: not known
 
 
 class EngineArgument(Record, frozen=True, kw_only=True):
@@ -334,6 +360,7 @@ class ModelSpec(Record, frozen=True, kw_only=True):
     languages: Languages | None = None
     scores: tuple[Score, ...] = ()
     quantizations: tuple[QuantizedCheckpoint, ...] = ()
+    stored: StoredWeights | None = None  # of the repository itself, where it is quantised
     grounding: Grounding | None = None
     capabilities: tuple[str, ...] = ()  # thinking, tools, video, audio: as a source names them
     typical_output: tuple[TypicalOutput, ...] = ()

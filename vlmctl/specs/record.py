@@ -1,6 +1,8 @@
-"""The base of every record: frozen, keyword-only, and strict about unknown fields."""
+"""The base of every record: frozen, keyword-only, and strict about unknown fields.
 
-from __future__ import annotations
+The modules of this package do without postponed annotations: msgspec reads them whenever the catalog is decoded, and
+strings would each have to be compiled first.
+"""
 
 import msgspec
 

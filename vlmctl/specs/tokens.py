@@ -5,13 +5,13 @@ In a catalog file the rule is chosen by its `kind`. Token counts are per image u
 The rules for video that a rule may hold are in `vlmctl.specs.frames` and are named here too.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from vlmctl.specs.frames import FrameBudget as FrameBudget
+from vlmctl.specs.frames import FrameImages as FrameImages
 from vlmctl.specs.frames import FrameResize as FrameResize
 from vlmctl.specs.frames import FrameTokens as FrameTokens
+from vlmctl.specs.frames import LongSides as LongSides
 from vlmctl.specs.frames import Rule, VideoRule
 from vlmctl.specs.frames import SmallSides as SmallSides
 
@@ -26,15 +26,6 @@ class Grid(StrEnum):
     COVERING = "covering"  # Ovis: fewest tiles that keep 90% of the area
     STRIP = "strip"  # Phi-3-Vision: as many tiles along the longer side as fit the limit, the shorter side padded
     LONGEST_SIDE = "longest-side"  # Idefics3: the longest side scaled to a fixed number of tiles
-
-
-class LongSides(StrEnum):
-    """What a resizing processor does with a side more than 200 times the other."""
-
-    REFUSE = "refuse"
-    CUT = "cut"  # to 200 times the shorter; not where a side was lifted
-    CUT_TO_CELLS = "cut-to-cells"  # the same, in whole cells
-    KEEP = "keep"
 
 
 class TokenRule(Rule, frozen=True, kw_only=True):
@@ -114,6 +105,17 @@ class NativePatches(TokenRule, frozen=True, kw_only=True, tag="native-patches"):
 
     patch_pixels: int
     cell_patches: int
+    min_patches: int
+    max_patches: int
+
+
+class ClampedPatches(TokenRule, frozen=True, kw_only=True, tag="clamped-patches"):
+    """SigLIP 2 NaFlex in Phi-4-reasoning-vision: the native number of whole patches, brought within limits.
+
+    The image is scaled to the largest grid of no more patches, its sides rounded up; every patch is a token.
+    """
+
+    patch_pixels: int
     min_patches: int
     max_patches: int
 
@@ -264,6 +266,7 @@ TokenRuleKind = (
     | SmartResize
     | PaddedPatches
     | NativePatches
+    | ClampedPatches
     | NearestGrid
     | TokenBudget
     | RowBreaks

@@ -1,7 +1,5 @@
 """What a user asks for: the requests, the latencies, and the conditions an answer must meet."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from vlmctl.specs.record import Record

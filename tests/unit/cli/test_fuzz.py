@@ -73,6 +73,21 @@ FITTING_VALUES = """
 --require ask.yaml
 --diff plan.yaml
 --answers answers.yaml
+--rate 0.01 daily:0.02 0h:0.001,9h:0.05
+--trace trace.csv
+--days 0.01 0.5
+--bursts 0 10
+--weekend 0 1
+--scale 1x 0.1x
+--cold-start 0s 3m 9h
+--target 0.5 1
+--min-replicas 0 1 3
+--max-replicas 1 4
+--idle 0s 10m
+--scale-down-after 0s 1h
+--look-ahead 0s 1h
+--plot plot.svg there/is/nothing
+--seed 0 -1
 --write plan.yaml there/is/nothing /dev/full .
 folder overlay
 repository_or_folder overlay
@@ -155,6 +170,7 @@ def desert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "empty.yaml": "",
         "ask.yaml": "task: chart\nrps: 1\n",
         "answers.yaml": "vision: yes\n",
+        "trace.csv": "TIMESTAMP,ContextTokens,GeneratedTokens\n0,100,20\n9.5,10,1\n",
     }
     for name, content in files.items():
         (tmp_path / name).write_text(content)

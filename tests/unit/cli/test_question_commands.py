@@ -57,9 +57,19 @@ OPTION_KEYS = {
     "usd_per_month",
     "utilization",
     "requests_per_second",
+    "ttft_seconds",
+    "ttft_p50_seconds",
     "ttft_p95_seconds",
+    "tpot_seconds",
+    "tpot_p50_seconds",
     "tpot_p95_seconds",
+    "e2e_seconds",
+    "e2e_p50_seconds",
+    "e2e_p95_seconds",
+    "goodput",
     "basis",
+    "error_median",
+    "error_p90",
     "as_of",
     "source",
 }
@@ -190,7 +200,7 @@ class TestCost:
         found = vlmctl("cost", "qwen2.5-vl-7b", "--rps", "2", "-o", "json").json
         assert set(found) == {"requirements", "assumptions", "owned", "models", "prices_as_of"}
         (model,) = found["models"]
-        assert set(model) == {"model", "options", "sweep", "apis", "problem"}
+        assert set(model) == {"model", "options", "scale_to_zero", "sweep", "apis", "problem"}
         assert all(set(option) == OPTION_KEYS for option in model["options"])
         assert {option["kind"] for option in model["options"]} >= {"on-demand", "spot"}
         prices = [option["usd_per_1k_requests"] for option in model["options"]]

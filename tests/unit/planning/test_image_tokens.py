@@ -10,8 +10,10 @@ from vlmctl.errors import InvalidValue, UnsupportedModel
 from vlmctl.planning.image_tokens import image_tokens, video_tokens
 from vlmctl.specs.tokens import (
     AnyRes,
+    ClampedPatches,
     FixedTokens,
     FrameBudget,
+    FrameImages,
     FrameResize,
     FrameTokens,
     Grid,
@@ -74,7 +76,21 @@ HUNYUAN = SmartResize(cell_pixels=32, patch_pixels=16, min_pixels=262144, max_pi
 KIMI = PaddedPatches(
     cell_pixels=28, patch_pixels=14, max_patches=4096, max_side_patches=512, refuses_long_sides=True, marker_tokens=4
 )
-OMNI = NativePatches(patch_pixels=16, cell_patches=2, min_patches=1024, max_patches=13312)
+OMNI = NativePatches(
+    patch_pixels=16,
+    cell_patches=2,
+    min_patches=1024,
+    max_patches=13312,
+    video=FrameBudget(budget_tokens=256, temporal_patch=2, frame_marker_tokens=2),
+)
+KIMI25 = PaddedPatches(
+    cell_pixels=28,
+    patch_pixels=14,
+    max_patches=16384,
+    max_side_patches=512,
+    video=FrameBudget(budget_tokens=1024, temporal_patch=4, encodes_every_frame=True, frame_marker_tokens=4),
+)
+PHI4_REASONING = ClampedPatches(patch_pixels=16, min_patches=256, max_patches=3600)
 MUSE = NearestGrid(cell_pixels=28, patch_pixels=14, max_tokens=4096)
 GEMMA4 = TokenBudget(
     cell_pixels=48, patch_pixels=16, budget_tokens=280, video=FrameBudget(budget_tokens=70, frame_marker_tokens=2)
@@ -103,7 +119,6 @@ LLAMA4 = Tiles(
     tokens_per_tile=144,
     max_tiles=16,
     pads=True,
-    max_aspect=5376,
     marker_tokens=3,
     tile_marker_tokens=1,
 )
@@ -180,7 +195,17 @@ LFM2 = ResizeOrTile(
 MINICPM = Slices(
     slice_pixels=448, patch_pixels=14, unit_pixels=14, max_slices=9, tokens_per_view=64, slice_marker_tokens=2
 )
-MINICPM46 = Slices(slice_pixels=448, patch_pixels=14, unit_pixels=56, max_slices=9, patches_per_token=16)
+MINICPM46 = Slices(
+    slice_pixels=448,
+    patch_pixels=14,
+    unit_pixels=56,
+    max_slices=9,
+    patches_per_token=16,
+    marker_tokens=5,
+    slice_marker_tokens=2,
+    row_gap_tokens=1,
+    video=FrameImages(clip_marker_tokens=3),
+)
 PHI4 = UnpaddedHd(tile_pixels=448, patch_pixels=14, cell_patches=2, max_tiles=36, min_side_pixels=10)
 MOLMO = OverlappingCrops(
     crop_pixels=336, patch_pixels=14, pool=2, max_crops=12, margin_patches=(4, 4), pooled_as_one=False
@@ -205,7 +230,9 @@ BOUNDS: dict[str, tuple[TokenRuleKind, int]] = {
     "ovis2.5": (OVIS25, 3136),
     "hunyuan-ocr": (HUNYUAN, 4096 + 200 * 2),
     "kimi-vl": (KIMI, 1024 + 512),
+    "kimi-k2.5": (KIMI25, 4096 + 256),
     "nemotron-omni": (OMNI, 13312 // 4),
+    "phi-4-reasoning-vision": (PHI4_REASONING, 3600),
     "muse-glimmer": (MUSE, 4096),
     "gemma-4": (GEMMA4, 280),
     "pixtral": (PIXTRAL, 4096),
@@ -222,7 +249,7 @@ BOUNDS: dict[str, tuple[TokenRuleKind, int]] = {
     "phi-3-vision": (phi3v(16), 17 * 144 + 1 + 17 * 12),
     "idefics3": (idefics3(364, 14, 169), 17 * 169),
     "idefics2": (IDEFICS2, 320),
-    "lfm2-vl": (LFM2, 4096),  # a line one pixel wide is enlarged past the limits, as in the processor
+    "lfm2-vl": (LFM2, 6656),  # a line one pixel wide is enlarged past the limits, as in the processor
     "minicpm-v": (MINICPM, 640),
     "minicpm-v-4.6": (MINICPM46, 2048),  # a line one pixel wide is enlarged to a strip, as in the processor
     "phi-4-multimodal": (PHI4, 273 + 36 * 256 + 16 * 36),
@@ -419,6 +446,39 @@ def test_other_videos_count_frame_by_frame() -> None:
     assert (clip.image_tokens, clip.views) == (8 * 196 + 1, 8)
     clip = video_tokens(GEMMA4, frames=8, width_pixels=1280, height_pixels=720)
     assert (clip.image_tokens, clip.marker_tokens) == (8 * 66, 16)
+
+
+@pytest.mark.parametrize(("width", "height", "tokens"), [(512, 512, 256), (640, 360, 252), (3760, 1120, 232)])
+def test_frames_of_a_budget_fill_it_in_their_own_aspect(width: int, height: int, tokens: int) -> None:
+    """Nemotron Omni's pairs of frames come near 256 tokens in any aspect, by the figures of vLLM 0.28."""
+    clip = video_tokens(OMNI, frames=3, width_pixels=width, height_pixels=height)
+    assert (clip.image_tokens, clip.views, clip.marker_tokens) == (2 * tokens, 2, 4)
+
+
+@given(frames=st.integers(1, 300), width=sides, height=sides)
+def test_frames_that_share_tokens_are_each_encoded(frames: int, width: int, height: int) -> None:
+    """Four of Kimi-K2.5's frames cost the language model one, and the encoder four."""
+    clip = video_tokens(KIMI25, frames=frames, width_pixels=width, height_pixels=height)
+    one = video_tokens(KIMI25, frames=1, width_pixels=width, height_pixels=height)
+    assert clip.image_tokens == -(-frames // 4) * one.image_tokens
+    assert clip.patches == frames * one.patches
+
+
+def test_a_frame_may_cost_what_an_image_costs() -> None:
+    """MiniCPM-V 4.6 slices every frame, and numbers the clip once."""
+    image = image_tokens(MINICPM46, 1280, 720)
+    clip = video_tokens(MINICPM46, frames=8, width_pixels=1280, height_pixels=720)
+    assert (clip.image_tokens, clip.views) == (8 * image.image_tokens, 8 * image.views)
+    assert clip.marker_tokens == 3 + 8 * (image.marker_tokens - 3)
+
+
+@given(width=sides, height=sides)
+def test_patches_are_brought_within_their_limits(width: int, height: int) -> None:
+    """Phi-4-reasoning-vision keeps the native number of whole patches, and never has more than its limit."""
+    counted = image_tokens(PHI4_REASONING, width, height)
+    native = max((width // 16) * (height // 16), 1)
+    assert counted.image_tokens <= min(max(native, 256), 3600)
+    assert counted.patches == counted.image_tokens
 
 
 def test_unknown_video_is_refused() -> None:

@@ -7,12 +7,13 @@ from msgspec.structs import replace
 
 from tests.support.records import SOURCE, make_catalog, make_model
 from vlmctl.errors import NothingFits, UnsupportedModel
+from vlmctl.planning.choices import Setting, allowed_offers
 from vlmctl.planning.demand import request_demand
 from vlmctl.planning.explain import explain
 from vlmctl.planning.plan import plan_choice, plan_model
 from vlmctl.planning.recommend import recommend
 from vlmctl.planning.requirements import THINKING_TOKENS
-from vlmctl.planning.search import Setting, allowed_offers, cheapest_placement
+from vlmctl.planning.search import cheapest_placement
 from vlmctl.specs.hardware import Catalog
 from vlmctl.specs.model import Edition, Precision, QuantizedCheckpoint, Serving
 from vlmctl.specs.workload import ImageInput, Objectives, Requirements, Workload

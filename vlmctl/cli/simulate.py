@@ -1,0 +1,221 @@
+"""`vlmctl simulate`: traffic against a placement and scaling policies: replicas, dollars, requests that come late."""
+
+# ruff: noqa: ARG001  # the options are read from the context, all at once
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vlmctl.cli import options
+from vlmctl.cli.options import CatalogOption, Format, ModelArgument, OutputOption
+from vlmctl.cli.output import Block, Output
+from vlmctl.errors import InvalidValue, NothingFits
+
+if TYPE_CHECKING:
+    from vlmctl.planning.arrivals import Arrivals
+    from vlmctl.planning.policies import Grid
+
+app = options.command_app()
+
+WORKLOAD = tuple(name for name in options.WORKLOAD if name not in ("rps", "concurrency"))  # the traffic says
+NAMES = (*WORKLOAD, *options.PLACE, *options.OWNERSHIP)
+PROGRESS_REQUESTS = 200_000  # from which a policy takes long enough to say which one is at work
+MAXIMUM_REPLICAS = 10_000  # beyond it, a slip of the keyboard
+LOWEST_TARGET, HIGHEST_TARGET = 0.05, 5.0  # shares of what a replica serves within its objectives
+
+
+@app.command()
+def simulate(
+    context: typer.Context,
+    model: ModelArgument,
+    trace: Annotated[
+        str | None,
+        options.option(
+            "Replay this CSV file, or a shipped trace: azure-code-2023, azure-conversation-2023.", metavar="FILE"
+        ),
+    ] = None,
+    rate: Annotated[
+        str | None,
+        options.option(
+            "Draw requests at this rate instead: 2/s, daily:5 or weekly:5 with the busiest rate, or hours and rates, "
+            "0h:0.1,8h:2,20h:1.",
+            metavar="CURVE",
+        ),
+    ] = None,
+    days: Annotated[float | None, options.option("Length of --rate; 7 for weekly, else 1.", metavar="N")] = None,
+    bursts: Annotated[
+        float | None, options.option("Bursts a day in --rate: three times the rate for some minutes.", metavar="N")
+    ] = None,
+    weekend: Annotated[
+        float | None, options.option("Rate of days 6 and 7 over that of others.", metavar="SHARE")
+    ] = None,
+    scale: Annotated[str | None, options.option("So many times the requests, such as 3x.", metavar="FACTOR")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of what is drawn at random.")] = 0,
+    cold_start: Annotated[
+        str | None, options.option("Until a new replica is ready, instead of the estimate.", metavar="DURATION")
+    ] = None,
+    target: Annotated[
+        list[float] | None,
+        options.option("Load of a replica, as a share of what it serves in time; repeatable.", metavar="SHARE"),
+    ] = None,
+    min_replicas: Annotated[
+        list[int] | None, options.option("Replicas at least, 0 scales to zero; repeatable.", metavar="N")
+    ] = None,
+    max_replicas: Annotated[int | None, options.option("Replicas at most.", metavar="N")] = None,
+    idle: Annotated[
+        list[str] | None, options.option("Without requests until there is no replica; repeatable.", metavar="DURATION")
+    ] = None,
+    scale_down_after: Annotated[
+        str | None, options.option("Window that scaling down waits for, 5m if not said.", metavar="DURATION")
+    ] = None,
+    look_ahead: Annotated[
+        str | None,
+        options.option("Follow the trend so far; a cold start if not said, 0s for none.", metavar="DURATION"),
+    ] = None,
+    plot: Annotated[Path | None, options.option("Draw the cheapest policy to this SVG file.", metavar="FILE")] = None,
+    image: options.ImageOption = None,
+    images: options.ImagesOption = None,
+    video: options.VideoOption = None,
+    prompt_tokens: options.PromptTokensOption = None,
+    output_tokens: options.OutputTokensOption = None,
+    task: options.TaskOption = None,
+    ttft: options.TtftOption = None,
+    tpot: options.TpotOption = None,
+    gpu: options.GpuOption = None,
+    max_gpus: options.MaxGpusOption = None,
+    provider: options.ProviderOption = None,
+    region: options.RegionOption = None,
+    spot: options.SpotOption = False,
+    quantization: options.QuantizationOption = None,
+    owned: options.OwnedOption = None,
+    purchase_usd: options.PurchaseOption = None,
+    years: options.YearsOption = None,
+    pue: options.PueOption = None,
+    power_share: options.PowerShareOption = None,
+    kwh_usd: options.KwhOption = None,
+    ops_usd_per_month: options.OpsOption = None,
+    require: options.RequireOption = None,
+    catalog: CatalogOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Replay traffic against scaling policies.
+
+    Which policy keeps the objectives for the least: always on, between two numbers of replicas, or down to zero.
+    Requests come from a trace or from a rate over the day, each with the images of the workload; the placement is the
+    cheapest for the mean rate. Policies are tried at several loads, minimums and idle times, or at those given.
+
+    JSON: an object with model, plan, assumptions, traffic, replica (what one serves within the objectives),
+    cold_start_seconds, cold_start_unknown, seed, policies (cheapest first, each with its timeline), cheapest and
+    prices_as_of. CSV: the policies. Exit code 3 where no policy keeps the objectives.
+    """
+    from vlmctl import library
+    from vlmctl.cli import simulate_page
+    from vlmctl.files import write_atomically
+    from vlmctl.library.simulations import simulate as run
+    from vlmctl.units import parse_duration_seconds
+
+    out, known = Output(output), library.load_catalog(catalog)
+    arrivals = _arrivals(trace, rate, days=days, bursts=bursts, weekend=weekend, scale=scale, seed=seed)
+    found = run(
+        model,
+        arrivals,
+        options.wishes(context, NAMES, require),
+        catalog=known,
+        grid=_grid(target, min_replicas, max_replicas, idle, scale_down_after, look_ahead),
+        cold_start_seconds=parse_duration_seconds(cold_start) if cold_start is not None else None,
+        seed=seed,
+        progress=_progress(out, len(arrivals.seconds)),
+    )
+    data = simulate_page.data(found, known)
+    shown = simulate_page.shown(found.comparison)
+    if plot is not None:
+        from vlmctl.cli.step_plot import svg
+
+        write_atomically(plot, svg(shown, found.traffic.duration_seconds).encode())
+        out.note(f"wrote {plot}")
+    blocks: list[Block] = simulate_page.blocks(found, known) if out.for_people else []
+    out.show(data, blocks, rows=simulate_page.rows(data))
+    if found.comparison.cheapest is None:
+        raise NothingFits("no policy keeps the objectives.", remedy="Raise --max-replicas, or loosen --ttft or --tpot.")
+
+
+def _progress(out: Output, requests: int) -> Callable[[str], None]:
+    """Says which policy is at work where it takes long enough to wonder."""
+    if requests < PROGRESS_REQUESTS:
+        return lambda _: None
+    out.note(f"{requests:,} requests under each of some ten policies")
+    return lambda name: out.note(f"simulating {name} ...")
+
+
+def _arrivals(
+    trace: str | None,
+    rate: str | None,
+    *,
+    days: float | None,
+    bursts: float | None,
+    weekend: float | None,
+    scale: str | None,
+    seed: int,
+) -> Arrivals:
+    """The requests of the trace, or drawn at the rate."""
+    from random import Random
+
+    from msgspec.structs import replace
+
+    from vlmctl.library.arrivals import MAXIMUM_DAYS, parse_factor, parse_rate, read_trace
+    from vlmctl.planning.arrivals import SECONDS_PER_DAY, random_arrivals, scaled_arrivals
+
+    factor, rng = parse_factor(scale) if scale is not None else 1.0, Random(seed)
+    if (trace is None) == (rate is None):
+        raise InvalidValue("a simulation needs --trace or --rate, one of them.", remedy="Try --rate daily:2.")
+    if rate is None:
+        if days is not None or bursts is not None or weekend is not None:
+            raise InvalidValue("--days, --bursts and --weekend go with --rate.", remedy="Leave them out with --trace.")
+        arrivals = read_trace(trace or "")
+        return arrivals if scale is None else scaled_arrivals(arrivals, factor, rng)
+    curve, usual_days = parse_rate(rate)
+    length = usual_days if days is None else days
+    if not 0 < length <= MAXIMUM_DAYS:
+        raise InvalidValue(f"--days is {length:g}.", remedy=f"It must be above 0 and at most {MAXIMUM_DAYS}.")
+    said = {"bursts_per_day": bursts, "weekend_share": weekend}
+    given = {name: value for name, value in said.items() if value is not None}
+    return random_arrivals(replace(curve, points=curve.scaled(factor), **given), length * SECONDS_PER_DAY, rng)
+
+
+def _grid(
+    targets: list[float] | None,
+    minimums: list[int] | None,
+    maximum: int | None,
+    idle: list[str] | None,
+    scale_down_after: str | None,
+    look_ahead: str | None,
+) -> Grid:
+    """The policies to try, narrowed by what was given; raises InvalidValue for what makes no policy."""
+    from msgspec.structs import replace
+
+    from vlmctl.planning.policies import IDLE_SECONDS, TARGETS, Grid
+    from vlmctl.planning.scaling import DOWN, ScalingPolicy, check_policy
+    from vlmctl.units import parse_duration_seconds
+
+    for name, counts in (("--min-replicas", minimums or ()), ("--max-replicas", (maximum or 1,))):
+        if not all(0 <= count <= MAXIMUM_REPLICAS for count in counts):
+            raise InvalidValue(f"{name} is out of range.", remedy=f"It must be 0 to {MAXIMUM_REPLICAS:,}.")
+    if not all(LOWEST_TARGET <= share <= HIGHEST_TARGET for share in targets or ()):
+        raise InvalidValue("--target is out of range.", remedy=f"It is a share, {LOWEST_TARGET} to {HIGHEST_TARGET}.")
+    window = DOWN.stabilization_seconds if scale_down_after is None else parse_duration_seconds(scale_down_after)
+    grid = Grid(
+        targets=tuple(targets or TARGETS),
+        minimums=tuple(dict.fromkeys(minimums)) if minimums else None,
+        maximum=maximum,
+        idle_seconds=tuple(map(parse_duration_seconds, idle)) if idle else IDLE_SECONDS,
+        lead_seconds=parse_duration_seconds(look_ahead) if look_ahead is not None else None,
+        base=ScalingPolicy(target_in_flight=1.0, down=replace(DOWN, stabilization_seconds=window)),
+    )
+    most = MAXIMUM_REPLICAS if maximum is None else maximum
+    bounds = replace(grid.base, minimum_replicas=max(minimums or (0,)), maximum_replicas=most)
+    check_policy(replace(bounds, lead_seconds=grid.lead_seconds or 0.0))
+    return grid
