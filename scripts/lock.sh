@@ -25,7 +25,7 @@ END
 
 compile requirements/lean.txt pyproject.toml
 compile requirements/build.txt --no-annotate --constraints requirements/lean.txt "$backend"
-compile requirements/dev.txt --extra dev --extra catalog \
+compile requirements/dev.txt --extra dev --extra catalog --extra bench \
     --constraints requirements/lean.txt --constraints requirements/build.txt pyproject.toml
 compile requirements/fit.txt --extra fit --constraints requirements/lean.txt pyproject.toml
 compile requirements/engine.txt --overrides requirements/engine-overrides.in \

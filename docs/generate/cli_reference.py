@@ -78,6 +78,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "benchmarks": ("benchmarks", "benchmarks OCRBench"),
     "accuracy": ("accuracy FILE --basis calibrated  # with a file of yours",),
     "calibrate": ("calibrate FILE  # with a file of yours",),
+    "ask": ('ask http://localhost:8000 invoice.png "What is the total?"  # needs a network',),
+    "bench": (
+        "bench http://localhost:8000 --image 1280x720 --concurrency 8  # needs a network",
+        "bench http://localhost:8000 --image 1280x720 --rate 2/s --price 1.20/h -o json  # needs a network",
+    ),
+    "compare": (
+        "compare --endpoint a=http://localhost:8000 --endpoint b=http://localhost:8001 --cases cases.yaml"
+        "  # needs a network",
+    ),
+    "cases make": ("cases make cases --cases 18",),
     "catalog check": ("catalog check",),
 }
 

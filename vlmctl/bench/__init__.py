@@ -1,1 +1,1 @@
-"""The load generator (not filled yet)."""
+"""The load generator: images, a streaming client, loads, and what they measure, without a terminal; see `run`."""

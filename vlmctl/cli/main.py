@@ -31,6 +31,10 @@ MODULES = {
     "benchmarks": "benchmarks",
     "accuracy": "accuracy",
     "calibrate": "calibrate",
+    "ask": "ask",
+    "bench": "bench",
+    "compare": "compare",
+    "cases": "cases",
     "catalog": "catalog",
 }
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in errors.EXIT_CODES.items()) + "."

@@ -1,0 +1,221 @@
+"""`vlmctl bench`: its page, its documents for machines, its files, its exit codes, against scripted servers."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine
+from tests.support.servers import MODEL, Fault, Refusal, ScriptedServer, serving
+
+SMALL = ("--image", "64x48", "--prompt-tokens", "20", "--output-tokens", "4")
+QUICK = (*SMALL, "--concurrency", "2", "--requests", "12")
+KEYS = "url model server workload objectives seed steps best drift money notes interrupted measurements"
+
+
+@contextmanager
+def served(server: ScriptedServer) -> Iterator[str]:
+    """The address of a server that runs in another thread, since the command has a loop of its own."""
+    started, stop, found = threading.Event(), threading.Event(), []
+
+    async def serve() -> None:
+        async with serving(server) as url:
+            found.append(url)
+            started.set()
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    started.wait()
+    try:
+        yield found[0]
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A server that answers in 20 ms."""
+    with served(ScriptedServer(delay=lambda _: 0.02, gap=lambda _: 0.002)) as address:
+        yield address
+
+
+def test_the_page_holds_rates_latencies_and_tokens(vlmctl: CommandLine, url: str) -> None:
+    """Progress is on stderr; figures from too few requests are said to be."""
+    ran = vlmctl("bench", url, *QUICK, "--price", "1.20/h")
+    assert ran.code == 0, ran.err
+    for expected in (f"{MODEL} at {url} (vllm 0.32.0)", "2 in flight", "TTFT", "TPOT", "100 of images, 20 of text"):
+        assert expected in ran.out
+    assert "per 1,000 requests" in ran.out
+    assert "Too few requests to bound a p95" in ran.out
+    assert all(len(line) <= 100 for line in ran.out.splitlines())
+    assert "preparing images" in ran.err
+    assert "step 1, 2 in flight" in ran.err
+
+
+def test_machines_get_everything(vlmctl: CommandLine, url: str) -> None:
+    """JSON has stable keys; CSV a line a step."""
+    ran = vlmctl("bench", url, *QUICK, "-o", "json")
+    assert ran.code == 0, ran.err
+    assert list(ran.json) == KEYS.split()
+    step = ran.json["steps"][ran.json["best"]]
+    assert step["completed"] == 12
+    assert step["ttft"]["p95"]["high"] is None
+    assert ran.json["measurements"][0]["load"]["concurrency"] == 2
+    rows = list(csv.DictReader(io.StringIO(vlmctl("bench", url, *QUICK, "--concurrency", "3", "-o", "csv").out)))
+    assert [row["load"] for row in rows] == ["2 in flight", "3 in flight"]
+    assert float(rows[0]["e2e_p95"]) > 0.02
+
+
+def test_the_seed_sends_the_same_requests_again(vlmctl: CommandLine) -> None:
+    """Byte for byte, in an order that may differ; without one they are new."""
+    sent = []
+    for seed in ("5", "5", "6"):
+        server = ScriptedServer()
+        with served(server) as address:
+            assert vlmctl("bench", address, *QUICK, "--seed", seed).code == 0
+        sent.append(sorted(str(body) for body in server.bodies))
+    assert sent[0] == sent[1] != sent[2]
+
+
+def test_a_plan_brings_its_requests_and_is_compared(vlmctl: CommandLine, url: str, tmp_path: Path) -> None:
+    """Its workload and knee are taken, and every figure it has is set beside what was measured."""
+    plan, results = tmp_path / "plan.json", tmp_path / "results.yaml"
+    asked = ("--gpu", "L4", "--image", "64x48", "--output-tokens", "4", "--concurrency", "2")
+    plan.write_text(vlmctl("plan", "qwen2.5-vl-7b", *asked, "-o", "json").out)
+    limits = ("--requests", "12", "--max-concurrency", "3", "--write", str(results))
+    ran = vlmctl("bench", url, "--against", str(plan), *limits)
+    assert ran.code == 0, ran.err
+    for expected in ("Against the plan, at 2 in flight", "requests per second", "image tokens", "an hour"):
+        assert expected in ran.out
+    assert f"wrote {results}" in ran.err
+    judged = vlmctl("accuracy", str(results))
+    assert judged.code == 0, judged.err
+    assert "3 of 3 rows answered" in judged.out
+
+
+def test_results_change_the_next_answer(vlmctl: CommandLine, tmp_path: Path) -> None:
+    """What was measured here is `measured` in the next estimate of the same request."""
+    with served(ScriptedServer(tokens=4, delay=lambda _: 0.2, gap=lambda _: 0.05, image_tokens=1_196)) as address:
+        results, overlay = tmp_path / "results.yaml", tmp_path / "overlay"
+        request = ("--image", "1280x720", "--prompt-tokens", "64", "--output-tokens", "4")
+        about = ("--catalog-model", "qwen2.5-vl-7b", "--gpu", "L40S", "--write", str(results))
+        ran = vlmctl("bench", address, *request, "--concurrency", "4", "--requests", "12", *about)
+        assert ran.code == 0, ran.err
+    overlay.mkdir()
+    assert vlmctl("calibrate", str(results), "--catalog-overlay", str(overlay)).code == 0
+    asked = ("explain", "qwen2.5-vl-7b", "--gpu", "L40S", *request, "--concurrency", "4", "--quantization", "bf16")
+    assert "measured" in vlmctl(*asked, "--catalog", str(overlay)).out
+    assert vlmctl(*asked).out != vlmctl(*asked, "--catalog", str(overlay)).out
+
+
+@pytest.mark.parametrize("load", [("--rate", "40"), ("--rate", "40", "--burstiness", "0.5")])
+def test_open_loads_are_sent_at_their_rate(vlmctl: CommandLine, url: str, load: tuple[str, ...]) -> None:
+    """By time or number, whatever the server does."""
+    ran = vlmctl("bench", url, *SMALL, *load, "--requests", "20", "-o", "json")
+    assert ran.code == 0, ran.err
+    assert ran.json["steps"][0]["completed"] == 20
+    assert ran.json["steps"][0]["shape"]["requests_per_second"] == 40.0
+
+
+def test_a_trace_is_replayed(vlmctl: CommandLine, url: str, tmp_path: Path) -> None:
+    """Its sizes and times are the requests."""
+    trace = tmp_path / "t.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n0,10,1\n0.1,30,2\n0.3,20,3\n")
+    ran = vlmctl("bench", url, "--image", "64x48", "--trace", str(trace), "-o", "json")
+    assert ran.code == 0, ran.err
+    step = ran.json["steps"][0]
+    assert (step["completed"], step["tokens"]["output_tokens"]) == (3, 6)
+    assert step["tokens"]["prompt_tokens"] - step["tokens"]["image_tokens"] == 60
+
+
+def test_failures_are_listed_and_too_many_are_an_exit_code(vlmctl: CommandLine) -> None:
+    """What was measured is shown all the same, and the last line says why."""
+    with served(ScriptedServer(fault=lambda number: Fault.DROPPED if number > 20 else None)) as address:
+        ran = vlmctl("bench", address, *SMALL, "--concurrency", "2", "--requests", "500")
+    assert ran.code == 4
+    assert "closed the connection" in ran.out
+    assert "Given up" in ran.out
+    assert "requests failed: " in ran.err
+
+
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        (ScriptedServer(api_key="k"), "answered 401"),
+        (ScriptedServer(fault=lambda _: Refusal(500, "no memory")), "no memory"),
+    ],
+)
+def test_a_server_that_does_not_serve_is_one_line(vlmctl: CommandLine, server: ScriptedServer, said: str) -> None:
+    """Exit code 4, and why."""
+    with served(server) as address:
+        ran = vlmctl("bench", address, *QUICK)
+    assert ran.code == 4
+    assert said in ran.err.splitlines()[-1]
+    assert "Traceback" not in ran.err
+
+
+def test_ctrl_c_keeps_what_was_measured(vlmctl: CommandLine, url: str, tmp_path: Path) -> None:
+    """The page and the file are written, and the exit code says that it was interrupted."""
+    results = tmp_path / "r.yaml"
+    timer = threading.Timer(2.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        ran = vlmctl("bench", url, *SMALL, "--concurrency", "4", "--interval", "0.001", "--write", str(results))
+    finally:
+        timer.cancel()
+    assert ran.code == 130
+    assert "Interrupted" in ran.out
+    assert "concurrency" in results.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--rate", "1", "--concurrency", "1"), "exclude each other"),
+        (("--rate", "0"), "--rate is out of range"),
+        (("--concurrency", "0"), "--concurrency is out of range"),
+        (("--burstiness", "2"), "go with --rate"),
+        (("--rate", "1", "--arrival", "normal"), "is unknown"),
+        (("--rate", "1", "--arrival", "constant", "--burstiness", "2"), "goes with --arrival gamma"),
+        (("--scale", "2x"), "goes with --trace"),
+        (("--trace", "nowhere.csv"), "nowhere.csv"),
+        (("--requests", "0"), "--requests is out of range"),
+        (("--quality", "0"), "JPEG quality"),
+        (("--content", "cats"), "photo, document, chart"),
+        (("--image-format", "gif"), "jpeg or png"),
+        (("--folder", "nowhere"), "nowhere"),
+        (("--workload", "nowhere.yaml"), "nowhere.yaml"),
+        (("--against", "nowhere.yaml"), "nowhere.yaml"),
+        (("--price", "cheap"), "is no price"),
+        (("--gpu", "nothing"), "unknown GPU"),
+        (("--catalog-model", "nothing"), "unknown model"),
+        (("--key", "NO_SUCH_VARIABLE"), "NO_SUCH_VARIABLE"),
+        (("--step", "soon"), "is not a duration"),
+        (("--deadline", "0s"), "must be above 0"),
+        (("--model", "other"), f"It serves {MODEL}"),
+    ],
+)
+def test_mistakes_are_one_line(vlmctl: CommandLine, url: str, words: tuple[str, ...], said: str) -> None:
+    """Exit code 2, with what to write instead."""
+    ran = vlmctl("bench", url, *words)
+    assert ran.code == 2, ran.err
+    assert said in ran.err.splitlines()[-1]
+    assert ran.out == ""
+
+
+def test_a_result_that_could_not_be_written_is_said_before_the_load(vlmctl: CommandLine, url: str) -> None:
+    """Nobody waits ten minutes for that."""
+    ran = vlmctl("bench", url, "--write", "no/such/folder/r.yaml")
+    assert ran.code == 6
+    assert "there is no folder" in ran.err

@@ -1,0 +1,111 @@
+"""What is asked, of whom, and what came of it: the records of the client, without the network."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+import msgspec
+
+from vlmctl.errors import InvalidValue
+from vlmctl.specs.record import Record
+
+VERSION_PATH = "/v1"
+PASTED = ("/chat/completions", "/completions", "/models")  # ends of addresses that people paste
+
+
+class Endpoint(Record, frozen=True, kw_only=True):
+    """An OpenAI-compatible server: `url` with or without /v1; `model` of None: the only one it serves.
+
+    The key and the headers' values are never shown.
+    """
+
+    url: str
+    model: str | None = None
+    api_key: str | None = None
+    verify_tls: bool = True
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+
+    @property
+    def root(self) -> str:
+        """Scheme, host and path before /v1, where /metrics is too; raises InvalidValue for what is no address."""
+        text = self.url if "://" in self.url else f"http://{self.url}"
+        try:
+            parts = urlsplit(text)
+            known = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+        except ValueError:
+            known = False
+        if not known:
+            raise InvalidValue(f"{self.url!r} is not an address.", remedy="Write http://HOST:PORT or https://HOST.")
+        path = parts.path.rstrip("/")
+        for end in PASTED:
+            path = path.removesuffix(end)
+        return f"{parts.scheme}://{parts.netloc}{path.removesuffix(VERSION_PATH)}"
+
+    def __repr__(self) -> str:
+        return f"Endpoint(url={self.url!r}, model={self.model!r})"
+
+
+class FailureKind(StrEnum):
+    """Why a request failed."""
+
+    REFUSED = "refused"  # no connection
+    TIMEOUT = "timeout"  # nothing came in time
+    UNAUTHORIZED = "unauthorized"
+    NOT_FOUND = "not_found"  # the model, or the path
+    RATE_LIMITED = "rate_limited"
+    SERVER_ERROR = "server_error"
+    CLIENT_ERROR = "client_error"  # the server would not take the request
+    STALLED = "stalled"  # the stream stood still
+    TRUNCATED = "truncated"  # the stream broke off
+    CERTIFICATE = "certificate"
+    INVALID = "invalid"  # not what a chat completion looks like
+
+
+class Failure(Record, frozen=True, kw_only=True):
+    """A request that failed. `retry_after_seconds`: when the server said to come again."""
+
+    kind: FailureKind
+    message: str
+    status: int | None = None
+    retry_after_seconds: float | None = None
+
+
+class Answer(Record, frozen=True, kw_only=True):
+    """What came of one request. Times are monotonic seconds.
+
+    `token_at`: when each piece of output came, which may be several tokens. `finished_at`: the last piece, or the
+    failure. Latency counts from `intended_at`, which is `sent_at` where no time was set. `image_tokens`,
+    `cached_tokens`: parts of `prompt_tokens`, where the server tells them apart. `rejected` requests have a `failure`.
+    """
+
+    text: str
+    intended_at: float
+    sent_at: float
+    first_token_at: float | None
+    finished_at: float
+    token_at: tuple[float, ...] = ()
+    prompt_tokens: int | None = None
+    image_tokens: int | None = None
+    cached_tokens: int | None = None
+    output_tokens: int | None = None
+    finish_reason: str | None = None
+    failure: Failure | None = None
+
+    @property
+    def ttft_seconds(self) -> float | None:
+        """From the intended time to the first piece of output; None without one."""
+        return None if self.first_token_at is None else self.first_token_at - self.intended_at
+
+    @property
+    def e2e_seconds(self) -> float:
+        """From the intended time to the last piece of output."""
+        return self.finished_at - self.intended_at
+
+
+class Timeouts(Record, frozen=True, kw_only=True):
+    """How long is waited, in seconds: for a connection, for the first output (a full server queues), between pieces."""
+
+    connect_seconds: float = 10.0
+    first_token_seconds: float = 600.0
+    stall_seconds: float = 60.0

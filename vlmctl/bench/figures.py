@@ -1,0 +1,193 @@
+"""What a step of a run measured: rates, latencies, tokens, failures, each figure with its interval."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from vlmctl.bench.counters import Disagreement, ServerLoad
+from vlmctl.bench.endpoint import Failure
+from vlmctl.bench.load import LoadShape
+from vlmctl.bench.samples import Sample
+from vlmctl.bench.statistics import Distribution, Estimate, distribution, proportion, throughput
+from vlmctl.specs.record import Record
+from vlmctl.specs.workload import Objectives
+
+LATE_SECONDS = 0.01  # from the intended to the real time of sending, at the 99th percentile, beyond which it is said
+
+
+class Tokens(Record, frozen=True, kw_only=True):
+    """Tokens of the completed requests, as the server counted them; None: it did not.
+
+    `image_tokens` are part of `prompt_tokens`. `image_tokens_by_difference`: the server does not tell them; they are
+    what the prompts have over their text.
+    """
+
+    prompt_tokens: int | None
+    image_tokens: int | None
+    image_tokens_by_difference: bool
+    cached_tokens: int | None
+    output_tokens: int
+
+    @property
+    def text_tokens(self) -> int | None:
+        """Prompt tokens that are not of images."""
+        if self.prompt_tokens is None or self.image_tokens is None:
+            return None
+        return self.prompt_tokens - self.image_tokens
+
+
+class FailureCount(Record, frozen=True, kw_only=True):
+    """Failures of one kind; `message` is the first one's."""
+
+    kind: str
+    count: int
+    message: str
+
+
+class StepFigures(Record, frozen=True, kw_only=True):
+    """One load and what came of it. Requests that were sent in `window_seconds`, after warming up, count.
+
+    `completed`, `images` and `failures` are of those; `unfinished`: cut off when time was up. `requests_per_second`:
+    completed while the load lasted, each by the part of its life in the window. `completed_per_second`: completed over
+    the whole time until the last one ended, as most tools tell it. `met`: share of the requests that kept the
+    objectives, failed ones counted as missed; `goodput_per_second`: such requests. `late_p99_seconds`: of sending.
+    """
+
+    shape: LoadShape
+    window_seconds: float
+    whole_seconds: float
+    completed: int
+    images: int
+    unfinished: int
+    failures: tuple[FailureCount, ...]
+    requests_per_second: Estimate | None
+    completed_per_second: float
+    mean_in_flight: float
+    ttft: Distribution | None
+    tpot: Distribution | None
+    itl: Distribution | None
+    e2e: Distribution | None
+    tokens: Tokens
+    met: Estimate | None = None
+    goodput_per_second: float | None = None
+    late_p99_seconds: float = 0.0
+    ended_by: str = ""
+    server: ServerLoad | None = None
+    disagreements: tuple[Disagreement, ...] = ()
+
+    @property
+    def failed(self) -> int:
+        """Requests that failed."""
+        return sum(failure.count for failure in self.failures)
+
+    @property
+    def error_rate(self) -> float:
+        """Failed over all that ended."""
+        ended = self.completed + self.failed
+        return self.failed / ended if ended else 0.0
+
+
+class Window(Record, frozen=True, kw_only=True):
+    """When a step was measured, in monotonic seconds: `start` after warming up, `end` when sending stopped."""
+
+    start: float
+    end: float
+    last: float  # the last request ended, or was cut off
+
+
+def step_figures(
+    shape: LoadShape,
+    samples: Sequence[Sample],
+    window: Window,
+    *,
+    objectives: Objectives,
+    unfinished: int = 0,
+    ended_by: str = "",
+    server: ServerLoad | None = None,
+    disagreements: tuple[Disagreement, ...] = (),
+) -> StepFigures:
+    """The figures of a step from its samples."""
+    inside = [sample for sample in samples if window.start <= sample.intended_at < window.end]
+    done = [sample for sample in inside if sample.failure is None]
+    spans = [(sample.intended_at, sample.finished_at) for sample in samples if sample.failure is None]
+    whole = window.last - window.start
+    rate = throughput(spans, window.start, window.end)
+    hits = sum(_keeps(sample, objectives) for sample in done)
+    met = proportion(hits, len(inside)) if objectives != Objectives() else None
+    late = distribution([sample.sent_at - sample.intended_at for sample in inside])
+    return StepFigures(
+        shape=shape,
+        window_seconds=window.end - window.start,
+        whole_seconds=whole,
+        completed=len(done),
+        images=sum(sample.images for sample in done),
+        unfinished=unfinished,
+        failures=count_failures(sample.failure for sample in inside),
+        requests_per_second=rate,
+        completed_per_second=len(done) / whole if whole > 0 else 0.0,
+        mean_in_flight=_in_flight(samples, window),
+        ttft=_known(sample.ttft_seconds for sample in done),
+        tpot=_known(sample.tpot_seconds for sample in done),
+        itl=distribution(np.concatenate([np.empty(0, np.float32), *(sample.gaps for sample in done)])),
+        e2e=distribution([sample.e2e_seconds for sample in done]),
+        tokens=_tokens(done),
+        met=met,
+        goodput_per_second=rate.value * hits / len(done) if met and rate and done else None,
+        late_p99_seconds=late.p99.value if late is not None else 0.0,
+        ended_by=ended_by,
+        server=server,
+        disagreements=disagreements,
+    )
+
+
+def count_failures(failures: Iterable[Failure | None]) -> tuple[FailureCount, ...]:
+    """Failures by kind, the most frequent first."""
+    found = [failure for failure in failures if failure is not None]
+    first = {failure.kind: failure.message for failure in reversed(found)}
+    counts = Counter(failure.kind for failure in found)
+    return tuple(
+        FailureCount(kind=kind.value, count=count, message=first[kind]) for kind, count in counts.most_common()
+    )
+
+
+def _keeps(sample: Sample, objectives: Objectives) -> bool:
+    ttft, tpot = sample.ttft_seconds, sample.tpot_seconds
+    if objectives.ttft_seconds is not None and (ttft is None or ttft > objectives.ttft_seconds):
+        return False
+    return objectives.tpot_seconds is None or tpot is None or tpot <= objectives.tpot_seconds
+
+
+def _known(values: Iterable[float | None]) -> Distribution | None:
+    return distribution([value for value in values if value is not None])
+
+
+def _in_flight(samples: Iterable[Sample], window: Window) -> float:
+    """Mean number of requests under way in the window."""
+    length = window.end - window.start
+    inside = (
+        max(min(sample.finished_at, window.end) - max(sample.intended_at, window.start), 0.0) for sample in samples
+    )
+    return sum(inside) / length if length > 0 else 0.0
+
+
+def _tokens(done: Sequence[Sample]) -> Tokens:
+    told = [(sample.prompt_tokens, sample.text_tokens) for sample in done if sample.prompt_tokens is not None]
+    prompt = sum(tokens for tokens, _ in told) if told else None
+    apart = [sample.image_tokens for sample in done if sample.image_tokens is not None]
+    cached = [sample.cached_tokens for sample in done if sample.cached_tokens is not None]
+    image: int | None = sum(apart) if apart else None
+    by_difference = False
+    if not any(sample.images for sample in done):
+        image = 0
+    elif image is None and prompt is not None:
+        image, by_difference = max(round(prompt - sum(text for _, text in told)), 0), True
+    return Tokens(
+        prompt_tokens=prompt,
+        image_tokens=image,
+        image_tokens_by_difference=by_difference,
+        cached_tokens=sum(cached) if cached else None,
+        output_tokens=sum(sample.output_tokens for sample in done),
+    )

@@ -1,0 +1,135 @@
+"""Who is compared: an endpoint or a model to serve here, its price, and what its boxes mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+from vlmctl.bench.endpoint import Endpoint
+from vlmctl.compare.boxes import Frame
+from vlmctl.errors import InvalidValue
+from vlmctl.specs.model import GroundingConvention, ModelSpec
+from vlmctl.specs.record import Record
+from vlmctl.units import SECONDS_PER_HOUR
+
+TOKENS_PER_PRICE = 1_000_000  # hosted models are priced per million tokens
+FIELDS = ("model", "price", "catalog", "boxes", "key")
+_EXAMPLE = (
+    "Write NAME=URL, such as small=http://localhost:8000, and after commas model=, price=, catalog=, boxes=, key=."
+)
+_PRICE_EXAMPLE = "Write dollars per hour of the server, 1.20/h, or per million tokens in and out, 0.10:0.40."
+
+FindModel = Callable[[str], ModelSpec | None]
+
+
+class Price(Record, frozen=True, kw_only=True):
+    """What a server costs: by the hour, or by the million tokens in and out."""
+
+    usd_per_hour: float | None = None
+    usd_per_million_input: float | None = None
+    usd_per_million_output: float | None = None
+
+    def usd_of_tokens(self, prompt_tokens: int | None, output_tokens: int | None) -> float | None:
+        """Dollars of one request; None where it is priced by the hour or the server did not count its tokens."""
+        if self.usd_per_million_input is None or self.usd_per_million_output is None:
+            return None
+        if prompt_tokens is None or output_tokens is None:
+            return None
+        usd = prompt_tokens * self.usd_per_million_input + output_tokens * self.usd_per_million_output
+        return usd / TOKENS_PER_PRICE
+
+    def usd_of_seconds(self, server_seconds: float) -> float | None:
+        """Dollars of so many seconds of the whole server; None where it is priced by tokens."""
+        return None if self.usd_per_hour is None else self.usd_per_hour * server_seconds / SECONDS_PER_HOUR
+
+
+class LocalModel(Record, frozen=True, kw_only=True):
+    """A model that `vllm serve` is to serve here: a repository or folder, and further arguments."""
+
+    checkpoint: str
+    arguments: tuple[str, ...] = ()
+
+
+class Contender(Record, frozen=True, kw_only=True):
+    """One side of a comparison, at an `endpoint` or served as `local`. `frame`: None where its boxes are unknown."""
+
+    name: str
+    endpoint: Endpoint | None = None
+    local: LocalModel | None = None
+    price: Price | None = None
+    catalog_id: str | None = None
+    frame: Frame | None = None
+
+
+def parse_contender(text: str, find_model: FindModel, environment: Mapping[str, str] = os.environ) -> Contender:
+    """A contender from ``NAME=URL[,model=…,price=…,catalog=…,boxes=…,key=…]``; raises InvalidValue.
+
+    `model`: the name it is served by, where there are several. `price`: see `parse_price`. `catalog`: the catalog's id
+    for it, else `model` is looked up there; it tells what boxes mean unless `boxes` names a convention. `key`: the
+    environment variable with its API key.
+    """
+    first, *rest = text.split(",")
+    name, equals, url = (part.strip() for part in first.partition("="))
+    if not (equals and name and url.startswith(("http://", "https://"))):
+        raise InvalidValue(f"--endpoint {text!r} is no name and URL.", remedy=_EXAMPLE)
+    said: dict[str, str] = {}
+    for part in rest:
+        key, equals, value = (each.strip() for each in part.partition("="))
+        if key not in FIELDS or not value or key in said:
+            raise InvalidValue(f"--endpoint {text!r} has {part.strip()!r}.", remedy=_EXAMPLE)
+        said[key] = value
+    spec = find_model(said["catalog"]) if "catalog" in said else None
+    if "catalog" in said and spec is None:
+        raise InvalidValue(f"the catalog holds no {said['catalog']!r}.", remedy="See `vlmctl models`.")
+    if spec is None and "model" in said:
+        spec = find_model(said["model"])
+    if "key" in said and said["key"] not in environment:
+        raise InvalidValue(f"there is no environment variable {said['key']}.", remedy="Set it to the API key.")
+    return Contender(
+        name=name,
+        endpoint=Endpoint(
+            url=url, model=said.get("model"), api_key=environment[said["key"]] if "key" in said else None
+        ),
+        price=parse_price(said["price"]) if "price" in said else None,
+        catalog_id=spec.id if spec else None,
+        frame=_frame(said.get("boxes"), spec),
+    )
+
+
+def parse_price(text: str) -> Price:
+    """``1.20/h``: dollars per hour of the whole server; ``0.10:0.40``: per million tokens in, out; or InvalidValue."""
+    per_hour = text.removesuffix("/h")
+    try:
+        if per_hour != text or ":" not in text:
+            price = Price(usd_per_hour=float(per_hour))
+        else:
+            given, back = text.split(":")
+            price = Price(usd_per_million_input=float(given), usd_per_million_output=float(back))
+    except ValueError as error:
+        raise InvalidValue(f"{text!r} is no price.", remedy=_PRICE_EXAMPLE) from error
+    amounts = (price.usd_per_hour, price.usd_per_million_input, price.usd_per_million_output)
+    if not all(0 <= amount < float("inf") for amount in amounts if amount is not None):
+        raise InvalidValue(f"{text!r} is no price.", remedy=_PRICE_EXAMPLE)
+    return price
+
+
+def with_model(contender: Contender, spec: ModelSpec | None) -> Contender:
+    """The contender with what the catalog knows of the model it serves, where nothing was said of its boxes."""
+    from msgspec.structs import replace
+
+    if spec is None or contender.catalog_id is not None:
+        return contender
+    return replace(contender, catalog_id=spec.id, frame=contender.frame or _frame(None, spec))
+
+
+def _frame(boxes: str | None, spec: ModelSpec | None) -> Frame | None:
+    """What boxes mean: as was said, else as the catalog has it."""
+    rule = spec.image_tokens.rule if spec is not None and spec.image_tokens is not None else None
+    if boxes is not None:
+        if boxes not in {each.value for each in GroundingConvention}:
+            known = ", ".join(each.value for each in GroundingConvention)
+            raise InvalidValue(f"boxes={boxes} is no convention.", remedy=f"Known: {known}.")
+        return Frame(convention=GroundingConvention(boxes), rule=rule)
+    if spec is None or spec.grounding is None:
+        return None
+    return Frame(convention=spec.grounding.convention, rule=rule)
