@@ -63,7 +63,7 @@ bench-load: $(DEV) ## requests a second of the load generator against a null ser
 docs: $(DEV) ## write the generated documents anew
 	$(BIN)/python -m docs.generate
 
-test-engine: $(ENGINE) ## check the token rules against the models' own processors (downloads about 5 GB once)
+test-engine: $(ENGINE) ## check tokens, KV pages and load tests against the real engine (downloads about 5 GB once)
 	$(OFFLINE) $(ENGINE_VENV)/bin/python -m pytest tests/engine --override-ini filterwarnings=ignore $(ARGS)
 
 test-tokens: $(ENGINE) ## compare 100,000 random images and videos with the models' own processors, told per family
