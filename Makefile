@@ -19,7 +19,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_
 	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load docs test-engine test-tokens test-wheel lock clean
+.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load agreement docs test-engine test-tokens test-wheel lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench-planner: $(LEAN) ## count placements evaluated in a second on one core
 
 bench-load: $(DEV) ## requests a second of the load generator against a null server, on one core
 	$(BIN)/python benchmarks/bench_load.py $(ARGS)
+
+agreement: $(DEV) $(ENGINE) ## set `vlmctl bench` beside `vllm bench serve` on one real server, about 10 minutes
+	$(BIN)/python benchmarks/agreement.py --engine $(ENGINE_VENV)/bin/python --pin --write docs/agreement.md $(ARGS)
 
 docs: $(DEV) ## write the generated documents anew
 	$(BIN)/python -m docs.generate
