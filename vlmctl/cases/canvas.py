@@ -14,6 +14,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw
 
 from vlmctl.cases.fonts import SHAPED, Face, Fonts
+from vlmctl.compare.boxes import Box as Box  # in units here, or in pixels
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
@@ -29,34 +30,6 @@ _SHARES_LEFT = {"l": 0.0, "m": 0.5, "r": 1.0}  # of a text's width, by the first
 _HAND_TILT_DEGREES = 3.0
 _HAND_SHIFT = 0.035  # of the size, up or down
 _HAND_SPREAD = 0.04  # of the size, between letters
-
-
-class Box(NamedTuple):
-    """A rectangle in units or in pixels; right and bottom are where it ends."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    @property
-    def centre(self) -> Point:
-        """The middle."""
-        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
-
-    def grown(self, by: float) -> Box:
-        """The box with a margin all round."""
-        return Box(self.left - by, self.top - by, self.right + by, self.bottom + by)
-
-    def overlaps(self, other: Box) -> bool:
-        """Whether the two share an area."""
-        beside = self.right <= other.left or other.right <= self.left
-        return not beside and not (self.bottom <= other.top or other.bottom <= self.top)
-
-    def holds(self, other: Box) -> bool:
-        """Whether the other lies inside."""
-        level = self.left <= other.left and other.right <= self.right
-        return level and self.top <= other.top and other.bottom <= self.bottom
 
 
 class Size(NamedTuple):

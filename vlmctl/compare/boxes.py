@@ -57,6 +57,20 @@ class Box(NamedTuple):
         """The point in the middle."""
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
+    def grown(self, by: float) -> Box:
+        """The box with a margin all round."""
+        return Box(self.left - by, self.top - by, self.right + by, self.bottom + by)
+
+    def overlaps(self, other: Box) -> bool:
+        """Whether the two share an area."""
+        beside = self.right <= other.left or other.right <= self.left
+        return not beside and not (self.bottom <= other.top or other.bottom <= self.top)
+
+    def holds(self, other: Box) -> bool:
+        """Whether the other lies inside."""
+        level = self.left <= other.left and other.right <= self.right
+        return level and self.top <= other.top and other.bottom <= self.bottom
+
 
 class Frame(Record, frozen=True, kw_only=True):
     """What the numbers of a model's boxes refer to: its convention and, for pixels, its own token rule."""

@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import CommandLine
-from tests.support.servers import MODEL, Fault, Refusal, ScriptedServer, serving
+from tests.support.served import served
+from tests.support.servers import MODEL, Fault, Refusal, ScriptedServer
 
 SMALL = ("--image", "64x48", "--prompt-tokens", "20", "--output-tokens", "4")
 QUICK = (*SMALL, "--concurrency", "2", "--requests", "12")
 KEYS = "url model server workload objectives seed steps best drift money notes interrupted measurements"
-
-
-@contextmanager
-def served(server: ScriptedServer) -> Iterator[str]:
-    """The address of a server that runs in another thread, since the command has a loop of its own."""
-    started, stop, found = threading.Event(), threading.Event(), []
-
-    async def serve() -> None:
-        async with serving(server) as url:
-            found.append(url)
-            started.set()
-            await asyncio.to_thread(stop.wait)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
-    thread.start()
-    started.wait()
-    try:
-        yield found[0]
-    finally:
-        stop.set()
-        thread.join()
 
 
 @pytest.fixture
