@@ -25,8 +25,9 @@ END
 
 compile requirements/lean.txt pyproject.toml
 compile requirements/build.txt --no-annotate --constraints requirements/lean.txt "$backend"
-compile requirements/dev.txt --extra dev --extra catalog --extra bench \
+compile requirements/dev.txt --extra dev --extra catalog --extra bench --extra operator --extra cluster \
     --constraints requirements/lean.txt --constraints requirements/build.txt pyproject.toml
+compile requirements/operator.txt --extra operator --constraints requirements/lean.txt pyproject.toml
 compile requirements/fit.txt --extra fit --constraints requirements/lean.txt pyproject.toml
 compile requirements/engine.txt --overrides requirements/engine-overrides.in \
     --excludes requirements/engine-excludes.in pyproject.toml requirements/engine.in
