@@ -59,6 +59,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "plan": (
         "plan qwen2.5-vl-7b --image 1680x2240 --rps 2 --ttft 2s",
         "plan qwen2.5-vl-7b --rps 2 --gpu L40S --format vllm",
+        "plan qwen2.5-vl-7b --rps 2 --gpu L40S --explain",
         "plan qwen2.5-vl-7b --rps 2 --max-usd-per-1k 0.01  # exit code 5: over budget",
     ),
     "explain": ("explain qwen2.5-vl-7b --image 1680x2240 --rps 2",),
@@ -81,8 +82,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ask": ('ask http://localhost:8000 invoice.png "What is the total?"  # needs a network',),
     "bench": (
         "bench http://localhost:8000 --image 1280x720 --concurrency 8  # needs a network",
-        "bench http://localhost:8000 --image 1280x720 --rate 2/s --price 1.20/h -o json  # needs a network",
+        "bench http://localhost:8000 --image 1280x720 --rate 2 --price 1.20/h -o json  # needs a network",
     ),
+    "bench export": ("bench export --write results.yaml  # needs a network",),
     "compare": (
         "compare --endpoint a=http://localhost:8000 --endpoint b=http://localhost:8001 --cases cases.yaml"
         "  # needs a network",

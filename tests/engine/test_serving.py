@@ -19,9 +19,10 @@ pytest.importorskip("vllm", reason="vLLM is not installed: make test-engine inst
 
 from tests.engine.cpu_servers import CpuServer, cpu_servers
 from tests.support.tiny_models import make_tiny_model
+from vlmctl.bench.about import About
 from vlmctl.bench.endpoint import Endpoint, FailureKind
 from vlmctl.bench.load import Arrival, LoadShape
-from vlmctl.bench.results import About, measurements
+from vlmctl.bench.results import measurements
 from vlmctl.bench.run import Progress, Report, Settings
 from vlmctl.bench.run import run as run_bench
 from vlmctl.bench.steps import BY_ERRORS

@@ -79,22 +79,31 @@ def scripted_cases(folder: Path, categories: Sequence[str], per_category: int, *
 
 
 def scripted_result(
-    models: Sequence[ScriptedModel], categories: Sequence[str], per_category: int, *, settings: Settings | None = None
+    models: Sequence[ScriptedModel],
+    categories: Sequence[str],
+    per_category: int,
+    *,
+    settings: Settings | None = None,
+    per_image: int = 1,
 ) -> ComparisonResult:
-    """What a comparison of the models comes to, without a server: for laws over many seeds."""
-    image = ImageFacts(source="x.png", width_pixels=1024, height_pixels=768, sha256="0" * 64)
+    """What a comparison of the models comes to, without a server: for laws over many seeds.
+
+    `per_image`: questions of a category on each image, which a model gets all right or all wrong.
+    """
     cases, replies = [], []
     for number in range(per_category * len(categories)):
         category = categories[number % len(categories)]
-        prompt = f"What is written here? [{category} {number}]"
+        shown = number // len(categories) // per_image * len(categories) + number % len(categories)
+        image = ImageFacts(source=f"{shown}.png", width_pixels=1024, height_pixels=768, sha256=f"{shown:064x}")
+        prompt = f"What is written here? [{category} {shown}]"
         case = AskedCase(
-            id=f"{category}-{number}", category=category, prompt=prompt, expected=truth(number), metric="exact",
+            id=f"{category}-{number}", category=category, prompt=prompt, expected=truth(shown), metric="exact",
             images=(image,),
         )  # fmt: skip
         cases.append(case)
         for model in models:
             text = model.answer(prompt, image.width_pixels)
-            replies.append(Reply(contender=model.name, case=case.id, text=text, score=float(text == truth(number))))
+            replies.append(Reply(contender=model.name, case=case.id, text=text, score=float(text == truth(shown))))
     return ComparisonResult(
         made_at="2026-01-01T00:00:00+00:00",
         program="vlmctl test",

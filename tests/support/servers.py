@@ -62,10 +62,12 @@ class ScriptedServer:
     refuses: Iterable[str] = ()  # fields of a request that are not taken
     counted_twice: bool = False  # the server's own counters say twice as much as its answers
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)  # of each chat request
     in_flight: int = 0
     most_in_flight: int = 0
     first_at: float | None = None
     completed: int = 0
+    pages: int = 0  # of metrics that were read
     prompt_total: int = 0
     output_total: int = 0
 
@@ -89,6 +91,7 @@ class ScriptedServer:
         return web.json_response({"version": "0.32.0"})
 
     async def counters(self, _request: web.Request) -> web.Response:
+        self.pages += 1
         times = 2 if self.counted_twice else 1
         labels = f'{{engine="0",model_name="{MODEL}"}}'
         lines = [
@@ -112,6 +115,7 @@ class ScriptedServer:
             self.first_at = monotonic()
         arrived = monotonic()
         self.bodies.append(body := await request.json())
+        self.headers.append(dict(request.headers))
         if body.get("model") != MODEL:
             message = f"The model `{body.get('model')}` does not exist."
             return web.json_response({"error": {"message": message}}, status=404)
@@ -143,7 +147,10 @@ class ScriptedServer:
             await asyncio.sleep(3600)
         await self.until(arrived + self.delay(number))
         await self.event(response, {"role": "assistant", "content": ""})
-        due, tokens = monotonic(), min(self.tokens, body["max_tokens"])
+        due, tokens = (
+            monotonic(),
+            min(self.tokens, body.get("max_completion_tokens", body.get("max_tokens", self.tokens))),
+        )
         for token in range(tokens):
             if token:
                 due += self.gap(number)

@@ -37,11 +37,15 @@ TURNS = (
 )
 
 
-def make_tiny_model(kind: str, folder: Path) -> None:
-    """Write a checkpoint that vLLM serves from disk: `qwen2vl` at native resolution, or `smolvlm` with tiles."""
+def make_tiny_model(kind: str, folder: Path, *, vocabulary: int = VOCABULARY, plain: bool = True) -> None:
+    """Write a checkpoint that vLLM serves from disk: `qwen2vl` at native resolution, or `smolvlm` with tiles.
+
+    `vocabulary`: pieces of bytes beside the special tokens. `plain`: its output is printable text throughout.
+    """
     torch.manual_seed(SEED)
-    model, processor = KINDS[kind]()
-    _speak_plainly(model, processor.tokenizer)
+    model, processor = KINDS[kind](vocabulary)
+    if plain:
+        _speak_plainly(model, processor.tokenizer)
     text = model.config.get_text_config()
     model.generation_config = hf.GenerationConfig(
         bos_token_id=text.bos_token_id, eos_token_id=text.eos_token_id, pad_token_id=text.pad_token_id
@@ -66,13 +70,13 @@ def _speak_plainly(model: Any, tokenizer: Any) -> None:
         weight.mul_(kept)
 
 
-def _tokenizer(end: str, specials: Sequence[str], chat_template: str) -> Any:
+def _tokenizer(end: str, specials: Sequence[str], chat_template: str, vocabulary: int) -> Any:
     """Pieces of bytes, with a token of its own for each common word, and the architecture's special tokens."""
     pieces = Tokenizer(models.BPE())
     pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     pieces.decoder = decoders.ByteLevel()
     bytes_of_all = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, initial_alphabet=bytes_of_all, show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, initial_alphabet=bytes_of_all, show_progress=False)
     pieces.train_from_iterator([TEXT, *WORDS], trainer)
     return hf.PreTrainedTokenizerFast(
         tokenizer_object=pieces,
@@ -91,7 +95,7 @@ def _decoder(tokenizer: Any) -> dict[str, Any]:
     return {**DECODER, **ids, "vocab_size": size}
 
 
-def _qwen2_vl() -> tuple[Any, Any]:
+def _qwen2_vl(vocabulary: int) -> tuple[Any, Any]:
     names = {
         "image_token_id": "<|image_pad|>",
         "video_token_id": "<|video_pad|>",
@@ -99,7 +103,7 @@ def _qwen2_vl() -> tuple[Any, Any]:
         "vision_end_token_id": "<|vision_end|>",
     }
     template = TURNS.format(image="<|vision_start|><|image_pad|><|vision_end|>", end="<|im_end|>")
-    tokenizer = _tokenizer("<|im_end|>", tuple(names.values()), template)
+    tokenizer = _tokenizer("<|im_end|>", tuple(names.values()), template, vocabulary)
     rope = {"rope_type": "default", "type": "mrope", "mrope_section": [8, 12, 12], "rope_theta": 1e6}
     config = hf.Qwen2VLConfig(
         text_config={**_decoder(tokenizer), "rope_parameters": rope},
@@ -117,12 +121,12 @@ def _qwen2_vl() -> tuple[Any, Any]:
     return hf.Qwen2VLForConditionalGeneration(config), processor
 
 
-def _smolvlm() -> tuple[Any, Any]:
+def _smolvlm(vocabulary: int) -> tuple[Any, Any]:
     tile, sides, patch, merged = 112, 4, 14, 2
     marks = ("<image>", "<fake_token_around_image>", "<global-img>")
     places = [f"<row_{row}_col_{column}>" for row in range(1, sides + 1) for column in range(1, sides + 1)]
     template = TURNS.format(image="<image>", end="<end_of_utterance>")
-    tokenizer = _tokenizer("<end_of_utterance>", (*marks, *places), template)
+    tokenizer = _tokenizer("<end_of_utterance>", (*marks, *places), template, vocabulary)
     vision = {
         "hidden_size": 64,
         "intermediate_size": 128,
@@ -149,4 +153,4 @@ def _smolvlm() -> tuple[Any, Any]:
     return hf.Idefics3ForConditionalGeneration(config), processor
 
 
-KINDS: dict[str, Callable[[], tuple[Any, Any]]] = {"qwen2vl": _qwen2_vl, "smolvlm": _smolvlm}
+KINDS: dict[str, Callable[[int], tuple[Any, Any]]] = {"qwen2vl": _qwen2_vl, "smolvlm": _smolvlm}

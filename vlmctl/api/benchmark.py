@@ -2,53 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from vlmctl.api.records import ApiRecord, Metadata
-from vlmctl.api.spec import Workload
+from msgspec import Meta
+
+from vlmctl.api.records import ApiRecord, Metadata, Rule
+from vlmctl.api.values import (
+    Decimal,
+    Duration,
+    GpuName,
+    Gpus,
+    ImageName,
+    Timestamp,
+    Word,
+)
+from vlmctl.api.workload import Workload
+
+_Name = Annotated[str, Meta(max_length=512)]
 
 
 class BenchmarkKey(ApiRecord, frozen=True, kw_only=True):
-    """What a measurement holds for: another value of any field is another measurement.
+    """What the measurement holds for: with another value of any field it is another measurement."""
 
-    `gpu_product`: the node's label, as a node tells it; `arguments`: all words after `vllm serve`.
-    """
-
-    model: str
-    checkpoint: str
-    precision: str
-    gpu_product: str
-    gpu_count: int
-    engine_image: str
-    arguments: tuple[str, ...]
+    model: Annotated[_Name, Meta(description="Id in the catalog, or where the checkpoint is from.")]
+    checkpoint: Annotated[_Name, Meta(description="Repository, volume or image of the weights.")]
+    precision: Annotated[_Name, Meta(description="Precision of the weights.")]
+    gpu_product: Annotated[_Name, Meta(description="GPU as the node's label tells it.")]
+    gpu_count: Annotated[Gpus, Meta(description="GPUs of the replica.")]
+    engine_image: Annotated[ImageName, Meta(description="Image of vLLM.")]
+    arguments: Annotated[tuple[Word, ...], Meta(max_length=256, description="All words after `vllm serve`.")]
     workload: Workload
-    revision: str | None = None
+    revision: Annotated[_Name | None, Meta(description="Commit of the repository, where one is pinned.")] = None
 
 
 class VLMBenchmarkSpec(ApiRecord, frozen=True, kw_only=True):
-    """A measurement. The figures are those of the step with the highest throughput within the objectives.
+    """A measurement: the figures of the step with the highest throughput within the objectives. Immutable."""
 
-    `interval`: 95% confidence interval of the rate, ``low-high``; `concurrency`: in flight during that step; latencies
-    are 95th percentiles. `gpu`: the catalog's id. `rows`: every step, in the form of all measurements
-    (`vlmctl.dev/measurements/v1`).
-    """
+    rules: ClassVar[tuple[Rule, ...]] = (Rule("self == oldSelf", "a measurement does not change: delete it instead"),)
 
     key: BenchmarkKey
-    gpu: str
-    engine_version: str
-    concurrency: int
-    requests_per_second: str
-    interval: str
-    measured: str  # when, RFC 3339
-    ttft: str | None = None
-    tpot: str | None = None
-    image_tokens: int | None = None
-    rows: tuple[dict[str, Any], ...] = ()
+    gpu: Annotated[GpuName, Meta(description="Id of the GPU in the catalog.")]
+    engine_version: Annotated[_Name, Meta(description="Version that the engine told.")]
+    concurrency: Annotated[int, Meta(ge=1, description="Requests in flight during the step.")]
+    requests_per_second: Annotated[Decimal, Meta(description="Requests answered per second.")]
+    interval: Annotated[_Name, Meta(description="95% confidence interval of the rate, `low-high`.")]
+    measured: Annotated[Timestamp, Meta(description="When the measurement ended.")]
+    ttft: Annotated[Duration | None, Meta(description="Time to first token, 95th percentile.")] = None
+    tpot: Annotated[Duration | None, Meta(description="Time per output token, 95th percentile.")] = None
+    image_tokens: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="Image tokens of a request, as the engine counted them.")
+    ] = None
+    rows: Annotated[
+        tuple[dict[str, Any], ...],
+        Meta(max_length=64, description="Every step, as a row of `vlmctl.dev/measurements/v1`."),
+    ] = ()
 
 
 class VLMBenchmark(ApiRecord, frozen=True, kw_only=True):
-    """The whole object. `api_version` and `kind` have no default, so that they are always written."""
+    """What a replica measured of itself, for one model, GPU, engine and workload. Written by the operator alone."""
 
+    # Neither has a default, so that both are always written.
     api_version: str
     kind: str
     metadata: Metadata

@@ -1,13 +1,17 @@
-"""What the operator answers in `status`. Rates, latencies and money are text, as Kubernetes has no floats."""
+"""What the operator answers in a VLMDeployment's `status`. Rates, latencies and money are text: there are no floats."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from vlmctl.api.records import ApiRecord
+from vlmctl.api.values import Timestamp
+
+_CONDITIONS_BY_TYPE = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
 
 
 class ConditionType(StrEnum):
@@ -22,85 +26,109 @@ class ConditionType(StrEnum):
 
 
 class Condition(ApiRecord, frozen=True, kw_only=True):
-    """A metav1.Condition."""
+    """One aspect of the state, as a metav1.Condition."""
 
-    type: ConditionType
-    status: Literal["True", "False", "Unknown"]
-    reason: str
-    message: str
-    last_transition_time: str
-    observed_generation: int | None = None
+    type: Annotated[ConditionType, Meta(description="Which aspect.")]
+    status: Annotated[Literal["True", "False", "Unknown"], Meta(description="Whether it holds.")]
+    reason: Annotated[str, Meta(max_length=1024, description="Why, in one word of a closed list.")]
+    message: Annotated[str, Meta(max_length=32_768, description="Why, in a sentence, and what to do about it.")]
+    last_transition_time: Annotated[Timestamp, Meta(description="When `status` last changed.")]
+    observed_generation: Annotated[
+        int | None, Meta(description="Generation of the object that the condition is about.")
+    ] = None
 
 
 class PlanStatus(ApiRecord, frozen=True, kw_only=True):
-    """What was planned for the observed generation. Latencies and rates are text, as Kubernetes has no floats."""
+    """What was planned for the observed generation, per replica."""
 
-    checkpoint: str
-    precision: str
-    gpu: str
-    gpu_count: int
-    requests_per_second: str
-    ttft: str
-    tpot: str
-    basis: str
-    concurrency: int = 1
-    image: str = ""
-    arguments: tuple[str, ...] = ()
-    error_median: str | None = None  # relative error of the throughput to be expected
-    notes: tuple[str, ...] = ()
+    checkpoint: Annotated[str, Meta(description="Repository, volume or image that the weights come from.")]
+    precision: Annotated[str, Meta(description="Precision of the weights.")]
+    gpu: Annotated[str, Meta(description="Id of the GPU in the catalog.")]
+    gpu_count: Annotated[int, Meta(description="GPUs of each replica.")]
+    requests_per_second: Annotated[str, Meta(description="Requests per second that a replica is expected to answer.")]
+    ttft: Annotated[str, Meta(description="Time to first token to expect, 95th percentile.")]
+    tpot: Annotated[str, Meta(description="Time per output token to expect, 95th percentile.")]
+    basis: Annotated[
+        str, Meta(description="How the figures were found: measured, calibrated (measured nearby) or estimated.")
+    ]
+    concurrency: Annotated[int, Meta(description="Requests in flight that the figures are for.")] = 1
+    image: Annotated[str, Meta(description="Image of vLLM.")] = ""
+    arguments: Annotated[tuple[str, ...], Meta(description="All words after `vllm serve`.")] = ()
+    error_median: Annotated[
+        str | None, Meta(description="Error of the throughput to be expected, as a share of it, median of past ones.")
+    ] = None
+    notes: Annotated[tuple[str, ...], Meta(description="What was decided for the user, a sentence each.")] = ()
 
 
 class BenchmarkStatus(ApiRecord, frozen=True, kw_only=True):
-    """What a replica measured, with the width of its 95% interval."""
+    """What a replica of the current revision measured."""
 
-    requests_per_second: str
-    interval: str
-    concurrency: int
-    ttft: str
-    tpot: str
-    measured: str  # when, RFC 3339
+    requests_per_second: Annotated[str, Meta(description="Requests answered per second.")]
+    interval: Annotated[str, Meta(description="95% confidence interval of the rate, `low-high`, or unknown.")]
+    concurrency: Annotated[int, Meta(description="Requests in flight during that step.")]
+    ttft: Annotated[str | None, Meta(description="Time to first token, 95th percentile.")] = None
+    tpot: Annotated[str | None, Meta(description="Time per output token, 95th percentile.")] = None
+    measured: Annotated[Timestamp, Meta(description="When the measurement ended.")]
 
 
 class Drift(ApiRecord, frozen=True, kw_only=True):
-    """Measured over planned."""
+    """How far the measurement is from the plan: measured over planned."""
 
-    throughput: str
+    throughput: Annotated[str, Meta(description="Requests per second, measured over planned.")]
 
 
 class CostStatus(ApiRecord, frozen=True, kw_only=True):
-    """Money in USD as text. `realised` comes from production counters, idle time included."""
+    """What the replicas cost, in USD."""
 
-    hourly: str = msgspec.field(name="hourlyUSD")
-    saturated_per_1k: str | None = msgspec.field(default=None, name="saturatedPer1kUSD")
-    realised_per_1k: str | None = msgspec.field(default=None, name="realisedPer1kUSD")
-    basis: str | None = None
-    price_source: str | None = None
-    as_of: str | None = None
+    hourly: Annotated[str | None, Meta(description="USD per hour of all replicas.")] = msgspec.field(
+        default=None, name="hourlyUSD"
+    )
+    saturated_per_1k: Annotated[
+        str | None, Meta(description="USD per 1,000 requests where replicas are never idle: the floor.")
+    ] = msgspec.field(default=None, name="saturatedPer1kUSD")
+    realised_per_1k: Annotated[
+        str | None, Meta(description="USD per 1,000 requests that were answered, idle time included.")
+    ] = msgspec.field(default=None, name="realisedPer1kUSD")
+    basis: Annotated[
+        str | None, Meta(description="What the throughput in it is: measured, calibrated or estimated.")
+    ] = None
+    price_source: Annotated[str | None, Meta(description="Where the price is from.")] = None
+    as_of: Annotated[str | None, Meta(description="Day the price was read.")] = None
 
 
 class Timeline(ApiRecord, frozen=True, kw_only=True):
-    """When the first replica of the revision reached each step, RFC 3339."""
+    """When the first replica of the revision reached each step."""
 
-    scheduled: str | None = None
-    image_pulled: str | None = None
-    weights_ready: str | None = None
-    engine_ready: str | None = None
-    benchmarked: str | None = None
+    scheduled: Annotated[Timestamp | None, Meta(description="The pod had a node.")] = None
+    image_pulled: Annotated[Timestamp | None, Meta(description="The engine's container was started.")] = None
+    weights_ready: Annotated[Timestamp | None, Meta(description="The weights were on the node.")] = None
+    engine_ready: Annotated[Timestamp | None, Meta(description="The engine answered `/health`.")] = None
+    benchmarked: Annotated[Timestamp | None, Meta(description="The replica had measured itself.")] = None
 
 
 class VLMDeploymentStatus(ApiRecord, frozen=True, kw_only=True):
     """What is. Written by the operator alone."""
 
-    observed_generation: int | None = None
-    phase: str | None = None
-    conditions: tuple[Condition, ...] = ()
-    replicas: int = 0
-    ready_replicas: int = 0
-    selector: str | None = None
-    url: str | None = None
-    current_revision: str | None = None  # the ControllerRevision whose pods serve
-    update_revision: str | None = None  # the one that is rolled out, or was given up
-    api_key_secret: str | None = None
+    observed_generation: Annotated[int | None, Meta(description="Generation that this status is about.")] = None
+    phase: Annotated[str | None, Meta(description="The state in a word, for people; programs read conditions.")] = None
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Meta(
+            description="Planned, ModelReady, Available, Benchmarked, Ready (sums up), Degraded: always all.",
+            extra_json_schema=_CONDITIONS_BY_TYPE,
+        ),
+    ] = ()
+    model: Annotated[str | None, Meta(description="Model that is served: its name, else where it is from.")] = None
+    replicas: Annotated[int, Meta(description="Pods that there are.")] = 0
+    ready_replicas: Annotated[int, Meta(description="Pods that take traffic.")] = 0
+    ready: Annotated[str | None, Meta(description="Replicas that take traffic, of those wanted, such as `1/2`.")] = None
+    selector: Annotated[str | None, Meta(description="Label selector of the pods, for autoscalers.")] = None
+    url: Annotated[str | None, Meta(description="Where requests go inside the cluster.")] = None
+    current_revision: Annotated[str | None, Meta(description="ControllerRevision whose pods serve.")] = None
+    update_revision: Annotated[
+        str | None, Meta(description="ControllerRevision that is being rolled out, or was given up.")
+    ] = None
+    api_key_secret: Annotated[str | None, Meta(description="Secret with the key that requests must carry.")] = None
     plan: PlanStatus | None = None
     benchmark: BenchmarkStatus | None = None
     drift: Drift | None = None

@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
-from vlmctl.api.benchmark import (
-    BenchmarkKey,
-    VLMBenchmark,
-    VLMBenchmarkSpec,
-)
-from vlmctl.api.records import (
-    API_VERSION,
-    GROUP,
-    VERSION,
-    ApiRecord,
-    Metadata,
-    duration,
-)
-from vlmctl.api.spec import (
+from typing import ClassVar
+
+from vlmctl.api.benchmark import BenchmarkKey, VLMBenchmark, VLMBenchmarkSpec
+from vlmctl.api.model import (
     AUTO,
-    BenchmarkPolicy,
-    BenchmarkSpec,
-    Budget,
-    Cache,
-    CachePvc,
-    Engine,
     Hardware,
     HuggingFaceSource,
-    Images,
     ImageSource,
+    LicensePolicy,
     ModelFacts,
     ModelReference,
     ModelSource,
-    Objectives,
-    PodOverrides,
     PvcSource,
+    Quantization,
+    SecretKey,
+)
+from vlmctl.api.pods import (
+    AccessMode,
+    Cache,
+    CachePvc,
+    Engine,
+    Need,
+    PodOverrides,
+    TaintEffect,
+    Toleration,
+    TolerationOperator,
+    Variable,
+)
+from vlmctl.api.records import API_VERSION, GROUP, VERSION, ApiRecord, Metadata, Rule, duration
+from vlmctl.api.spec import (
+    BenchmarkPolicy,
+    BenchmarkSpec,
+    Budget,
     Scaling,
     ScalingEngine,
-    SecretKey,
-    Variable,
-    Video,
     VLMDeploymentSpec,
-    Workload,
 )
 from vlmctl.api.status import (
     BenchmarkStatus,
@@ -51,14 +49,25 @@ from vlmctl.api.status import (
     Timeline,
     VLMDeploymentStatus,
 )
+from vlmctl.api.workload import Images, Objectives, Video, Workload
 
 KIND = "VLMDeployment"
 BENCHMARK_KIND = "VLMBenchmark"
+NAME_LENGTH = 52  # leaves 11 of a DNS label's 63 characters to what is added in the children's names
 
 
 class VLMDeployment(ApiRecord, frozen=True, kw_only=True):
-    """The whole object. `api_version` and `kind` have no default, so that they are always written."""
+    """A vision-language model served by vLLM on this cluster's GPUs: planned, measured and priced."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(f"self.metadata.name.size() <= {NAME_LENGTH}", f"the name must have at most {NAME_LENGTH} characters"),
+        Rule(
+            "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+            "the name must start with a letter and hold only small letters, digits and dashes: a Service gets it too",
+        ),
+    )
+
+    # Neither has a default, so that both are always written.
     api_version: str
     kind: str
     metadata: Metadata
@@ -72,7 +81,9 @@ __all__ = [
     "BENCHMARK_KIND",
     "GROUP",
     "KIND",
+    "NAME_LENGTH",
     "VERSION",
+    "AccessMode",
     "ApiRecord",
     "BenchmarkKey",
     "BenchmarkPolicy",
@@ -90,18 +101,25 @@ __all__ = [
     "HuggingFaceSource",
     "ImageSource",
     "Images",
+    "LicensePolicy",
     "Metadata",
     "ModelFacts",
     "ModelReference",
     "ModelSource",
+    "Need",
     "Objectives",
     "PlanStatus",
     "PodOverrides",
     "PvcSource",
+    "Quantization",
+    "Rule",
     "Scaling",
     "ScalingEngine",
     "SecretKey",
+    "TaintEffect",
     "Timeline",
+    "Toleration",
+    "TolerationOperator",
     "VLMBenchmark",
     "VLMBenchmarkSpec",
     "VLMDeployment",

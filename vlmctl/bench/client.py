@@ -26,6 +26,7 @@ KEEP_ALIVE_SECONDS = 4.0  # below the 5 s after which vLLM's server (uvicorn) cl
 GET_SECONDS = 10.0  # for a list of models or a page of counters
 CLOSING_SECONDS = 1.0  # how long a server may take to end a response whose stream has ended
 ERROR_BODY_BYTES = 65_536  # of an error response, read for its message
+NAME_THE_KEY = "Name the environment variable with the key: --key, or key= of an --endpoint."
 EVENT_STREAM = "text/event-stream"
 KINDS = {
     401: FailureKind.UNAUTHORIZED,
@@ -105,7 +106,7 @@ class Client:
             failure = _broken(error, self.endpoint, began=False)
             raise NotReachable(failure.message, remedy="Is the server up, and the address right?") from error
         if response.status != 200:
-            remedy = "Name the variable that holds the key: --api-key-env." if response.status in (401, 403) else ""
+            remedy = NAME_THE_KEY if response.status in (401, 403) else ""
             raise NotReachable(f"{url} answered {response.status}: {error_message(content)}", remedy=remedy)
         return content
 

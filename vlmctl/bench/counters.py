@@ -11,12 +11,13 @@ from vlmctl.specs.record import Record
 
 RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 KV_CACHE = "vllm:kv_cache_usage_perc"
+PREEMPTIONS = "preemptions"
 # Name here, name there.
 COUNTERS = {
     "prompt_tokens": "vllm:prompt_tokens_total",
     "output_tokens": "vllm:generation_tokens_total",
     "requests": "vllm:request_success_total",
-    "preemptions": "vllm:num_preemptions_total",
+    PREEMPTIONS: "vllm:num_preemptions_total",
     "prefix_cache_queries": "vllm:prefix_cache_queries_total",
     "prefix_cache_hits": "vllm:prefix_cache_hits_total",
     "image_cache_queries": "vllm:mm_cache_queries_total",
@@ -39,8 +40,20 @@ class ServerState(Record, frozen=True, kw_only=True):
     totals: dict[str, float] = {}  # noqa: RUF012  # msgspec gives each record its own
 
 
+class Reading(Record, frozen=True, kw_only=True):
+    """What the server told `seconds` into a step. `preemptions`: since the step began."""
+
+    seconds: float
+    running: float | None
+    waiting: float | None
+    kv_cache: float | None
+    preemptions: float | None
+
+
 class ServerLoad(Record, frozen=True, kw_only=True):
-    """What the server told over a step: means and maxima of `samples` readings, and what its counters rose by."""
+    """What the server told over a step: means and maxima of `samples` readings while it ran, None of a step that was
+    over before the first; what its counters rose by; and the readings, those before and after the step included.
+    """
 
     samples: int
     mean_running: float | None
@@ -48,6 +61,7 @@ class ServerLoad(Record, frozen=True, kw_only=True):
     mean_kv_cache: float | None
     maximum_kv_cache: float | None
     rises: dict[str, float]
+    readings: tuple[Reading, ...] = ()
 
 
 class Disagreement(Record, frozen=True, kw_only=True):
@@ -101,7 +115,7 @@ def server_load(states: Sequence[ServerState]) -> ServerLoad | None:
     """The readings of a step in short, the first taken before it and the last after; None without two."""
     if len(states) < 2 or not any(state.totals for state in states):
         return None
-    during = states[1:-1] or states
+    during = states[1:-1]  # the server was idle at the first and the last
     first, last = states[0].totals, states[-1].totals
     kv_cache = [state.kv_cache for state in during if state.kv_cache is not None]
     return ServerLoad(
@@ -111,6 +125,18 @@ def server_load(states: Sequence[ServerState]) -> ServerLoad | None:
         mean_kv_cache=_mean(kv_cache),
         maximum_kv_cache=max(kv_cache, default=None),
         rises={name: last[name] - first[name] for name in last if name in first},
+        readings=tuple(_reading(state, states[0]) for state in states),
+    )
+
+
+def _reading(state: ServerState, first: ServerState) -> Reading:
+    then, now = first.totals.get(PREEMPTIONS), state.totals.get(PREEMPTIONS)
+    return Reading(
+        seconds=round(state.at - first.at, 3),
+        running=state.running,
+        waiting=state.waiting,
+        kv_cache=state.kv_cache,
+        preemptions=now - then if now is not None and then is not None else None,
     )
 
 

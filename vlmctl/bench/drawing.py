@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -16,6 +17,7 @@ FINEST_CELL_PIXELS = 2  # of a photograph's detail: below it there is only the s
 # octave (Field, J. Opt. Soc. Am. A 4, 1987).
 DETAIL_PER_OCTAVE = 17.0  # of 255 levels, standard deviation
 SENSOR_NOISE = 2.0  # of 255 levels, standard deviation
+BAND_PIXELS = 2**16  # of a photograph that are computed at once: all of a large one would take 100 bytes for each
 PAPER, INK = (252, 251, 248), (28, 28, 32)
 PAPER_NOISE = 1.2  # of 255 levels: a clean scan
 LINES_PER_PAGE = 55
@@ -31,7 +33,8 @@ def draw(content: Content, width_pixels: int, height_pixels: int, *, seed: int) 
 
 def _photo(width: int, height: int, rng: np.random.Generator) -> Image.Image:
     """Smooth shapes with edges, detail of every size, and the noise of a sensor."""
-    canvas = _noise(width, height, max(width, height), rng, channels=3) * 25 + rng.uniform(70, 170, 3)
+    colour = _noise(width, height, max(width, height), rng, channels=3)
+    tint = rng.uniform(70, 170, 3)
     shapes = Image.new("L", (width, height))
     pen = ImageDraw.Draw(shapes)
     for _ in range(24):
@@ -39,31 +42,51 @@ def _photo(width: int, height: int, rng: np.random.Generator) -> Image.Image:
         wide, high = rng.uniform(0.05, 0.5) * width, rng.uniform(0.05, 0.5) * height
         paint = pen.ellipse if rng.random() < 0.5 else pen.rectangle
         paint((x, y, x + wide, y + high), fill=int(rng.integers(0, 255)))
-    edges = np.asarray(shapes.filter(ImageFilter.GaussianBlur(0.8)), dtype=np.float32)
-    canvas += (edges[..., None] - 128) * rng.uniform(0.1, 0.5, 3)
-    cell = max(width, height) / 2
-    texture = np.zeros((height, width, 1), dtype=np.float32)
+    edges = shapes.filter(ImageFilter.GaussianBlur(0.8))
+    contrast = rng.uniform(0.1, 0.5, 3)
+    cell, texture = max(width, height) / 2, []
     while cell >= FINEST_CELL_PIXELS:
-        texture += _noise(width, height, cell, rng, channels=1) * DETAIL_PER_OCTAVE
+        texture.append(_noise(width, height, cell, rng))
         cell /= 2
-    blurred = _noise(width, height, max(width, height) / 4, rng, channels=1)
-    canvas += texture * (0.25 + 0.75 / (1 + np.exp(-3 * blurred)))  # part of a photograph is out of focus
-    canvas += rng.normal(0, SENSOR_NOISE, (height, width, 1)).astype(np.float32)
-    return Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8), "RGB")
+    blurred = _noise(width, height, max(width, height) / 4, rng)
+
+    picture = Image.new("RGB", (width, height))
+    for top in range(0, height, rows := max(1, BAND_PIXELS // width)):
+        bottom = min(top + rows, height)
+        band = colour.rows(top, bottom) * 25 + tint
+        edge = np.asarray(edges.crop((0, top, width, bottom)), dtype=np.float32)[..., None]
+        band += (edge - 128) * contrast
+        detail = np.zeros((bottom - top, width, 1), dtype=np.float32)
+        for layer in texture:
+            detail += layer.rows(top, bottom) * DETAIL_PER_OCTAVE
+        # part of a photograph is out of focus
+        band += detail * (0.25 + 0.75 / (1 + np.exp(-3 * blurred.rows(top, bottom))))
+        band += rng.normal(0, SENSOR_NOISE, (bottom - top, width, 1)).astype(np.float32)
+        picture.paste(Image.fromarray(np.clip(band, 0, 255).astype(np.uint8), "RGB"), (0, top))
+    return picture
 
 
-def _noise(width: int, height: int, cell: float, rng: np.random.Generator, *, channels: int) -> np.ndarray:
-    """Smooth noise with features of about `cell` pixels and a deviation of about 1."""
+class _Noise(NamedTuple):
+    """Smooth noise of a size in pixels, by the coarse grids that it is stretched from: one for each channel."""
+
+    grids: tuple[Image.Image, ...]
+    width: int
+    height: int
+
+    def rows(self, top: int, bottom: int) -> np.ndarray:
+        """Those from `top` to below `bottom`: rows, columns, channels."""
+        size = (self.width, bottom - top)
+        columns, lines = self.grids[0].size
+        box = (0, top * lines / self.height, columns, bottom * lines / self.height)
+        layers = [np.asarray(grid.resize(size, Image.Resampling.BICUBIC, box)) for grid in self.grids]
+        return np.stack(layers, axis=-1)
+
+
+def _noise(width: int, height: int, cell: float, rng: np.random.Generator, *, channels: int = 1) -> _Noise:
+    """Noise with features of about `cell` pixels and a deviation of about 1."""
     columns, rows = max(2, math.ceil(width / cell) + 1), max(2, math.ceil(height / cell) + 1)
-    layers = [
-        np.asarray(
-            Image.fromarray(rng.standard_normal((rows, columns), dtype=np.float32)).resize(
-                (width, height), Image.Resampling.BICUBIC
-            )
-        )
-        for _ in range(channels)
-    ]
-    return np.stack(layers, axis=-1)
+    grids = (Image.fromarray(rng.standard_normal((rows, columns), dtype=np.float32)) for _ in range(channels))
+    return _Noise(tuple(grids), width, height)
 
 
 def _document(width: int, height: int, rng: np.random.Generator) -> Image.Image:

@@ -13,7 +13,10 @@ from vlmctl.units import SECONDS_PER_HOUR
 
 
 class Planned(Record, frozen=True, kw_only=True):
-    """What a plan says of one replica; None: its file does not say. Seconds; latencies are means where not said."""
+    """What a plan says of one replica; None: its file does not say. Seconds; latencies are means where not said.
+
+    `image_tokens`: of one request, with the markers around and between images.
+    """
 
     model: str
     weights: str
@@ -72,7 +75,8 @@ def _times_apart(one: int, other: int) -> float:
 def drift(planned: Planned, step: StepFigures) -> tuple[Drift, ...]:
     """The figures that the plan and a step both have."""
     ttft, tpot, e2e, tokens = step.ttft, step.tpot, step.e2e, step.tokens
-    image_tokens = tokens.image_tokens / step.completed if tokens.image_tokens is not None and step.completed else None
+    beyond_text = tokens.beyond_text_tokens  # as a plan counts: whether servers count markers depends on the model
+    image_tokens = beyond_text / step.completed if beyond_text is not None and step.completed else None
     pairs = (
         ("requests_per_second", planned.requests_per_second, step.requests_per_second),
         ("ttft_seconds", planned.ttft_seconds, ttft and ttft.mean),

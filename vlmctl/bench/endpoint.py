@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -11,6 +14,9 @@ from vlmctl.errors import InvalidValue
 from vlmctl.specs.record import Record
 
 VERSION_PATH = "/v1"
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token (RFC 9110, 5.6.2)
+HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, 5.5
+FRAMING = ("content-length", "content-type", "transfer-encoding")  # headers that follow from the request itself
 PASTED = ("/chat/completions", "/completions", "/models")  # ends of addresses that people paste
 
 
@@ -44,6 +50,29 @@ class Endpoint(Record, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Endpoint(url={self.url!r}, model={self.model!r})"
+
+
+def parse_headers(texts: Iterable[str]) -> dict[str, str]:
+    """Headers from ``NAME=VALUE`` each; raises InvalidValue, which names the header and never its value."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals or not HEADER_NAME.fullmatch(name):
+            raise InvalidValue("a --header is not NAME=VALUE.", remedy="Write --header X-Tenant=blue.")
+        if name.lower() in FRAMING:
+            raise InvalidValue(f"the header {name} follows from the request itself.", remedy="Leave it out.")
+        if not HEADER_VALUE.fullmatch(value.strip()):
+            raise InvalidValue(f"the value of the header {name} has characters that no header may have.")
+        found[name] = value.strip()
+    return found
+
+
+def key_from(variable: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The API key in that environment variable, None where none is named; raises InvalidValue where it is not set."""
+    if variable is not None and variable not in environment:
+        raise InvalidValue(f"there is no environment variable {variable}.", remedy="Set it to the API key.")
+    return environment[variable] if variable is not None else None
 
 
 class FailureKind(StrEnum):

@@ -22,7 +22,8 @@ class Tokens(Record, frozen=True, kw_only=True):
     """Tokens of the completed requests, as the server counted them; None: it did not.
 
     `image_tokens` are part of `prompt_tokens`. `image_tokens_by_difference`: the server does not tell them; they are
-    what the prompts have over their text.
+    what the prompts have over their text, which is `beyond_text_tokens` for any server: markers around and between
+    images are always in it, and in the server's own count of image tokens only for some models.
     """
 
     prompt_tokens: int | None
@@ -30,6 +31,7 @@ class Tokens(Record, frozen=True, kw_only=True):
     image_tokens_by_difference: bool
     cached_tokens: int | None
     output_tokens: int
+    beyond_text_tokens: int | None = None
 
     @property
     def text_tokens(self) -> int | None:
@@ -178,16 +180,18 @@ def _tokens(done: Sequence[Sample]) -> Tokens:
     prompt = sum(tokens for tokens, _ in told) if told else None
     apart = [sample.image_tokens for sample in done if sample.image_tokens is not None]
     cached = [sample.cached_tokens for sample in done if sample.cached_tokens is not None]
+    beyond = max(round(prompt - sum(text for _, text in told)), 0) if prompt is not None else None
     image: int | None = sum(apart) if apart else None
     by_difference = False
     if not any(sample.images for sample in done):
         image = 0
-    elif image is None and prompt is not None:
-        image, by_difference = max(round(prompt - sum(text for _, text in told)), 0), True
+    elif image is None and beyond is not None:
+        image, by_difference = beyond, True
     return Tokens(
         prompt_tokens=prompt,
         image_tokens=image,
         image_tokens_by_difference=by_difference,
         cached_tokens=sum(cached) if cached else None,
         output_tokens=sum(sample.output_tokens for sample in done),
+        beyond_text_tokens=beyond,
     )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import struct
 from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from vlmctl.errors import InvalidFile
 from vlmctl.specs.record import Record
 
 JPEG, PNG = "image/jpeg", "image/png"
-MEDIA_TYPES = {"JPEG": JPEG, "PNG": PNG}  # by Pillow's name of the format
+# By Pillow's name of the format; MPO is what telephones write: a JPEG with further pictures behind it.
+MEDIA_TYPES = {"JPEG": JPEG, "MPO": JPEG, "PNG": PNG}
+UPRIGHT = 1  # the EXIF orientation of a picture that is stored as it is to be seen
+TURNED_JPEG_QUALITY = 95  # of those that are not, encoded again
 COMPRESSION = 6  # of PNG, zlib's default
 
 
@@ -41,16 +45,30 @@ def encode(picture: Image.Image, media_type: str, *, jpeg_quality: int) -> Encod
 
 
 def read_image(path: Path) -> EncodedImage:
-    """A file as it is where it is a JPEG or PNG, other formats as PNG; raises InvalidFile."""
+    """A file as it is where it is a JPEG or PNG, other formats as PNG; raises InvalidFile.
+
+    One that its EXIF data says to turn is turned and encoded again: servers differ in whether they heed it.
+    """
     try:
         data = path.read_bytes()
         with Image.open(BytesIO(data)) as picture:
             picture.load()
             width, height = picture.size
             media_type = MEDIA_TYPES.get(picture.format or "")
-            if media_type is None:
-                return encode(picture, PNG, jpeg_quality=0)
+            turned = _orientation(picture) != UPRIGHT
+            if media_type is None or turned:
+                upright = ImageOps.exif_transpose(picture) if turned else picture
+                return encode(upright, media_type or PNG, jpeg_quality=TURNED_JPEG_QUALITY)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or "it is no image that can be read"
         raise InvalidFile(str(path), f"cannot be used: {reason}.", remedy="Give JPEG, PNG or WebP images.") from error
     return EncodedImage(data=data, media_type=media_type, width_pixels=width, height_pixels=height)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """How it is to be turned (EXIF 2.3, tag 274), 1 to 8; upright where it does not say, or its EXIF data is broken."""
+    try:
+        said = picture.getexif().get(ExifTags.Base.Orientation)
+    except (SyntaxError, ValueError, OSError, struct.error):
+        return UPRIGHT
+    return said if isinstance(said, int) and 1 <= said <= 8 else UPRIGHT

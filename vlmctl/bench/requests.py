@@ -35,6 +35,13 @@ class Pictures(NamedTuple):
         return sum(len(each.middle) for pictures in self.by_size.values() for each in pictures)
 
     @property
+    def sizes(self) -> frozenset[tuple[int, int]]:
+        """Width and height of all of them."""
+        return frozenset(
+            (each.width_pixels, each.height_pixels) for pictures in self.by_size.values() for each in pictures
+        )
+
+    @property
     def mean_size(self) -> tuple[int, int] | None:
         """Width and height of a picture with the mean area and the mean aspect; None without pictures."""
         return mean_size(

@@ -10,35 +10,19 @@ from typing import Any
 
 import msgspec
 
+from vlmctl.bench.about import About
 from vlmctl.bench.figures import StepFigures
 from vlmctl.bench.load import Arrival
 from vlmctl.bench.run import Report
 from vlmctl.bench.statistics import Estimate
 from vlmctl.files import write_atomically
+from vlmctl.planning.accuracy import OPEN
 from vlmctl.specs.measurements import SCHEMA, Load, Measured, MeasuredWorkload, Measurement, Parallelism
-from vlmctl.specs.record import Record
 from vlmctl.version import __version__
 
 UNKNOWN = "unknown"
-OPEN = "open"  # kind of a load whose rate was set: no throughput of the server's, so estimates are not judged by it
+MEAN_SIZE = "Images of several sizes: image_width and image_height have their mean area and mean shape."
 _UNUSUAL = re.compile(r"[^a-z0-9.]+")
-
-
-class About(Record, frozen=True, kw_only=True):
-    """What the one who runs a benchmark knows and the server does not tell. `model`: a name of the catalog's.
-
-    `arguments`: of the engine, as they were given to it.
-    """
-
-    model: str | None = None
-    model_revision: str | None = None
-    weights: str = "bf16"
-    gpu: str | None = None
-    gpu_count: int = 1
-    parallelism: Parallelism | None = None
-    engine: str | None = None
-    engine_version: str | None = None
-    arguments: tuple[str, ...] = ()
 
 
 def measurements(report: Report, about: About, *, now: datetime) -> tuple[Measurement, ...]:
@@ -127,7 +111,7 @@ def _made_by(step: StepFigures, report: Report, about: About, now: datetime) -> 
         "workload_hash": report.workload.digest,
         "workload": msgspec.to_builtins(report.workload),
         "step": msgspec.to_builtins(step),
-        "notes": list(report.notes),
+        "notes": [*report.notes, *([MEAN_SIZE] if report.mixed_sizes else [])],
         "interrupted": report.interrupted,
     }
 

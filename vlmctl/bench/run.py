@@ -6,6 +6,7 @@ No terminal: progress goes to a callback, and an event ends the run early with w
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import Callable, Iterable
 from random import Random
@@ -38,9 +39,10 @@ SEED_BITS = 31
 class Settings(Record, frozen=True, kw_only=True):
     """A run. Without `shapes` it is a ladder, around `planned_concurrency` where that is known.
 
-    `step_seconds`, `deadline_seconds`: of a step and of all of them. `interval`: half the interval of the throughput
-    over it, at which a closed step is over. `requests`: so many for each step, instead. `seed` of None: one of its own,
-    so that no cache knows the requests. `maximum_concurrency` bounds the ladder.
+    `step_seconds`, `deadline_seconds`: of a step and of all of them; `budget_seconds`: of these, the pictures and the
+    requests before them, where that is to have an end. `interval`: half the interval of the throughput over it, at
+    which a closed step is over. `requests`: so many for each step, instead. `seed` of None: one of its own, so that no
+    cache knows the requests. `maximum_concurrency` bounds the ladder.
     """
 
     workload: BenchWorkload
@@ -56,6 +58,7 @@ class Settings(Record, frozen=True, kw_only=True):
     warm_up_requests: int = WARM_UP_REQUESTS
     seed: int | None = None
     timeouts: Timeouts = Timeouts()
+    budget_seconds: float | None = None
 
 
 class Progress(Record, frozen=True, kw_only=True):
@@ -71,7 +74,8 @@ class Progress(Record, frozen=True, kw_only=True):
 
 class Report(Record, frozen=True, kw_only=True):
     """What a run measured. `shape`: tokens of the chat template, and of a word. `image_size`: mean width and height in
-    pixels. `picture_bytes`: what the prepared pictures take. `notes`: what a reader should know.
+    pixels, over several sizes where they are `mixed_sizes`. `picture_bytes`: what the prepared pictures take. `notes`:
+    what a reader should know.
     """
 
     url: str
@@ -86,6 +90,7 @@ class Report(Record, frozen=True, kw_only=True):
     steps: tuple[StepFigures, ...]
     interrupted: bool
     notes: tuple[str, ...] = ()
+    mixed_sizes: bool = False
 
     @property
     def best(self) -> StepFigures | None:
@@ -100,13 +105,15 @@ async def run(
     arrivals: Arrivals | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     interrupted: asyncio.Event | None = None,
+    pictures: Pictures | None = None,
 ) -> Report:
-    """Load-test an endpoint. `arrivals`: requests of a trace, for a shape that replays it.
+    """Load-test an endpoint. `arrivals`: requests of a trace, for a shape that replays it. `pictures`: prepared
+    beforehand, with the same seed if the requests are to be repeated one day.
 
     Raises NotReachable where the server does not answer, UnknownName where it does not serve the model, InvalidValue
     for settings that make no run. Failures of single requests are counted and raise nothing.
     """
-    stop = interrupted or asyncio.Event()
+    began, stop = monotonic(), interrupted or asyncio.Event()
     seed = secrets.randbits(SEED_BITS) if settings.seed is None else settings.seed
     async with Client(endpoint, connections=0, timeouts=settings.timeouts) as client:
         await client.open()
@@ -115,8 +122,9 @@ async def run(
         def prepared(done: int, total: int) -> None:
             progress(Progress(phase="pictures", done=done, total=total))
 
-        pictures = await asyncio.to_thread(prepare, settings.workload, seed=seed, prepared=prepared)
-        running = _Run(client, settings, pictures, seed, arrivals, progress, stop)
+        if pictures is None:
+            pictures = await asyncio.to_thread(prepare, settings.workload, seed=seed, prepared=prepared)
+        running = _Run(client, settings, pictures, seed, arrivals, progress, stop, began)
         for phase in (running.probe, running.warm_up, running.climb):
             if not stop.is_set():
                 await phase()
@@ -135,6 +143,7 @@ class _Run:
         arrivals: Arrivals | None,
         progress: Callable[[Progress], None],
         stop: asyncio.Event,
+        began: float,
     ) -> None:
         self.workload = settings.workload
         self.shape = PromptShape()
@@ -148,7 +157,7 @@ class _Run:
         self._progress = progress
         self._stop = stop
         self._next = 0  # number of the next request
-        self._ends_at = 0.0
+        self._ends_at = math.inf if settings.budget_seconds is None else began + settings.budget_seconds
 
     def report(self, url: str, server: ServerFacts) -> Report:
         """What was measured until now."""
@@ -166,6 +175,7 @@ class _Run:
             steps=tuple(self.steps),
             interrupted=self._stop.is_set(),
             notes=tuple(dict.fromkeys(self.notes)),
+            mixed_sizes=len(pictures.sizes) > 1,
         )
 
     async def probe(self) -> None:
@@ -206,7 +216,7 @@ class _Run:
 
     async def climb(self) -> None:
         """Hold the loads one after the other, until there are no more, time is up or too much fails."""
-        self._ends_at = monotonic() + self._settings.deadline_seconds
+        self._ends_at = min(self._ends_at, monotonic() + self._settings.deadline_seconds)
         while not self._stop.is_set() and (shape := self._shape()) is not None:
             left = self._ends_at - monotonic()
             if left < MINIMUM_STEP_SECONDS:

@@ -193,7 +193,8 @@ class Fonts:
 def _opened(path: Path, pixels: float, face: Face) -> Font:
     # The basic layout is the same wherever Pillow runs; only shaped scripts need the other.
     engine = ImageFont.Layout.RAQM if face in SHAPED else ImageFont.Layout.BASIC
-    return ImageFont.truetype(path, pixels, layout_engine=engine)
+    # Not `truetype`, which takes a file of that name from the system where this one is no font.
+    return Font(str(path), pixels, layout_engine=engine)
 
 
 def _suits(path: Path, face: Face) -> bool:

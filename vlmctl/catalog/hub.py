@@ -78,7 +78,12 @@ def model_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
         repository=checkpoint.name if "/" in checkpoint.name else f"local/{name}",
         family=str(config.get("model_type") or "imported"),
         parameters=_parameters(checkpoint, counts, share, weight_precision),
-        license=_license(checkpoint),
+        license=license_named(
+            checkpoint.card.get("license"),
+            source=checkpoint.source.replace("config.json", "README.md"),
+            name=checkpoint.card.get("license_name"),
+            gated=checkpoint.gated,
+        ),
         context=Context(tokens=context_tokens(config), source=source, verified=True),
         serving=_serving(config, known),
         modality=Modality.VISION if known is not None else Modality.TEXT,
@@ -148,19 +153,21 @@ def _parameters(checkpoint: Checkpoint, counts: Counts | None, share: float, sto
     )
 
 
-def _license(checkpoint: Checkpoint) -> License:
-    """As the model card names it. Terms are known only of the licences below; nothing was read of other components."""
-    stated = checkpoint.card.get("license")
+def license_named(stated: object, *, source: str, name: object = None, gated: bool | None = None) -> License:
+    """The licence that a model card names. Terms are known only of a few; nothing was read of other components.
+
+    `name`: what the card calls it, where `stated` is no usual identifier.
+    """
     label = str(stated).lower() if isinstance(stated, str) else ""
     spdx = _PERMISSIVE.get(label)
     commercial = Commercial.YES if spdx else Commercial.NO if "-nc" in label else Commercial.UNKNOWN
     return License(
-        name=str(spdx or checkpoint.card.get("license_name") or label or "unknown"),
+        name=str(spdx or name or label or "unknown"),
         spdx=spdx,
         commercial=commercial,
         permissive=spdx is not None,
-        gated=checkpoint.gated,
-        source=checkpoint.source.replace("config.json", "README.md"),
+        gated=gated,
+        source=source,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,11 +29,12 @@ WORDS = "IMAGE... QUESTION"
 def ask(
     url: Annotated[str, typer.Argument(metavar="URL", help="An OpenAI-compatible server.")],
     words: Annotated[list[str], typer.Argument(metavar=WORDS, help="Files or URLs of images, and the question last.")],
-    model: Annotated[str | None, options.option("The model, where several are served.", metavar="NAME")] = None,
+    model: options.ServedModelOption = None,
     price: Annotated[
         str | None, options.option("Dollars: 1.20/h, or 0.10:0.40 per million tokens in and out.", metavar="PRICE")
     ] = None,
-    key: Annotated[str | None, options.option("Environment variable with the API key.", metavar="VARIABLE")] = None,
+    key: options.KeyOption = None,
+    header: options.HeaderOption = None,
     max_tokens: Annotated[
         int, typer.Option(metavar="N", help="Tokens of the answer at most.", min=1, max=MAXIMUM_OUTPUT_TOKENS)
     ] = 1024,
@@ -53,7 +53,7 @@ def ask(
 
     try:
         from vlmctl.bench.client import ChatRequest
-        from vlmctl.bench.endpoint import Endpoint
+        from vlmctl.bench.endpoint import Endpoint, key_from, parse_headers
         from vlmctl.compare.contenders import parse_price
         from vlmctl.compare.pictures import load_image
     except ImportError as error:
@@ -62,8 +62,7 @@ def ask(
     *images, question = words
     if not question.strip():
         raise InvalidValue("the question is empty.", remedy=f"Write vlmctl ask URL {WORDS}.")
-    if key is not None and key not in os.environ:
-        raise InvalidValue(f"there is no environment variable {key}.", remedy="Set it to the API key.")
+    endpoint = Endpoint(url=url, model=model, api_key=key_from(key), headers=parse_headers(header or ()))
     cost = parse_price(price) if price is not None else None
     request = ChatRequest(
         prompt=question,
@@ -71,7 +70,6 @@ def ask(
         max_tokens=max_tokens,
         temperature=temperature,
     )
-    endpoint = Endpoint(url=url, model=model, api_key=os.environ[key] if key is not None else None)
     out = Output(output)
     served, answer = asyncio.run(_ask(endpoint, request, write if out.for_people else None))
     if out.for_people and answer.text:

@@ -4,114 +4,66 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from vlmctl.cli import bench_options as own
 from vlmctl.cli import options
 from vlmctl.cli.options import CatalogOption, Format, OutputOption
 from vlmctl.cli.output import Block, Output
-from vlmctl.errors import CannotWrite, InvalidValue, NotReachable
+from vlmctl.errors import CannotWrite, NotReachable
 
 if TYPE_CHECKING:
-    from vlmctl.bench.endpoint import Endpoint
     from vlmctl.bench.run import Report
 
 app = options.command_app()
-
-LADDER = "steps around the planned knee or doubling, until throughput is flat or an objective breaks"
 
 
 @app.command()
 def bench(
     context: typer.Context,
-    url: Annotated[str, typer.Argument(metavar="URL", help="An OpenAI-compatible server, such as http://HOST:8000.")],
-    model: Annotated[str | None, options.option("The model, where several are served.", metavar="NAME")] = None,
-    key: Annotated[str | None, options.option("Environment variable with the API key.", metavar="VARIABLE")] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Trust any certificate.")] = False,
-    image: Annotated[
-        list[str] | None,
-        options.option(
-            "Size of an image in each request, or a mixture: 1280x720=70,640x480=30; repeatable.", metavar="WxH"
-        ),
-    ] = None,
+    url: own.UrlArgument,
+    model: options.ServedModelOption = None,
+    key: options.KeyOption = None,
+    header: options.HeaderOption = None,
+    insecure: own.InsecureOption = False,
+    image: own.MixedImageOption = None,
     images: options.ImagesOption = None,
-    content: Annotated[
-        list[str] | None, options.option("What images show: photo, document or chart; repeatable.", metavar="WHAT")
-    ] = None,
-    image_format: Annotated[str | None, options.option("jpeg, if not said, or png.", metavar="NAME")] = None,
-    quality: Annotated[int | None, options.option("Of JPEG, 1 to 100; 85 if not said.", metavar="N")] = None,
-    folder: Annotated[Path | None, options.option("Images of your own instead.", metavar="DIR")] = None,
-    reuse_images: Annotated[
-        int | None, options.option("So many different images in all, to measure caches; else each is new.", metavar="N")
-    ] = None,
+    content: own.ContentOption = None,
+    image_format: own.ImageFormatOption = None,
+    quality: own.QualityOption = None,
+    folder: own.FolderOption = None,
+    reuse_images: own.ReuseImagesOption = None,
     prompt_tokens: options.PromptTokensOption = None,
-    shared_prefix: Annotated[
-        int | None, options.option("Of them the same in all requests, to measure the prefix cache.", metavar="N")
-    ] = None,
-    output_tokens: Annotated[int | None, options.option("Tokens of an answer, 256 if not said.", metavar="N")] = None,
-    workload: Annotated[
-        Path | None, options.option("All of this from a YAML file; options given here win.", metavar="FILE")
-    ] = None,
-    against: Annotated[
-        Path | None,
-        options.option("A plan: its requests, objectives and knee, and how far it is off.", metavar="PLAN"),
-    ] = None,
-    concurrency: Annotated[
-        list[int] | None, options.option(f"Requests in flight; repeatable. Else {LADDER}.", metavar="N")
-    ] = None,
-    rate: Annotated[
-        list[float] | None, options.option("Requests sent per second, answered or not; repeatable.", metavar="N")
-    ] = None,
-    arrival: Annotated[
-        str | None, options.option("Of --rate: poisson, if not said, gamma or constant.", metavar="NAME")
-    ] = None,
-    burstiness: Annotated[
-        float | None, options.option("Of gamma: 1 is Poisson, below it burstier.", metavar="N")
-    ] = None,
-    trace: Annotated[
-        str | None, options.option("Replay a trace's requests at its times: a CSV file or its name.", metavar="TRACE")
-    ] = None,
-    scale: Annotated[str | None, options.option("Times as many requests of the trace.", metavar="FACTOR")] = None,
-    requests: Annotated[
-        int | None, options.option("Requests of each step, instead of by time and interval.", metavar="N")
-    ] = None,
-    step: Annotated[str | None, options.option("Time of a step at most, 60s if not said.", metavar="DURATION")] = None,
-    deadline: Annotated[
-        str | None, options.option("Time of all steps together, 10m if not said.", metavar="DURATION")
-    ] = None,
-    interval: Annotated[
-        float | None,
-        options.option("Half the 95% interval of the throughput over it that ends a step; 0.05.", metavar="SHARE"),
-    ] = None,
-    max_errors: Annotated[
-        float | None, options.option("Share of failed requests that ends the run; 0.1.", metavar="SHARE")
-    ] = None,
-    max_concurrency: Annotated[
-        int | None, options.option("Highest step of the ladder, 256 if not said.", metavar="N")
-    ] = None,
-    warm_up: Annotated[int | None, options.option("Requests before anything is measured; 2.", metavar="N")] = None,
-    seed: Annotated[int | None, options.option("Send the requests of an earlier run again.", metavar="N")] = None,
+    shared_prefix: own.SharedPrefixOption = None,
+    output_tokens: own.OutputTokensOption = None,
+    workload: own.WorkloadOption = None,
+    against: own.AgainstOption = None,
+    concurrency: own.ConcurrencyOption = None,
+    rate: own.RateOption = None,
+    arrival: own.ArrivalOption = None,
+    burstiness: own.BurstinessOption = None,
+    trace: own.TraceOption = None,
+    scale: own.ScaleOption = None,
+    requests: own.RequestsOption = None,
+    step: own.StepOption = None,
+    deadline: own.DeadlineOption = None,
+    interval: own.IntervalOption = None,
+    max_errors: own.MaxErrorsOption = None,
+    max_concurrency: own.MaxConcurrencyOption = None,
+    warm_up: own.WarmUpOption = None,
+    seed: own.SeedOption = None,
     ttft: options.TtftOption = None,
     tpot: options.TpotOption = None,
-    price: Annotated[
-        str | None, options.option("Dollars per hour of the server; else the plan's.", metavar="USD")
-    ] = None,
-    catalog_model: Annotated[
-        str | None, options.option("The catalog's name of the model, for the results.", metavar="MODEL")
-    ] = None,
-    model_revision: Annotated[str | None, options.option("Of the checkpoint, for the results.", metavar="NAME")] = None,
-    weights: Annotated[str | None, options.option("Precision, bf16 if not said.", metavar="NAME")] = None,
-    gpu: Annotated[str | None, options.option("What it runs on, for the results.", metavar="GPU")] = None,
-    gpu_count: Annotated[int | None, options.option("How many of them.", metavar="N")] = None,
-    engine_argument: Annotated[
-        list[str] | None, options.option("An argument of the engine, for the results; repeatable.", metavar="ARG")
-    ] = None,
-    write: Annotated[
-        Path | None, options.option("Write the results, for `vlmctl calibrate` and `accuracy`.", metavar="FILE")
-    ] = None,
+    price: own.PriceOption = None,
+    catalog_model: own.CatalogModelOption = None,
+    model_revision: own.ModelRevisionOption = None,
+    weights: own.WeightsOption = None,
+    gpu: own.GpuOption = None,
+    gpu_count: own.GpuCountOption = None,
+    engine_argument: own.EngineArgumentOption = None,
+    write: own.WriteOption = None,
     catalog: CatalogOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
@@ -121,9 +73,11 @@ def bench(
     number of requests behind it; with --rate or --trace latency counts from when a request was to be sent. Ctrl-C keeps
     what was measured. Needs the `bench` extra.
 
-    JSON: an object with url, model, server, workload, objectives, seed, steps, best (place in steps), drift, money,
-    notes, interrupted and measurements. CSV: the steps. Exit code 4 where no request was answered or too many failed.
+    JSON: an object with url, model, server, workload, objectives, seed, shape, steps, best (place in steps), drift,
+    money, notes, interrupted and measurements. CSV: the steps. Exit code 4 where no request was answered or too many
+    failed.
     """
+    from vlmctl.bench.endpoint import Endpoint, key_from, parse_headers
     from vlmctl.bench.results import measurements, write_results
     from vlmctl.cli import bench_page, bench_setup
     from vlmctl.cli.bench_progress import Progress
@@ -133,12 +87,13 @@ def bench(
     settings, arrivals = bench_setup.settings(said, planned)
     about = bench_setup.about(said, planned, catalog)
     usd_per_hour = bench_setup.usd_per_hour(price, planned)
-    endpoint = _endpoint(url, model, key, insecure=insecure)
+    endpoint = Endpoint(
+        url=url, model=model, api_key=key_from(key), verify_tls=not insecure, headers=parse_headers(header or ())
+    )
     if write is not None and not write.parent.is_dir():
         raise CannotWrite(f"cannot write {write}: there is no folder {write.parent}.")
     report = bench_setup.run(endpoint, settings, arrivals, Progress())
-    now = bench_setup.now()
-    rows = measurements(report, about, now=now)
+    rows = measurements(report, about, now=bench_setup.now())
     out = Output(output)
     found = bench_page.Found(report=report, about=about, planned=planned, usd_per_hour=usd_per_hour, rows=rows)
     blocks: list[Block] = bench_page.blocks(found, write) if out.for_people else []
@@ -148,14 +103,6 @@ def bench(
         write_results(write, rows)
         out.note(f"wrote {write}")
     _end(report)
-
-
-def _endpoint(url: str, model: str | None, key: str | None, *, insecure: bool) -> Endpoint:
-    from vlmctl.bench.endpoint import Endpoint
-
-    if key is not None and key not in os.environ:
-        raise InvalidValue(f"there is no environment variable {key}.", remedy="Set it to the API key.")
-    return Endpoint(url=url, model=model, api_key=os.environ[key] if key is not None else None, verify_tls=not insecure)
 
 
 def _end(report: Report) -> None:

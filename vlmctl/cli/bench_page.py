@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlmctl.bench.about import About
 from vlmctl.bench.drift import Drift, Money, Planned, drift, money, step_at
 from vlmctl.bench.figures import LATE_SECONDS, StepFigures
-from vlmctl.bench.results import About, usable
+from vlmctl.bench.results import usable
 from vlmctl.bench.run import Report
 from vlmctl.bench.statistics import Distribution, Estimate, requests_needed
 from vlmctl.cli.output import Block, Facts, Heading, Table, Text
@@ -54,6 +55,7 @@ def data(found: Found) -> dict[str, Any]:
         "workload": report.workload,
         "objectives": report.objectives,
         "seed": report.seed,
+        "shape": {"template_tokens": report.shape[0], "tokens_per_word": report.shape[1]},
         "steps": report.steps,
         "best": report.steps.index(best) if best is not None else None,
         "drift": [{**_plain(each), "error": each.error} for each in found.drift],

@@ -12,10 +12,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from vlmctl.bench.about import About
 from vlmctl.bench.drift import Planned
 from vlmctl.bench.endpoint import Endpoint
 from vlmctl.bench.load import Arrival, LoadShape
-from vlmctl.bench.results import About
 from vlmctl.bench.run import Progress, Report, Settings
 from vlmctl.bench.run import run as run_bench
 from vlmctl.bench.workload import BenchWorkload, Content, checked, parse_slot, read_workload, workload_from

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 app = options.command_app()
 
+ROWS_NAMED = 3  # of those left out for one reason; JSON names every row
+
 
 @app.command()
 def calibrate(
@@ -64,14 +66,29 @@ def _flat(point: dict[str, object]) -> dict[str, object]:
 def _blocks(found: Calibrated, overlay: Path | None) -> list[Block]:
     headers = ("Measurement", "Model", "On", "Figure", "Estimated", "Measured", "Now", "Basis")
     rows = [row for point in found.points for row in _point_rows(point)]
-    blocks: list[Block] = [Table(headers, rows, right=("Estimated", "Measured", "Now")), *_answer_blocks(found.answers)]
+    blocks: list[Block] = []
+    if found.points:
+        blocks = [Table(headers, rows, right=("Estimated", "Measured", "Now")), *_answer_blocks(found.answers)]
     if found.refused:
-        blocks.append(Heading("Left out"))
-        blocks += [Text(f"{each.id}: {each.reason}", bullet=True) for each in found.refused]
+        blocks.append(Heading(f"Left out: {len(found.refused):,} of {len(found.refused) + len(found.points):,} rows"))
+        blocks += [Text(text, bullet=True) for text in _reasons(found)]
+    if not found.points:
+        return [*blocks, Text("Nothing was taken in.")]
     use = f"Answers with `--catalog {overlay}` take them in." if overlay is not None else "Answers now take them in."
     count = len(found.points)
     are = "measurement is" if count == 1 else "measurements are"
     return [*blocks, Text(f"{count:,} {are} kept in {found.path}. {use}")]
+
+
+def _reasons(found: Calibrated) -> list[str]:
+    """Each reason once, with the rows that it is of, or the first and how many more."""
+    ids: dict[str, list[str]] = {}
+    for each in found.refused:
+        ids.setdefault(each.reason, []).append(each.id)
+    return [
+        f"{', '.join(rows) if len(rows) <= ROWS_NAMED else f'{rows[0]} and {len(rows) - 1:,} more'}: {reason}"
+        for reason, rows in ids.items()
+    ]
 
 
 def _point_rows(point: Point) -> list[tuple[str, ...]]:

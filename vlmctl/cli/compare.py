@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from vlmctl.cli import compare_options as own
 from vlmctl.cli import options
 from vlmctl.cli.errors import EXIT_INTERRUPTED
 from vlmctl.cli.options import CatalogOption, Format, OutputOption
@@ -15,60 +16,35 @@ from vlmctl.errors import InvalidValue, NotReachable, UsageError
 
 if TYPE_CHECKING:
     from vlmctl.compare.album import Album
+    from vlmctl.compare.comparison import Comparison
     from vlmctl.compare.contenders import Contender, FindModel
     from vlmctl.compare.results import ComparisonResult
 
 app = options.command_app()
 
 EXTRA = "pip install 'vlmctl[bench]'"
-MAXIMUM_REPEATS, MAXIMUM_CONCURRENCY, MAXIMUM_OUTPUT_TOKENS = 100, 1_000, 1_000_000
 
 
 @app.command()
 def compare(
-    cases: Annotated[Path, typer.Option("--cases", metavar="FILE", help="Images, questions and what is right.")],
-    endpoint: Annotated[
-        list[str] | None,
-        options.option(
-            "A model: NAME=URL and, after commas, model=, price=1.20/h or price=0.10:0.40 per million tokens in and "
-            "out, catalog=, boxes=, key=VARIABLE; repeatable.",
-            metavar="NAME=URL",
-        ),
-    ] = None,
-    local: Annotated[
-        list[str] | None,
-        options.option("A model to serve here with vLLM, one after another; repeatable.", metavar="MODEL"),
-    ] = None,
-    engine_argument: Annotated[
-        list[str] | None,
-        options.option("Passed to `vllm serve` of --local, such as --max-model-len=8192; repeatable.", metavar="ARG"),
-    ] = None,
-    sweep_resolution: Annotated[
-        str | None, options.option("Longer sides in pixels: 336..2048 or 224,336,512.", metavar="SIDES")
-    ] = None,
-    sweep_images: Annotated[
-        str | None, options.option("Images in a request, filled up from other cases: 1..8 or 1,2,4.", metavar="COUNTS")
-    ] = None,
-    repeats: Annotated[
-        int, typer.Option(metavar="N", help="Times each case is asked.", min=1, max=MAXIMUM_REPEATS)
-    ] = 1,
-    concurrency: Annotated[
-        int, typer.Option(metavar="N", help="Requests in flight.", min=1, max=MAXIMUM_CONCURRENCY)
-    ] = 4,
-    max_tokens: Annotated[
-        int, typer.Option(metavar="N", help="Tokens of an answer at most.", min=1, max=MAXIMUM_OUTPUT_TOKENS)
-    ] = 512,
-    temperature: Annotated[float, typer.Option(metavar="N", help="0: the likeliest answer.", min=0.0, max=2.0)] = 0.0,
-    retries: Annotated[int, typer.Option(metavar="N", help="Tries after a request broke off.", min=0, max=20)] = 2,
-    alpha: Annotated[
-        float, typer.Option(metavar="N", help="Chance of calling equal models different.", min=1e-6, max=0.5)
-    ] = 0.05,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of what is drawn at random.")] = 0,
-    report: Annotated[Path | None, options.option("Write one HTML page with everything.", metavar="FILE")] = None,
-    report_image_side: Annotated[
-        int, typer.Option(metavar="N", help="Longer side of images in the page, in pixels.", min=64, max=4096)
-    ] = 640,
-    results: Annotated[Path | None, options.option("Write every answer as JSON.", metavar="FILE")] = None,
+    cases: own.CasesOption,
+    endpoint: own.EndpointOption = None,
+    deployment: own.DeploymentOption = None,
+    local: own.LocalOption = None,
+    engine_argument: own.EngineArgumentOption = None,
+    header: own.HeaderOption = None,
+    sweep_resolution: own.SweepResolutionOption = None,
+    sweep_images: own.SweepImagesOption = None,
+    repeats: own.RepeatsOption = 1,
+    concurrency: own.ConcurrencyOption = 4,
+    max_tokens: own.MaxTokensOption = 512,
+    temperature: own.TemperatureOption = 0.0,
+    retries: own.RetriesOption = 2,
+    alpha: own.AlphaOption = 0.05,
+    seed: own.SeedOption = 0,
+    report: own.ReportOption = None,
+    report_image_side: own.ReportImageSideOption = 640,
+    results: own.ResultsOption = None,
     catalog: CatalogOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
@@ -76,14 +52,13 @@ def compare(
 
     Every model is asked every case, the same bytes in the same order, one model after another. Quality comes with its
     95% interval, and one model is called better only where a paired test says so, all pairs counted. Needs the `bench`
-    extra; --local needs `engine`. Ctrl-C keeps what was answered.
+    extra; --local needs `engine`, --deployment `cluster`. Ctrl-C keeps what was answered.
 
     JSON: an object with made_at, cases, settings, complete, verdict, winner, warnings, leaderboard, pairs,
     category_winners, pareto, resolution and images (points and plateaus of the sweeps). CSV: the leaderboard. Exit code
     4 where no model could be asked, 130 where it was interrupted.
     """
     try:
-        from vlmctl.cli import compare_page
         from vlmctl.cli.compare_progress import Line
         from vlmctl.compare import sweep
         from vlmctl.compare.album import Album
@@ -93,12 +68,9 @@ def compare(
     except ImportError as error:
         raise UsageError(f"comparing needs the package {error.name}.", remedy=f"Run: {EXTRA}") from error
 
-    out = Output(output)
+    out, find_model = Output(output), _finder(catalog)
     sides = sweep.parse_sides(sweep_resolution) if sweep_resolution is not None else ()
     counts = sweep.parse_counts(sweep_images) if sweep_images is not None else ()
-    find_model = _finder(catalog)
-    contenders = _contenders(endpoint or [], local or [], engine_argument or [], find_model)
-    album = Album(read_cases(cases).cases)
     settings = Settings(
         repeats=repeats,
         concurrency=concurrency,
@@ -108,9 +80,10 @@ def compare(
         seed=seed,
         alpha=alpha,
     )
+    contenders = _contenders(endpoint or [], local or [], engine_argument or [], find_model)
+    album = Album(read_cases(cases).cases)
     with Comparison(find_model=find_model) as comparison, Line() as line:
-        for contender in contenders:
-            comparison.add(contender)
+        _add(comparison, contenders, deployment or [], header or [], find_model)
         result = comparison.compare(
             album,
             source=cases.name,
@@ -125,6 +98,13 @@ def compare(
     if report is not None:
         _write_report(report, result, album, report_image_side)
         out.note(f"wrote {report}")
+    _show(result, out)
+
+
+def _show(result: ComparisonResult, out: Output) -> None:
+    """The answer, and the exit code that it comes with."""
+    from vlmctl.cli import compare_page
+
     data = compare_page.data(result)
     blocks: list[Block] = compare_page.blocks(result) if out.for_people else []
     out.show(data, blocks, rows=data["leaderboard"])
@@ -153,7 +133,7 @@ def _finder(catalog: list[Path] | None) -> FindModel:
 
 
 def _contenders(endpoints: list[str], local: list[str], arguments: list[str], find_model: FindModel) -> list[Contender]:
-    """Who is compared; raises InvalidValue where there is nobody."""
+    """Those at an endpoint and those to be served here."""
     from vlmctl.compare.contenders import Contender, LocalModel, parse_contender, with_model
 
     found = [parse_contender(text, find_model) for text in endpoints]
@@ -162,15 +142,33 @@ def _contenders(endpoints: list[str], local: list[str], arguments: list[str], fi
         checkpoint = spec.repository if spec is not None else name
         served = LocalModel(checkpoint=checkpoint, arguments=tuple(arguments))
         found.append(with_model(Contender(name=spec.id if spec else Path(name).name, local=served), spec))
-    if not found:
-        raise InvalidValue(
-            "there is nobody to compare.", remedy="Name models with --endpoint NAME=URL or --local MODEL."
-        )
     if arguments and not local:
         raise UsageError(
             "--engine-argument goes with --local.", remedy="Set the arguments where the server is started."
         )
     return found
+
+
+def _add(
+    comparison: Comparison, contenders: list[Contender], names: list[str], headers: list[str], find_model: FindModel
+) -> None:
+    """Take everyone in, deployments of a cluster last; raises InvalidValue where there is nobody."""
+    from vlmctl.compare.contenders import with_headers
+    from vlmctl.compare.deployments import deployed
+
+    found = deployed(names, find_model) if names else []
+    remedies = {each.contender.name: each.remedy for each in found}
+    everyone = with_headers([*contenders, *(each.contender for each in found)], headers)
+    if not everyone:
+        raise InvalidValue(
+            "there is nobody to compare.",
+            remedy="Name models with --endpoint NAME=URL, --deployment NAME or --local MODEL.",
+        )
+    for contender in everyone:
+        try:
+            comparison.add(contender)
+        except NotReachable as error:
+            raise NotReachable(error.message, remedy=remedies.get(contender.name, error.remedy)) from error
 
 
 def _write_report(path: Path, result: ComparisonResult, album: Album, side: int) -> None:

@@ -10,7 +10,7 @@ from vlmctl.compare import sweep
 from vlmctl.compare.results import ComparisonResult
 from vlmctl.compare.significance import Interval
 from vlmctl.compare.standings import EVERYTHING, Standings, standings
-from vlmctl.compare.verdicts import pair_verdict, plateau_text, undecided, verdict, warnings
+from vlmctl.compare.verdicts import clusters_note, in_clusters, pair_verdict, plateau_text, undecided, verdict, warnings
 from vlmctl.units import show_seconds, show_usd
 
 NONE = "–"
@@ -119,13 +119,14 @@ def _pairs(result: ComparisonResult, found: Standings) -> list[Block]:
             f"{pair.first} – {pair.second}",
             f"{pair.difference * 100:+.1f} ({pair.low * 100:+.1f} to {pair.high * 100:+.1f})",
             f"{pair.adjusted_p:.4f}",
-            str(pair.cases),
+            f"{pair.cases}{in_clusters(pair)}",
             pair_verdict(pair, result.settings.alpha),
         )
         for pair in found.pairs
     ]
     headers = ("Pair", "Points", "Adjusted p", "Cases", "Verdict")
-    return [Table(headers, rows, right=("Adjusted p", "Cases"))] if rows else []
+    note = clusters_note(found.pairs)
+    return [Table(headers, rows, right=("Adjusted p", "Cases")), *([Text(note)] if note else [])] if rows else []
 
 
 def _categories(result: ComparisonResult, found: Standings) -> list[Block]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,6 +14,7 @@ from vlmctl.cli.options import CatalogOption, Format, ModelArgument, OutputOptio
 from vlmctl.cli.output import Block, Heading, Output, Table, Text
 
 if TYPE_CHECKING:
+    from vlmctl.planning.explain import Section
     from vlmctl.specs.estimates import Plan
 
 app = options.command_app()
@@ -64,13 +66,10 @@ def explain(
     known = library.load_catalog(catalog)
     question = library.Question(options.wishes(context, NAMES, require), catalog=known)
     chosen, sections = question.explain(model)
-    blocks: list[Block] = [Text(_title(chosen))]
+    blocks: list[Block] = [Text(title(chosen))]
     if question.assumptions:
         blocks.append(Text(f"Assumed: {'; '.join(question.assumptions)}."))
-    for section in sections:
-        cells = [(term.name, _value(term.value), term.unit, term.formula, term.source) for term in section.terms]
-        headers = ("Term", "Value", "Unit", "Formula", "Source")
-        blocks += [Heading(section.title), Table(headers, cells, right=("Value",))]
+    blocks += term_tables(sections)
     data = {
         "model": chosen.placement.model,
         "assumptions": question.assumptions,
@@ -81,7 +80,18 @@ def explain(
     Output(output).show(data, blocks, rows=rows)
 
 
-def _title(plan: Plan) -> str:
+def term_tables(sections: Iterable[Section]) -> list[Block]:
+    """Each section as a table of its terms."""
+    blocks: list[Block] = []
+    for section in sections:
+        cells = [(term.name, _value(term.value), term.unit, term.formula, term.source) for term in section.terms]
+        headers = ("Term", "Value", "Unit", "Formula", "Source")
+        blocks += [Heading(section.title), Table(headers, cells, right=("Value",))]
+    return blocks
+
+
+def title(plan: Plan) -> str:
+    """What was chosen, in a sentence."""
     placement = plan.placement
     where = f"{placement.gpu_count}x {placement.gpu}"
     return f"{placement.model} ({placement.precision.value}) on {where}, the cheapest placement that serves it."

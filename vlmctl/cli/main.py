@@ -15,7 +15,8 @@ from vlmctl.cli import errors
 from vlmctl.cli.output import write
 from vlmctl.version import __version__
 
-# In the order of the help. Each module holds an `app`, imported only when its command is called or listed.
+# In the order of the help. Each module holds an `app`, imported only when its command is called or listed. Of two words
+# the second is no argument of the first.
 MODULES = {
     "recommend": "recommend",
     "advise": "advise",
@@ -33,6 +34,7 @@ MODULES = {
     "calibrate": "calibrate",
     "ask": "ask",
     "bench": "bench",
+    "bench export": "bench_export",
     "compare": "compare",
     "cases": "cases",
     "catalog": "catalog",
@@ -66,6 +68,11 @@ class Group(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands: Any = Commands()
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that a line names, one of two words before one of the first alone."""
+        two = " ".join(args[:2])
+        return super().resolve_command(ctx, [two, *args[2:]] if two in MODULES else args)
 
 
 app = typer.Typer(

@@ -91,6 +91,13 @@ RequireOption = Annotated[
     Path | None, option("Options from a YAML file, by name: `task: chart`; those given here win.", metavar="FILE")
 ]
 
+# How a server is reached.
+ServedModelOption = Annotated[str | None, option("The model, where several are served.", metavar="NAME")]
+KeyOption = Annotated[str | None, option("Environment variable with the API key.", metavar="VARIABLE")]
+HeaderOption = Annotated[
+    list[str] | None, option("A header of every request; its value is never shown; repeatable.", metavar="NAME=VALUE")
+]
+
 # What a request is like.
 TaskOption = Annotated[
     list[str] | None,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,12 +12,14 @@ import typer
 
 from vlmctl.cli import options
 from vlmctl.cli.options import CatalogOption, Format, OutputOption, complete_models
-from vlmctl.cli.output import Block, Heading, Output, Table, Text
+from vlmctl.cli.output import Block, Heading, Output, Pre, Table, Text
 from vlmctl.errors import InvalidFile, OverBudget
 from vlmctl.serving.forms import Form
 from vlmctl.units import split_commas
 
 if TYPE_CHECKING:
+    from vlmctl.planning.explain import Section
+    from vlmctl.serving.engine_args import ServeArgument
     from vlmctl.serving.summary import PlanDiff, PlanSummary
     from vlmctl.specs.estimates import Plan
 
@@ -41,6 +44,9 @@ def plan(
     write: Annotated[
         Path | None, options.option("Write the plan to this file, whole or not at all.", metavar="FILE")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the engine's arguments and every term of the estimate instead.")
+    ] = False,
     max_usd_per_1k: options.MaxUsdPer1kOption = None,
     max_usd_per_month: options.MaxUsdPerMonthOption = None,
     image: options.ImageOption = None,
@@ -93,15 +99,17 @@ def plan(
 
     The cheapest placement that meets the requirements, with every engine argument and its reason: a VLMDeployment for
     the operator, or with --format a shell command, a compose file or Kubernetes objects. --diff shows what changes
-    against an earlier plan. --max-usd-per-1k and --max-usd-per-month are a guard: exit code 5 above them.
+    against an earlier plan, --explain what it is made of. --max-usd-per-1k and --max-usd-per-month are a guard: exit
+    code 5 above them.
 
     JSON: an object with plan (placement, workload, memory, speed, cost and more), assumptions, summary, diff (null
-    without one) and text.
+    without one), arguments (of the engine: flag, values, reason), sections (null without --explain; else as those of
+    `vlmctl explain`) and text.
     """
     from vlmctl import library
     from vlmctl.files import write_atomically
     from vlmctl.serving import manifest, summary
-    from vlmctl.serving.engine_args import ServeOptions
+    from vlmctl.serving.engine_args import ServeOptions, engine_arguments
 
     known = library.load_catalog(catalog)
     question = library.Question(options.wishes(context, NAMES, require), catalog=known)
@@ -117,15 +125,28 @@ def plan(
     text = manifest.render(chosen, spec, gpu_spec, form, wanted)
     figures = summary.summary(chosen)
     change = summary.diff(_earlier(diff), figures) if diff is not None else None
-    data = {"plan": chosen, "assumptions": question.assumptions, "summary": figures, "diff": change, "text": text}
+    arguments = engine_arguments(chosen, spec, gpu_spec, wanted)
+    sections = question.explain(spec)[1] if explain else None
+    data = {
+        "plan": chosen,
+        "assumptions": question.assumptions,
+        "summary": figures,
+        "diff": change,
+        "arguments": arguments,
+        "sections": sections,
+        "text": text,
+    }
     out = Output(output)
     if write is not None:
         write_atomically(write, text.encode())
         out.note(f"wrote {write}")
-    if output is Format.TABLE and change is None and write is None:
+    shown = [] if change is None else _changes(change)
+    if sections is not None:
+        shown += _explained(chosen, arguments, sections)
+    if output is Format.TABLE and not shown and write is None:
         out.raw(text)
-    elif write is None or output is not Format.TABLE or change is not None:
-        out.show(data, _blocks(text, change), rows=[_row(figures, change)])
+    elif write is None or output is not Format.TABLE or shown:
+        out.show(data, shown or [Pre(text.rstrip())], rows=[_row(figures, change)])
     _guard(chosen, max_usd_per_1k=max_usd_per_1k, max_usd_per_month=max_usd_per_month)
 
 
@@ -150,12 +171,19 @@ def _row(figures: PlanSummary, change: PlanDiff | None) -> dict[str, Any]:
     return row
 
 
-def _blocks(text: str, change: PlanDiff | None) -> list[Block]:
-    from vlmctl.cli.output import Pre
+def _explained(plan: Plan, arguments: Sequence[ServeArgument], sections: Sequence[Section]) -> list[Block]:
+    """The engine's whole command line with its reasons, and the terms of the estimate."""
+    from vlmctl.cli.explain import term_tables, title
+    from vlmctl.serving.engine_args import ENGINE_VERSION
+
+    cells = [(" ".join(each.words), each.reason) for each in arguments]
+    words = Table(("Argument", "Reason"), cells)
+    return [Text(title(plan)), Heading(f"Arguments of vLLM {ENGINE_VERSION}"), words, *term_tables(sections)]
+
+
+def _changes(change: PlanDiff) -> list[Block]:
     from vlmctl.units import show_gib
 
-    if change is None:
-        return [Pre(text.rstrip())]
     rows = [
         ("GPUs", f"{change.gpus:+d}"),
         ("memory taken by the engine", _signed(change.reserved_bytes, show_gib)),

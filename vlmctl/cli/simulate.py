@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from vlmctl.cli import options
+from vlmctl.cli import simulate_options as own
 from vlmctl.cli.options import CatalogOption, Format, ModelArgument, OutputOption
 from vlmctl.cli.output import Block, Output
 from vlmctl.errors import InvalidValue, NothingFits
@@ -32,51 +32,21 @@ LOWEST_TARGET, HIGHEST_TARGET = 0.05, 5.0  # shares of what a replica serves wit
 def simulate(
     context: typer.Context,
     model: ModelArgument,
-    trace: Annotated[
-        str | None,
-        options.option(
-            "Replay this CSV file, or a shipped trace: azure-code-2023, azure-conversation-2023.", metavar="FILE"
-        ),
-    ] = None,
-    rate: Annotated[
-        str | None,
-        options.option(
-            "Draw requests at this rate instead: 2/s, daily:5 or weekly:5 with the busiest rate, or hours and rates, "
-            "0h:0.1,8h:2,20h:1.",
-            metavar="CURVE",
-        ),
-    ] = None,
-    days: Annotated[float | None, options.option("Length of --rate; 7 for weekly, else 1.", metavar="N")] = None,
-    bursts: Annotated[
-        float | None, options.option("Bursts a day in --rate: three times the rate for some minutes.", metavar="N")
-    ] = None,
-    weekend: Annotated[
-        float | None, options.option("Rate of days 6 and 7 over that of others.", metavar="SHARE")
-    ] = None,
-    scale: Annotated[str | None, options.option("So many times the requests, such as 3x.", metavar="FACTOR")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of what is drawn at random.")] = 0,
-    cold_start: Annotated[
-        str | None, options.option("Until a new replica is ready, instead of the estimate.", metavar="DURATION")
-    ] = None,
-    target: Annotated[
-        list[float] | None,
-        options.option("Load of a replica, as a share of what it serves in time; repeatable.", metavar="SHARE"),
-    ] = None,
-    min_replicas: Annotated[
-        list[int] | None, options.option("Replicas at least, 0 scales to zero; repeatable.", metavar="N")
-    ] = None,
-    max_replicas: Annotated[int | None, options.option("Replicas at most.", metavar="N")] = None,
-    idle: Annotated[
-        list[str] | None, options.option("Without requests until there is no replica; repeatable.", metavar="DURATION")
-    ] = None,
-    scale_down_after: Annotated[
-        str | None, options.option("Window that scaling down waits for, 5m if not said.", metavar="DURATION")
-    ] = None,
-    look_ahead: Annotated[
-        str | None,
-        options.option("Follow the trend so far; a cold start if not said, 0s for none.", metavar="DURATION"),
-    ] = None,
-    plot: Annotated[Path | None, options.option("Draw the cheapest policy to this SVG file.", metavar="FILE")] = None,
+    trace: own.TraceOption = None,
+    rate: own.RateOption = None,
+    days: own.DaysOption = None,
+    bursts: own.BurstsOption = None,
+    weekend: own.WeekendOption = None,
+    scale: own.ScaleOption = None,
+    seed: own.SeedOption = 0,
+    cold_start: own.ColdStartOption = None,
+    target: own.TargetOption = None,
+    min_replicas: own.MinReplicasOption = None,
+    max_replicas: own.MaxReplicasOption = None,
+    idle: own.IdleOption = None,
+    scale_down_after: own.ScaleDownAfterOption = None,
+    look_ahead: own.LookAheadOption = None,
+    plot: own.PlotOption = None,
     image: options.ImageOption = None,
     images: options.ImagesOption = None,
     video: options.VideoOption = None,

@@ -24,6 +24,7 @@ SCALES = {
     GroundingConvention.PERCENT_POINTS: 100.0,  # Molmo, one decimal
     GroundingConvention.LOCATION_TOKENS_1024: 1024.0,  # PaliGemma: <loc0000> to <loc1023>, each the start of its bin
     GroundingConvention.LOCATION_TOKENS_1000: 1000.0,  # Florence-2: <loc_0> to <loc_999>, each standing for a bin
+    GroundingConvention.LOCATION_TOKENS_500: 500.0,  # DocTags: <loc_0> to <loc_499>, rounded
 }
 BIN_MIDDLE = 0.5  # Florence-2 dequantizes to the middle of a bin (processing_florence2.py, BoxQuantizer)
 
@@ -148,7 +149,7 @@ def _written_boxes(text: str, frame: Frame) -> Iterator[Box]:
     if frame.convention is GroundingConvention.LOCATION_TOKENS_1024:
         for top, left, bottom, right in _fours(_PADDED_LOCATION.findall(text)):
             yield Box(left, top, right, bottom)
-    elif frame.convention is GroundingConvention.LOCATION_TOKENS_1000:
+    elif frame.convention in (GroundingConvention.LOCATION_TOKENS_1000, GroundingConvention.LOCATION_TOKENS_500):
         yield from (Box(*each) for each in _fours(_LOCATION.findall(text)))
     else:
         matches = [*_QUAD.finditer(text), *_PAIRS.finditer(text)]

@@ -48,7 +48,7 @@ class Expected(Record, frozen=True, kw_only=True):
 
     `answers`: texts, any of which is right. `number` with the absolute `tolerance` it may be off by. `fields`: names
     and values of a JSON object, whatever JSON can hold. `box`: left, top, right and bottom in pixels of image number
-    `image` (from 0) as it lies on disk, right and bottom being the first pixels outside.
+    `image` (from 0) as it is to be seen, turned by its EXIF data; right and bottom being the first pixels outside.
     """
 
     answers: tuple[str, ...] = ()
@@ -109,6 +109,16 @@ def read_cases(path: Path) -> CaseSet:
     Raises InvalidFile, with the line, for the first mistake: form, ids given twice, what a metric lacks, images that
     are not there.
     """
+    node, found = _parsed(path)
+    return replace(found, cases=tuple(_resolved(path, node, found.cases)))
+
+
+def listed_cases(path: Path) -> CaseSet:
+    """A file's cases with their images as they are written there, be they still there or not; raises InvalidFile."""
+    return _parsed(path)[1]
+
+
+def _parsed(path: Path) -> tuple[yaml.Node, CaseSet]:
     from vlmctl.catalog.refusals import explain
     from vlmctl.catalog.yaml_nodes import YamlError, at, compose, line_at, plain
 
@@ -129,7 +139,7 @@ def read_cases(path: Path) -> CaseSet:
     for field, index, problem, remedy in objections(found.cases):
         line = line_at(at(node, ("cases", index)), (field,))
         raise InvalidFile(str(path), problem, line=line, remedy=remedy)
-    return replace(found, cases=tuple(_resolved(path, node, found.cases)))
+    return node, found
 
 
 def case_set_yaml(cases: CaseSet) -> bytes:

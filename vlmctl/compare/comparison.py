@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -77,18 +77,22 @@ class Comparison:
         model: str | None = None,
         price: str | None = None,
         api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
     ) -> Contender:
         """Take in a model: at `url`, or a `local` repository or folder that vLLM then serves whenever it is its turn.
 
-        `price`: 1.20/h, or 0.10:0.40 per million tokens. Raises InvalidValue, UsageError, and NotReachable where the
-        endpoint does not answer.
+        `price`: 1.20/h, or 0.10:0.40 per million tokens. `headers`: of every request to `url`. Raises InvalidValue,
+        UsageError, and NotReachable where the endpoint does not answer.
         """
         if (url is None) == (local is None):
             raise InvalidValue(f"{name} needs a url or a local model, one of them.")
+        endpoint = None
+        if url is not None:
+            endpoint = Endpoint(url=url, model=model, api_key=api_key, headers=dict(headers or {}))
         contender = Contender(
             name=name,
-            endpoint=Endpoint(url=url, model=model, api_key=api_key) if url is not None else None,
+            endpoint=endpoint,
             local=LocalModel(checkpoint=local, arguments=tuple(arguments)) if local is not None else None,
             price=parse_price(price) if price is not None else None,
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from vlmctl.bench.endpoint import Endpoint
+from msgspec.structs import replace
+
+from vlmctl.bench.endpoint import Endpoint, key_from, parse_headers
 from vlmctl.compare.boxes import Frame
-from vlmctl.errors import InvalidValue
+from vlmctl.errors import InvalidValue, UnknownName
 from vlmctl.specs.model import GroundingConvention, ModelSpec
 from vlmctl.specs.record import Record
 from vlmctl.units import SECONDS_PER_HOUR
@@ -83,17 +85,35 @@ def parse_contender(text: str, find_model: FindModel, environment: Mapping[str, 
         raise InvalidValue(f"the catalog holds no {said['catalog']!r}.", remedy="See `vlmctl models`.")
     if spec is None and "model" in said:
         spec = find_model(said["model"])
-    if "key" in said and said["key"] not in environment:
-        raise InvalidValue(f"there is no environment variable {said['key']}.", remedy="Set it to the API key.")
     return Contender(
         name=name,
-        endpoint=Endpoint(
-            url=url, model=said.get("model"), api_key=environment[said["key"]] if "key" in said else None
-        ),
+        endpoint=Endpoint(url=url, model=said.get("model"), api_key=key_from(said.get("key"), environment)),
         price=parse_price(said["price"]) if "price" in said else None,
         catalog_id=spec.id if spec else None,
         frame=_frame(said.get("boxes"), spec),
     )
+
+
+def with_headers(contenders: Sequence[Contender], texts: Iterable[str]) -> list[Contender]:
+    """The contenders with headers from ``[CONTENDER:]NAME=VALUE``: for all that are at an endpoint, or for one of them.
+
+    Raises InvalidValue for what is no header, UnknownName for a contender that there is not.
+    """
+    at_endpoints = [each.name for each in contenders if each.endpoint is not None]
+    headers: dict[str, dict[str, str]] = {name: {} for name in at_endpoints}
+    for text in texts:
+        whose, colon, name = text.partition("=")[0].rpartition(":")
+        if colon and whose not in headers:
+            raise UnknownName("endpoint of a --header", whose, remedy=f"There are {', '.join(at_endpoints) or 'none'}.")
+        given = parse_headers([f"{name}={text.partition('=')[2]}" if colon else text])
+        for each in [whose] if colon else at_endpoints:
+            headers[each] |= given
+    return [
+        each
+        if each.endpoint is None
+        else replace(each, endpoint=replace(each.endpoint, headers={**each.endpoint.headers, **headers[each.name]}))
+        for each in contenders
+    ]
 
 
 def parse_price(text: str) -> Price:
@@ -115,8 +135,6 @@ def parse_price(text: str) -> Price:
 
 def with_model(contender: Contender, spec: ModelSpec | None) -> Contender:
     """The contender with what the catalog knows of the model it serves, where nothing was said of its boxes."""
-    from msgspec.structs import replace
-
     if spec is None or contender.catalog_id is not None:
         return contender
     return replace(contender, catalog_id=spec.id, frame=contender.frame or _frame(None, spec))

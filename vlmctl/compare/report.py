@@ -12,7 +12,7 @@ from vlmctl.compare.report_tables import NONE, count, quality, seconds, section,
 from vlmctl.compare.results import ComparisonResult
 from vlmctl.compare.significance import Paired
 from vlmctl.compare.standings import MAXIMUM_UNANSWERED, TAIL_REQUESTS, Standing, Standings, standings
-from vlmctl.compare.verdicts import listed, pair_verdict, price_text, verdict, warnings
+from vlmctl.compare.verdicts import clusters_note, in_clusters, listed, pair_verdict, price_text, verdict, warnings
 
 # Nothing may be fetched: what the page shows is in it.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -107,7 +107,7 @@ def _pairs(found: Standings, result: ComparisonResult) -> str:
             f"{pair.low * 100:+.1f} to {pair.high * 100:+.1f}",
             _p(pair.p),
             _p(pair.adjusted_p),
-            str(pair.cases),
+            f"{pair.cases}{in_clusters(pair)}",
             escape(pair_verdict(pair, result.settings.alpha)),
         )
         for pair in sorted(found.pairs, key=_clearest)
@@ -118,8 +118,8 @@ def _pairs(found: Standings, result: ComparisonResult) -> str:
     note = (
         f"Difference of quality in points, first minus second, on the cases both answered ({escape(tests)}). "
         f"Adjusted: Holm's correction for {len(rows)} comparison{'s' * (len(rows) != 1)}; "
-        f"below {result.settings.alpha:g} it is more than luck."
-    )
+        f"below {result.settings.alpha:g} it is more than luck. {clusters_note(found.pairs)}"
+    ).rstrip()
     heads = ("Pair", "Difference", "95% interval", "p", "Adjusted p", "Cases", "Verdict")
     shown = table(heads, rows, name="pairs", text=("Pair", "Verdict"), note=note)
     return section("pairs", "Is the difference more than luck?", shown)

@@ -1,33 +1,40 @@
 """Whether a difference is more than luck: intervals by bootstrap, paired tests, and a correction for many comparisons.
 
-The case is the unit throughout: repeats of a case are averaged first, since they are no further cases.
+What is drawn and permuted is the cluster: all cases that ask about one image, since a model that cannot read it is
+wrong in all of them. Repeats of a case are averaged first.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations
-from typing import TypeVar
+from statistics import NormalDist
+from typing import Any, NamedTuple, TypeVar
 
 from vlmctl.specs.record import Record
 
 ALPHA = 0.05  # chance of calling any of the compared alike ones different, over all pairs together
 BOOTSTRAP_DRAWS = 4_000  # the ends of an interval repeat to about half a percent of its width
 PERMUTATION_DRAWS = 10_000  # a p value of 0.05 repeats to 0.002
-EXACT_LIMIT = 20  # differing cases up to which all sign patterns are tried: 2^20 sums
+EXACT_LIMIT = 20  # differing clusters up to which all sign patterns are tried: 2^20 sums
+NUMBERS_AT_ONCE = 4_000_000  # about 32 MB
 Z_95 = 1.959964  # standard normal quantile at 0.975
+ALIKE = 1e-9  # between means of clusters, below which only rounding tells them apart
+MCNEMAR, PERMUTATION, BY_IMAGE = "McNemar, exact", "permutation of signs", "permutation of signs by image"
 
-Key = TypeVar("Key")
+Key = TypeVar("Key", bound=Hashable)
+Clusters = Mapping[Any, Hashable]  # of a case, the cluster it is in; a case that is not named is one of its own
 
 
 class Interval(Record, frozen=True, kw_only=True):
-    """A mean with its 95% interval over `cases` cases; None where there are none."""
+    """A mean with its 95% interval over `cases` cases in `clusters` clusters; None where there are none."""
 
     mean: float
     low: float
     high: float
     cases: int
+    clusters: int
 
 
 class Paired(Record, frozen=True, kw_only=True):
@@ -39,6 +46,7 @@ class Paired(Record, frozen=True, kw_only=True):
     first: str
     second: str
     cases: int
+    clusters: int
     difference: float
     low: float
     high: float
@@ -53,38 +61,36 @@ class Paired(Record, frozen=True, kw_only=True):
         return self.first if self.difference > 0 else self.second
 
 
-def mean_interval(scores: Sequence[float], *, seed: int = 0) -> Interval | None:
-    """The mean of case scores with its percentile bootstrap interval (Efron and Tibshirani 1993, chapter 13).
-
-    Where all cases scored alike the bootstrap sees no spread; scores of 0 or 1 then get Wilson's interval (1927).
-    """
-    import numpy as np
-
+def mean_interval(scores: Mapping[Key, float], clusters: Clusters | None = None, *, seed: int = 0) -> Interval | None:
+    """The mean score of cases, 0 to 1 each, with its bootstrap interval over clusters; None without cases."""
     if not scores:
         return None
-    values = np.asarray(scores, dtype=float)
-    mean, count = float(values.mean()), len(scores)
-    low, high = _bootstrap_ends(values, seed)
-    if low == high and mean in (0.0, 1.0):
-        low, high = _wilson(mean, count)
-    return Interval(mean=mean, low=min(low, mean), high=max(high, mean), cases=count)
+    sums = _by_cluster(scores, clusters or {})
+    low, high = _bootstrap_ends(sums, (0.0, 1.0), seed)
+    mean = sum(sums.totals) / len(scores)
+    return Interval(mean=mean, low=min(low, mean), high=max(high, mean), cases=len(scores), clusters=len(sums.sizes))
 
 
 def compare_pairs(
-    scores: Mapping[str, Mapping[Key, float]], *, seed: int = 0, pairs: Sequence[tuple[str, str]] | None = None
+    scores: Mapping[str, Mapping[Key, float]],
+    clusters: Clusters | None = None,
+    *,
+    seed: int = 0,
+    pairs: Sequence[tuple[str, str]] | None = None,
 ) -> tuple[Paired, ...]:
     """Each pair of sides on the cases that both have, with Holm's correction over all of them.
 
-    `scores`: by side, the score of each case. `pairs`: those to compare, all if not said. The test is McNemar's, exact,
-    where every difference is as large as the others, as with right and wrong; else a permutation of signs. Sides that
-    share no case make no pair.
+    `scores`: by side, the score of each case, 0 to 1. `pairs`: those to compare, all if not said. The test is
+    McNemar's, exact, where every case has an image of its own and every difference is as large as the others, as with
+    right and wrong; else a permutation of the signs of the clusters' differences. Sides without a shared case make no
+    pair.
     """
     found = []
     for first, second in pairs if pairs is not None else combinations(scores, 2):
         shared = [case for case in scores[first] if case in scores[second]]
         if shared:
-            differences = [scores[first][case] - scores[second][case] for case in shared]
-            found.append(_paired(first, second, differences, seed))
+            differences = {case: scores[first][case] - scores[second][case] for case in shared}
+            found.append(_paired(first, second, differences, clusters or {}, seed))
     return with_holm(found)
 
 
@@ -115,7 +121,8 @@ def mcnemar_exact(first_only: int, second_only: int) -> float:
 def sign_permutation(differences: Sequence[float], *, seed: int = 0) -> float:
     """Two-sided p that the mean difference is luck: how often random signs give one as large (Fisher 1935).
 
-    All patterns of signs up to 20 differing cases, else 10,000 random ones and the observed one among them.
+    `differences`: of independent clusters. All patterns of signs up to 20 that differ, else 10,000 random ones and the
+    observed one among them.
     """
     import numpy as np
 
@@ -130,33 +137,47 @@ def sign_permutation(differences: Sequence[float], *, seed: int = 0) -> float:
         return float((np.abs(sums) >= observed).mean())
     rng, hits, left = np.random.default_rng(seed), 0, PERMUTATION_DRAWS
     while left > 0:
-        rows = min(left, max(1, 4_000_000 // len(values)))  # about 32 MB at once
+        rows = min(left, max(1, NUMBERS_AT_ONCE // len(values)))
         signs = rng.integers(0, 2, size=(rows, len(values)), dtype=np.int8) * 2 - 1
         hits += int((np.abs(signs @ values) >= observed).sum())
         left -= rows
     return (hits + 1) / (PERMUTATION_DRAWS + 1)
 
 
-def smallest_possible_p(cases: int) -> float:
-    """The p of the clearest result that so many cases can give: all of them differ, all the same way."""
-    return min(2.0 ** (1 - cases), 1.0)
+def smallest_possible_p(clusters: int) -> float:
+    """The p of the clearest result that so many clusters can give: all of them differ, all the same way."""
+    return min(2.0 ** (1 - clusters), 1.0)
 
 
-def _paired(first: str, second: str, differences: Sequence[float], seed: int) -> Paired:
-    import numpy as np
+class _Sums(NamedTuple):
+    """Of each cluster, what its cases add up to, and how many they are."""
 
-    sizes = {abs(each) for each in differences if each != 0}
-    if len(sizes) <= 1:
-        p = mcnemar_exact(sum(each > 0 for each in differences), sum(each < 0 for each in differences))
-        test = "McNemar, exact"
+    totals: tuple[float, ...]
+    sizes: tuple[int, ...]
+
+
+def _by_cluster(values: Mapping[Key, float], clusters: Clusters) -> _Sums:
+    found: dict[tuple[bool, Hashable], list[float]] = {}
+    for case, value in values.items():
+        found.setdefault((case in clusters, clusters.get(case, case)), []).append(value)
+    return _Sums(tuple(map(math.fsum, found.values())), tuple(map(len, found.values())))
+
+
+def _paired(first: str, second: str, differences: Mapping[Key, float], clusters: Clusters, seed: int) -> Paired:
+    sums = _by_cluster(differences, clusters)
+    alone = len(sums.sizes) == len(differences)
+    if len({abs(each) for each in sums.totals if each != 0}) <= 1:  # as many sums as there are ways to count signs
+        p = mcnemar_exact(sum(each > 0 for each in sums.totals), sum(each < 0 for each in sums.totals))
+        test = MCNEMAR if alone else BY_IMAGE
     else:
-        p, test = sign_permutation(differences, seed=seed), "permutation of signs"
-    low, high = _bootstrap_ends(np.asarray(differences, dtype=float), seed)
+        p, test = sign_permutation(sums.totals, seed=seed), PERMUTATION if alone else BY_IMAGE
+    low, high = _bootstrap_ends(sums, (-1.0, 1.0), seed)
     return Paired(
         first=first,
         second=second,
         cases=len(differences),
-        difference=math.fsum(differences) / len(differences),
+        clusters=len(sums.sizes),
+        difference=math.fsum(sums.totals) / len(differences),
         low=low,
         high=high,
         p=p,
@@ -165,25 +186,43 @@ def _paired(first: str, second: str, differences: Sequence[float], seed: int) ->
     )
 
 
-def _bootstrap_ends(values: object, seed: int) -> tuple[float, float]:
-    """2.5th and 97.5th percentile of the mean of as many cases drawn with replacement."""
+def _bootstrap_ends(sums: _Sums, bounds: tuple[float, float], seed: int) -> tuple[float, float]:
+    """Ends of the mean over cases when as many clusters are drawn with replacement (Efron and Tibshirani 1993, 13).
+
+    The percentiles lie further out the fewer the clusters are, as those of Student's t do from the normal ones
+    (Hesterberg, arXiv:1411.5279, section 5.3). Where all clusters came out alike there is no spread to see.
+    """
     import numpy as np
 
-    array, rng = np.asarray(values, dtype=float), np.random.default_rng(seed)
-    rows = max(1, 4_000_000 // len(array))  # about 32 MB at once
-    means = np.concatenate(
-        [
-            array[rng.integers(0, len(array), size=(min(rows, BOOTSTRAP_DRAWS - start), len(array)))].mean(axis=1)
-            for start in range(0, BOOTSTRAP_DRAWS, rows)
-        ]
-    )
-    low, high = np.quantile(means, (0.025, 0.975))
+    totals, sizes, count = np.asarray(sums.totals), np.asarray(sums.sizes), len(sums.sizes)
+    if np.ptp(totals / sizes) < ALIKE:
+        return _ends_of_alike(float(totals.sum() / sizes.sum()), count, bounds)
+    rng, rows = np.random.default_rng(seed), max(1, NUMBERS_AT_ONCE // count)
+    means = []
+    for start in range(0, BOOTSTRAP_DRAWS, rows):
+        drawn = rng.integers(0, count, size=(min(rows, BOOTSTRAP_DRAWS - start), count))
+        means.append(totals[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+    tail = NormalDist().cdf(-math.sqrt(count / (count - 1)) * _student(count - 1))
+    low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
     return float(low), float(high)
 
 
-def _wilson(share: float, count: int) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927)."""
-    spread = Z_95**2 / count
-    centre = (share + spread / 2) / (1 + spread)
-    half = math.sqrt(spread * share * (1 - share) + spread**2 / 4) / (1 + spread)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+def _ends_of_alike(mean: float, clusters: int, bounds: tuple[float, float]) -> tuple[float, float]:
+    """How far from what all clusters show the truth may be: a share of others, at the bounds of a score, went unseen.
+
+    That share is the upper end of Wilson's interval of none among so many (Wilson 1927).
+    """
+    unseen = Z_95**2 / (clusters + Z_95**2)
+    return mean - unseen * (mean - bounds[0]), mean + unseen * (bounds[1] - mean)
+
+
+def _student(freedom: int) -> float:
+    """The 0.975 quantile of Student's t, to 1% from two degrees of freedom on (Abramowitz and Stegun 26.7.5)."""
+    z = Z_95
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92_160,
+    )
+    return z + math.fsum(term / math.pow(freedom, power) for power, term in enumerate(terms, start=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from vlmctl.compare.clusters import clusters_of
 from vlmctl.compare.results import ComparisonResult, Reply
 from vlmctl.compare.significance import Interval, Paired, compare_pairs, mean_interval
 from vlmctl.specs.record import Record
@@ -71,7 +72,7 @@ def standings(result: ComparisonResult) -> Standings:
     replies = {each.name: list(result.of(each.name)) for each in result.contenders}
     judged = [name for name, own in replies.items() if own and _unanswered(own) <= MAXIMUM_UNANSWERED * len(own)]
     scores = {name: case_scores(replies[name]) for name in judged}
-    pairs = compare_pairs(scores, seed=result.settings.seed)
+    pairs = compare_pairs(scores, clusters_of(result.cases), seed=result.settings.seed)
     better = [(side, _other(pair, side)) for pair in pairs if (side := pair.better(result.settings.alpha))]
     found = []
     for facts in result.contenders:
@@ -130,15 +131,17 @@ def _standing(
     name: str, rank: int | None, replies: Sequence[Reply], result: ComparisonResult, problem: str
 ) -> Standing:
     seed, category_of = result.settings.seed, {case.id: case.category for case in result.cases}
-    scores = case_scores(replies)
-    categories: dict[str, list[float]] = {category: [] for category in sorted(set(category_of.values()))}
+    scores, clusters = case_scores(replies), clusters_of(result.cases)
+    categories: dict[str, dict[str, float]] = {category: {} for category in sorted(set(category_of.values()))}
     for case, score in scores.items():
-        categories[category_of[case]].append(score)
-    intervals = {each: interval for each, own in categories.items() if (interval := mean_interval(own, seed=seed))}
+        categories[category_of[case]][case] = score
+    intervals = {
+        each: interval for each, own in categories.items() if (interval := mean_interval(own, clusters, seed=seed))
+    }
     return Standing(
         contender=name,
         rank=rank,
-        quality=mean_interval(list(scores.values()), seed=seed),
+        quality=mean_interval(scores, clusters, seed=seed),
         categories=intervals,
         speed=speed_of(replies),
         requests=len(replies),
@@ -176,11 +179,11 @@ def _category_winners(
 ) -> dict[str, str]:
     """Categories with a winner; a category's alpha is its share, so that none is called by luck more often in all."""
     categories = sorted({case.category for case in result.cases})
-    alpha, winners = result.settings.alpha / max(len(categories), 1), {}
+    alpha, winners, clusters = result.settings.alpha / max(len(categories), 1), {}, clusters_of(result.cases)
     for category in categories:
         within = {case.id for case in result.cases if case.category == category}
         scores = {name: case_scores(each for each in replies[name] if each.case in within) for name in names}
-        pairs = compare_pairs(scores, seed=result.settings.seed)
+        pairs = compare_pairs(scores, clusters, seed=result.settings.seed)
         winner = _winner(names, [(side, _other(pair, side)) for pair in pairs if (side := pair.better(alpha))])
         if winner is not None:
             winners[category] = winner

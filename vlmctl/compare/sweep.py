@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 
+from vlmctl.compare.clusters import clusters_of
 from vlmctl.compare.results import AS_THEY_ARE, AskedCase, ComparisonResult, Reply, Variant
 from vlmctl.compare.significance import Interval, Paired, compare_pairs, mean_interval, smallest_possible_p
 from vlmctl.compare.standings import EVERYTHING, Speed, case_scores, speed_of
@@ -42,6 +43,7 @@ class Plateau(Record, frozen=True, kw_only=True):
     enough: int | None
     loss_at_most: float | None
     cases: int
+    clusters: int
 
 
 def parse_sides(text: str) -> tuple[int, ...]:
@@ -133,18 +135,14 @@ def _swept(variant: Variant) -> tuple[Sequence[int], Sequence[int]]:
 
 
 def _points(result: ComparisonResult, variants: Sequence[Variant], values: Sequence[int]) -> tuple[SweepPoint, ...]:
-    points = []
+    points, clusters = [], clusters_of(result.cases)
     for contender in result.contenders:
         for variant, value in zip(variants, values, strict=True):
             replies = replies_at(result, contender.name, variant)
             quality = {
                 category: interval
                 for category in _categories(result)
-                if (
-                    interval := mean_interval(
-                        list(_scores(result, replies, category).values()), seed=result.settings.seed
-                    )
-                )
+                if (interval := mean_interval(_scores(result, replies, category), clusters, seed=result.settings.seed))
             }
             points.append(SweepPoint(contender=contender.name, value=value, quality=quality, speed=speed_of(replies)))
     return tuple(points)
@@ -176,14 +174,16 @@ def _plateau(
     order = list(scores)
     by_name = {str(value): {case: scores[value][case] for case in sorted(shared)} for value in order}
     best = max(order, key=lambda value: (math.fsum(by_name[str(value)].values()), -order.index(value)))
-    pairs = compare_pairs(by_name, seed=result.settings.seed)
+    cluster_of = clusters_of(result.cases)
+    pairs = compare_pairs(by_name, cluster_of, seed=result.settings.seed)
     enough = best
     for value in order[order.index(best) :]:
         if value != best and _between(pairs, value, best).better(result.settings.alpha) == str(best):
             break
         enough = value
     loss = 0.0 if enough == best else _loss(_between(pairs, enough, best), best)
-    decidable = smallest_possible_p(len(shared)) * len(pairs) < result.settings.alpha
+    clusters = len({cluster_of[case] for case in shared})
+    decidable = smallest_possible_p(clusters) * len(pairs) < result.settings.alpha
     return Plateau(
         contender=contender,
         category=category,
@@ -191,6 +191,7 @@ def _plateau(
         enough=enough if decidable else None,
         loss_at_most=loss if decidable else None,
         cases=len(shared),
+        clusters=clusters,
     )
 
 

@@ -39,9 +39,21 @@ def pair_verdict(pair: Paired, alpha: float) -> str:
     better = pair.better(alpha)
     if better is not None:
         return f"{better} is better"
-    if smallest_possible_p(pair.cases) >= alpha:
-        return "too few cases to tell"
+    if smallest_possible_p(pair.clusters) >= alpha:
+        return f"too few {'cases' if pair.clusters == pair.cases else 'clusters'} to tell"
     return f"no difference shown; up to {max(abs(pair.low), abs(pair.high)) * 100:.0f} points are possible"
+
+
+def in_clusters(found: Paired | Plateau) -> str:
+    """What to say behind the number of cases where some share an image; empty where none do."""
+    return "" if found.clusters == found.cases else f" in {found.clusters} clusters"
+
+
+def clusters_note(pairs: Sequence[Paired]) -> str:
+    """What clusters are, where there are some; empty else."""
+    if all(pair.clusters == pair.cases for pair in pairs):
+        return ""
+    return "Cases that share an image form a cluster, which counts as one: who misreads it errs in all of them."
 
 
 def warnings(result: ComparisonResult, found: Standings) -> Iterator[str]:
@@ -64,7 +76,7 @@ def warnings(result: ComparisonResult, found: Standings) -> Iterator[str]:
 def plateau_text(plateau: Plateau, unit: str) -> str:
     """Where more stops paying, with what is still possible to lose there; `unit` is the singular, without an s."""
     if plateau.enough is None:
-        return f"{plateau.cases} cases are too few to tell"
+        return f"{plateau.cases} cases{in_clusters(plateau)} are too few to tell"
     if plateau.enough == plateau.best:
         return f"{_counted(plateau.best, unit)}, the best"
     points = (plateau.loss_at_most or 0.0) * 100
@@ -75,7 +87,7 @@ def plateau_text(plateau: Plateau, unit: str) -> str:
 
 def undecided(plateaus: Sequence[Plateau]) -> str:
     """Which categories hold too few cases to tell anything by; empty where none."""
-    few = {each.category: each.cases for each in plateaus if each.enough is None}
+    few = {each.category: f"{each.cases}{in_clusters(each)}" for each in plateaus if each.enough is None}
     if not few:
         return ""
     return "Too few cases to tell: " + ", ".join(f"{name} ({cases})" for name, cases in few.items()) + "."

@@ -13,7 +13,7 @@ from vlmctl.errors import InvalidFile, VlmctlError
 from vlmctl.library.calibration import calibration_of
 from vlmctl.library.lookup import load_catalog
 from vlmctl.library.questions import Question
-from vlmctl.planning.accuracy import workload_of
+from vlmctl.planning.accuracy import OPEN, workload_of
 from vlmctl.planning.evidence import corrected_prediction, evidence_of
 from vlmctl.specs.estimates import Basis, Plan
 from vlmctl.specs.hardware import Catalog, GpuSpec
@@ -107,16 +107,20 @@ def calibrate(
 
     Models that the catalog does not hold are those of the files, and kept beside the rows. Raises InvalidFile for a
     mistake in a file or where none of its rows can be used, and CannotWrite; then nothing was written. Rows of an
-    unknown model or GPU, and those that the planner has no estimate for, are left out and named.
+    unknown model or GPU, and those that the planner has no estimate for, are left out and named. So are those of open
+    loads, which are no mistake: where there are no others nothing is written, and nothing raised.
     """
-    from vlmctl.catalog.results import keep_results, read_results, user_overlay
+    from vlmctl.catalog.results import FILE, keep_results, read_results, user_overlay
 
     before = catalog or load_catalog()
     folder = Path(overlay) if overlay is not None else user_overlay()
     read = [read_results(Path(path)) for path in files]
     usable, refused = _usable(read, before)
+    open_ids = {row.id for file in read for row in file.rows if row.load.kind == OPEN}
     if not usable:
-        first = refused[0]
+        first = next((each for each in refused if each.id not in open_ids), None)
+        if first is None:
+            return Calibrated(path=str(folder / FILE), points=(), answers=(), refused=refused)
         raise InvalidFile(str(files[0]), f"no row can be used; {first.id}: {first.reason}")
     described = {name: entry for file in read for name, entry in file.models.items()}
     described = {each.model.id: described[each.model.id] for each in usable if each.model.id in described}

@@ -8,13 +8,12 @@ from typing import Any
 import msgspec
 import yaml
 
+from vlmctl.api import reading
 from vlmctl.api import v1alpha1 as api
 from vlmctl.bench.drift import Planned
 from vlmctl.errors import InvalidFile, VlmctlError
 from vlmctl.serving.summary import PlanSummary, read_plan_summary
 from vlmctl.specs.estimates import Plan
-from vlmctl.specs.workload import ImageInput, Objectives, VideoInput, Workload
-from vlmctl.units import parse_duration_seconds, parse_image_size
 
 REMEDY = "Give a file that `vlmctl plan` wrote: its VLMDeployment, or `-o json`."
 
@@ -66,38 +65,19 @@ def _printed(plan: Plan) -> Planned:
         tpot_seconds=speed.tpot_seconds,
         tpot_p95_seconds=speed.tpot_p95_seconds,
         e2e_seconds=speed.e2e_seconds,
-        image_tokens=plan.image_tokens,
+        image_tokens=plan.image_tokens + plan.marker_tokens if plan.marker_tokens is not None else None,
         usd_per_hour=plan.cost.usd_per_hour / replicas if plan.cost is not None else None,
     )
 
 
 def _deployed(deployment: api.VLMDeployment, figures: PlanSummary) -> Planned:
-    asked, wanted = deployment.spec.workload, deployment.spec.objectives
-    images = [(parse_image_size(each.size), each.count) for each in asked.images]
-    videos = [(each, parse_image_size(each.size)) for each in asked.videos]
     return Planned(
         model=figures.model,
         weights=figures.precision,
         gpu=figures.gpu,
         gpu_count=figures.gpu_count,
-        workload=Workload(
-            images=tuple(ImageInput(width_pixels=w, height_pixels=h, count=count) for (w, h), count in images),
-            videos=tuple(
-                VideoInput(
-                    seconds=parse_duration_seconds(each.length),
-                    frames_per_second=float(each.frames_per_second),
-                    width_pixels=width,
-                    height_pixels=height,
-                )
-                for each, (width, height) in videos
-            ),
-            prompt_tokens=asked.prompt_tokens,
-            output_tokens=asked.output_tokens,
-        ),
-        objectives=Objectives(
-            ttft_seconds=parse_duration_seconds(wanted.ttft) if wanted.ttft is not None else None,
-            tpot_seconds=parse_duration_seconds(wanted.tpot) if wanted.tpot is not None else None,
-        ),
+        workload=reading.workload(deployment.spec.workload),
+        objectives=reading.objectives(deployment.spec.objectives),
         requests_per_second=figures.requests_per_second,
         usd_per_hour=figures.usd_per_hour / figures.replicas if figures.usd_per_hour is not None else None,
     )

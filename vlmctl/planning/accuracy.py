@@ -39,6 +39,7 @@ ENGINE_SEQUENCES = 1024  # the most that vLLM runs at once by default on a large
 
 QUEUE_P95 = 1.9  # times the mean wait of requests sent all at once: waits are even, from none to twice the mean
 
+OPEN = "open"  # a load of requests sent at times of their own
 SATURATING = "saturating"  # a load of as many requests as the engine takes
 
 # Names that measurements use for weights.
@@ -139,6 +140,8 @@ def _in_flight(row: Measurement, engine: Engine, gpu: GpuSpec, *, room: int, ran
     load = row.load
     if load.concurrency is not None:
         return -(-load.concurrency // ranks)
+    if load.kind == OPEN:
+        raise UnsupportedModel("its load is open: its throughput is the rate at which the client sent.")
     if load.kind != SATURATING:
         raise UnsupportedModel(f"its load is of kind {load.kind!r}, without a concurrency.")
     most = engine.saturated_sequences or (ENGINE_SEQUENCES if is_large(gpu) else MAXIMUM_SEQUENCES)

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 from vlmctl.planning.architecture import ModelFigures
 from vlmctl.planning.corrected import NO_CORRECTION, Correction
 from vlmctl.planning.cost import select_offers
-from vlmctl.planning.placement import (
-    Evaluation,
-)
+from vlmctl.planning.placement import GPU_COUNTS, Evaluation
 from vlmctl.planning.quality import Yardstick, mode_of, single_yardsticks
 from vlmctl.planning.speed import Speed
 from vlmctl.planning.throughput import Load
@@ -67,7 +65,7 @@ class Choice(Found, frozen=True, kw_only=True):
 
 
 class Setting(Record, frozen=True, kw_only=True):
-    """What is the same for all models of one question."""
+    """What is the same for all models of one question. `gpu_counts`: how many GPUs a replica may have, rising."""
 
     requirements: Requirements
     gpus: Mapping[str, GpuSpec]
@@ -77,6 +75,7 @@ class Setting(Record, frozen=True, kw_only=True):
     exhaustive: bool = False
     calibration: Calibration | None = None
     error_bands: tuple[ErrorBand, ...] = ()
+    gpu_counts: tuple[int, ...] = GPU_COUNTS
 
 
 def setting_of(

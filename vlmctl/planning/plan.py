@@ -70,6 +70,7 @@ def plan_choice(model: ModelSpec, demand: RequestDemand, choice: Choice, setting
         objectives=requirements.objectives,
         request_tokens=demand.total_tokens,
         image_tokens=demand.image_tokens,
+        marker_tokens=demand.marker_tokens,
         memory=ledger,
         host=host_memory(
             choice.figures,

@@ -13,7 +13,6 @@ from vlmctl.planning.cost import cheapest_offer, cost_estimate, usd_per_1k_reque
 from vlmctl.planning.demand import RequestDemand
 from vlmctl.planning.error_bands import error_band
 from vlmctl.planning.placement import (
-    GPU_COUNTS,
     Evaluation,
     Obstacle,
     is_large,
@@ -158,7 +157,7 @@ def _candidates(
         weights = figures.language_bytes + figures.vision_bytes
         for name, offers in setting.offers.items():
             gpu = setting.gpus[name]
-            for count in GPU_COUNTS:
+            for count in setting.gpu_counts:
                 cheapest = cheapest_offer(offers, gpu_count=count, replicas=1)
                 if cheapest is None or count > (requirements.maximum_gpus or count):
                     break

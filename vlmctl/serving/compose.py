@@ -10,8 +10,6 @@ from vlmctl.specs.estimates import Plan
 from vlmctl.specs.hardware import GpuSpec
 from vlmctl.specs.model import ModelSpec
 
-HEALTH = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{host.PORT}/health', timeout=5)"
-
 
 def project(
     plan: Plan, model: ModelSpec, gpu: GpuSpec, command: list[str], *, folder: str | None = None
@@ -30,7 +28,7 @@ def project(
         "ipc": "private",
         "shm_size": f"{host.shared_memory_gib(plan)}gb",
         "healthcheck": {
-            "test": ["CMD", "python3", "-c", HEALTH],
+            "test": ["CMD", "python3", "-c", host.HEALTHY],
             "interval": "10s",
             "timeout": "10s",
             "start_period": f"{host.START_SECONDS}s",

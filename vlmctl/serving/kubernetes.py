@@ -1,7 +1,11 @@
-"""Plan -> a Deployment and a Service for clusters without the operator, fit for the restricted security standard."""
+"""Plan -> a Deployment and a Service for clusters without the operator, fit for the restricted security standard.
+
+The operator's pods start from the same `pod_frame` and `engine_container`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from vlmctl.serving import host
@@ -18,7 +22,11 @@ ENGINE_GID = 0
 PROBE_SECONDS = 10
 DEAD_PROBES = 6
 TOKEN_SECRET = "hugging-face"
+TOKEN_KEY = "token"
 HTTP = "http"
+SHARED_MEMORY = "shared-memory"
+CACHE = "cache"
+UNPRIVILEGED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
 def deployment(plan: Plan, model: ModelSpec, gpu: GpuSpec, command: list[str]) -> dict[str, Any]:
@@ -48,23 +56,25 @@ def service(model: ModelSpec) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": host.object_name(model), "labels": _labels(model)},
-        "spec": {
-            "type": "ClusterIP",
-            "selector": _labels(model),
-            "ports": [{"name": HTTP, "port": 80, "targetPort": HTTP, "protocol": "TCP"}],
-        },
+        "spec": service_spec(_labels(model)),
     }
 
 
-def _labels(model: ModelSpec) -> dict[str, str]:
-    return {"app.kubernetes.io/name": "vllm", "app.kubernetes.io/instance": host.object_name(model)}
-
-
-def _pod(plan: Plan, model: ModelSpec, gpu: GpuSpec, command: list[str]) -> dict[str, Any]:
-    resource = GPU_RESOURCES.get(gpu.vendor, GPU_RESOURCES["nvidia"])
-    memory = f"{host.shared_memory_gib(plan)}Gi"
+def service_spec(selector: dict[str, str]) -> dict[str, Any]:
+    """Port 80 of a cluster address, to the engines of the pods that `selector` finds."""
     return {
-        "affinity": _affinity(gpu),
+        "type": "ClusterIP",
+        "selector": selector,
+        "ports": [{"name": HTTP, "port": 80, "targetPort": HTTP, "protocol": "TCP"}],
+    }
+
+
+def pod_frame(plan: Plan, *, resource: str, label: str, products: Sequence[str]) -> dict[str, Any]:
+    """A pod's spec without containers and volumes: nodes of the products by their label, stop, rights.
+
+    `resource`: what the device plugin offers. No `products`: any node that has it.
+    """
+    frame: dict[str, Any] = {
         "tolerations": [{"key": resource, "operator": "Exists", "effect": "NoSchedule"}],
         "terminationGracePeriodSeconds": host.stop_seconds(plan),
         "automountServiceAccountToken": False,
@@ -76,32 +86,24 @@ def _pod(plan: Plan, model: ModelSpec, gpu: GpuSpec, command: list[str]) -> dict
             "runAsGroup": ENGINE_GID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(plan, model, gpu, resource, command)],
-        "volumes": [
-            {"name": "cache", "emptyDir": {}},
-            {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": memory}},
-        ],
     }
+    if products:
+        terms = [{"matchExpressions": [{"key": label, "operator": "In", "values": list(products)}]}]
+        required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+        frame["affinity"] = {"nodeAffinity": required}
+    return frame
 
 
-def _affinity(gpu: GpuSpec) -> dict[str, Any]:
-    """Only nodes whose GPUs carry one of the product's labels; empty where no label is known."""
-    if not gpu.kubernetes_labels:
-        return {}
-    key = PRODUCT_LABELS.get(gpu.vendor, PRODUCT_LABELS["nvidia"])
-    terms = [{"matchExpressions": [{"key": key, "operator": "In", "values": list(gpu.kubernetes_labels)}]}]
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
-
-
-def _container(plan: Plan, model: ModelSpec, gpu: GpuSpec, resource: str, command: list[str]) -> dict[str, Any]:
+def engine_container(plan: Plan, *, image: str, resource: str, command: list[str]) -> dict[str, Any]:
+    """The container `vllm` with its resources, probes on /health, pause before a stop, and cache."""
     gpus = str(plan.placement.gpu_count)
     memory = f"{host.memory_gib(plan)}Gi"
     return {
         "name": "vllm",
-        "image": host.engine_image(gpu),
+        "image": image,
         "command": command[:2],
         "args": command[2:],
-        "env": _environment(model),
+        "env": [{"name": key, "value": value} for key, value in host.CACHE_VARIABLES.items()],
         "ports": [{"name": HTTP, "containerPort": host.PORT, "protocol": "TCP"}],
         "resources": {
             "requests": {"cpu": str(host.cores(plan)), "memory": memory, resource: gpus},
@@ -111,20 +113,39 @@ def _container(plan: Plan, model: ModelSpec, gpu: GpuSpec, resource: str, comman
         "readinessProbe": _probe(failures=1),
         "livenessProbe": _probe(failures=DEAD_PROBES),
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(host.BEFORE_STOP_SECONDS)]}}},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": UNPRIVILEGED,
         "volumeMounts": [
-            {"name": "cache", "mountPath": host.CACHE_FOLDER},
-            {"name": "shared-memory", "mountPath": "/dev/shm"},
+            {"name": CACHE, "mountPath": host.CACHE_FOLDER},
+            {"name": SHARED_MEMORY, "mountPath": "/dev/shm"},
         ],
     }
 
 
-def _environment(model: ModelSpec) -> list[dict[str, Any]]:
-    variables: list[dict[str, Any]] = [{"name": key, "value": value} for key, value in host.CACHE_VARIABLES.items()]
+def shared_memory_volume(plan: Plan) -> dict[str, Any]:
+    """/dev/shm of the planned size; the container runtime's own is 64 MiB."""
+    return {"name": SHARED_MEMORY, "emptyDir": {"medium": "Memory", "sizeLimit": f"{host.shared_memory_gib(plan)}Gi"}}
+
+
+def token_variable(secret: str, key: str, *, optional: bool) -> dict[str, Any]:
+    """The hub's token from a Secret, which may be missing where `optional`."""
+    return {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": optional}}}
+
+
+def _labels(model: ModelSpec) -> dict[str, str]:
+    return {"app.kubernetes.io/name": "vllm", "app.kubernetes.io/instance": host.object_name(model)}
+
+
+def _pod(plan: Plan, model: ModelSpec, gpu: GpuSpec, command: list[str]) -> dict[str, Any]:
+    resource = GPU_RESOURCES.get(gpu.vendor, GPU_RESOURCES["nvidia"])
+    label = PRODUCT_LABELS.get(gpu.vendor, PRODUCT_LABELS["nvidia"])
+    container = engine_container(plan, image=host.engine_image(gpu), resource=resource, command=command)
     if model.license.gated is not False:
-        reference = {"name": TOKEN_SECRET, "key": "token", "optional": model.license.gated is None}
-        variables.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
-    return variables
+        container["env"].append(token_variable(TOKEN_SECRET, TOKEN_KEY, optional=model.license.gated is None))
+    return {
+        **pod_frame(plan, resource=resource, label=label, products=gpu.kubernetes_labels),
+        "containers": [container],
+        "volumes": [{"name": CACHE, "emptyDir": {}}, shared_memory_volume(plan)],
+    }
 
 
 def _probe(*, failures: int) -> dict[str, Any]:

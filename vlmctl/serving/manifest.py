@@ -63,18 +63,20 @@ def vlmdeployment(plan: Plan, model: ModelSpec, options: ServeOptions | None = N
     figures, objectives = summary(plan), plan.objectives
     engine = api.Engine(
         trust_remote_code=bool(model.serving.requires_remote_code) and chosen.allow_remote_code,
-        needs=chosen.needs,
+        needs=tuple(api.Need(need) for need in chosen.needs),
         allowed_media_domains=chosen.media_domains,
     )
     return api.VLMDeployment(
         api_version=api.API_VERSION,
         kind=api.KIND,
-        metadata=api.Metadata(name=host.object_name(model), annotations={ANNOTATION: as_json(figures)}),
+        metadata=api.Metadata(
+            name=host.object_name(model)[: api.NAME_LENGTH].rstrip("-"), annotations={ANNOTATION: as_json(figures)}
+        ),
         spec=api.VLMDeploymentSpec(
             model=api.ModelReference(name=model.id),
-            quantization=plan.placement.precision.value.upper(),
+            quantization=api.Quantization(plan.placement.precision.value.upper()),
             hardware=api.Hardware(gpu=plan.placement.gpu, count=plan.placement.gpu_count),
-            workload=_workload(plan.workload),
+            workload=api_workload(plan.workload),
             objectives=api.Objectives(
                 ttft=None if objectives.ttft_seconds is None else api.duration(objectives.ttft_seconds),
                 tpot=None if objectives.tpot_seconds is None else api.duration(objectives.tpot_seconds),
@@ -86,7 +88,8 @@ def vlmdeployment(plan: Plan, model: ModelSpec, options: ServeOptions | None = N
     )
 
 
-def _workload(workload: Workload) -> api.Workload:
+def api_workload(workload: Workload) -> api.Workload:
+    """The request of a workload as the API spells it; the same for the same request."""
     return api.Workload(
         images=tuple(
             api.Images(size=f"{each.width_pixels}x{each.height_pixels}", count=each.count) for each in workload.images

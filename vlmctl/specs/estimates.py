@@ -161,7 +161,10 @@ class CostEstimate(Record, frozen=True, kw_only=True):
 
 
 class Plan(Record, frozen=True, kw_only=True):
-    """A placement that was chosen, with everything it was chosen by."""
+    """A placement that was chosen, with everything it was chosen by.
+
+    `image_tokens`, `marker_tokens`: of one request, all its images; None: a plan written before it was kept.
+    """
 
     placement: Placement
     workload: Workload
@@ -173,3 +176,4 @@ class Plan(Record, frozen=True, kw_only=True):
     speed: SpeedEstimate
     cost: CostEstimate | None
     warnings: tuple[str, ...] = ()
+    marker_tokens: int | None = None

@@ -34,7 +34,9 @@ class MeasuredWorkload(Record, frozen=True, kw_only=True):
 
 
 class Load(Record, frozen=True, kw_only=True):
-    """`closed`: `concurrency` requests always in flight; `saturating`: as many as the engine takes."""
+    """`closed`: `concurrency` requests always in flight; `saturating`: as many as the engine takes; `open`: requests
+    sent at times of their own, so that their rate is the client's and no estimate is judged by it.
+    """
 
     kind: str
     concurrency: int | None = None

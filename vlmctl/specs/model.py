@@ -301,6 +301,7 @@ class GroundingConvention(StrEnum):
     PERCENT_POINTS = "percent-points"
     LOCATION_TOKENS_1024 = "location-tokens-1024"
     LOCATION_TOKENS_1000 = "location-tokens-1000"
+    LOCATION_TOKENS_500 = "location-tokens-500"
     API = "api"
     UNKNOWN = "unknown"
 

@@ -15,6 +15,7 @@ import pytest
 from tests.support import virtual_time
 from tests.support.servers import MODEL, Fault, Refusal, ScriptedServer, serving
 from vlmctl.bench.client import Answer, ChatRequest, Client, EncodedImage, Endpoint, FailureKind, Timeouts
+from vlmctl.bench.endpoint import parse_headers
 from vlmctl.errors import InvalidValue, NotReachable, UnknownName
 
 HASTY = Timeouts(connect_seconds=2.0, first_token_seconds=0.6, stall_seconds=0.3)
@@ -170,6 +171,24 @@ def test_a_wrong_key_is_said_and_never_shown() -> None:
     assert "secret-wrong" not in str(caught.value)
     assert "secret" not in repr(Endpoint(url="x", api_key="secret", headers={"X-Key": "secret"}))
     assert asked(ScriptedServer(api_key="right"), api_key="right").failure is None
+
+
+def test_headers_are_sent_and_never_shown() -> None:
+    """With every request, whatever is in their values; the key stays the one that was given."""
+    server = ScriptedServer(api_key="right")
+    headers = parse_headers(["X-Tenant=blue", "X-Token= a=b:c ,d "])
+    assert asked(server, api_key="right", headers=headers).failure is None
+    assert {name: server.headers[0][name] for name in headers} == {"X-Tenant": "blue", "X-Token": "a=b:c ,d"}
+
+
+@pytest.mark.parametrize(
+    "text", ["secret", "=secret", "X Y=secret", "X:Y=secret", "X=secret\r\nA: b", "Content-Length=secret1"]
+)
+def test_what_is_no_header_is_refused_without_its_value(text: str) -> None:
+    """The line names the header at most."""
+    with pytest.raises(InvalidValue) as caught:
+        parse_headers([text])
+    assert "secret" not in str(caught.value)
 
 
 def test_a_model_that_is_not_served_names_those_that_are() -> None:

@@ -60,9 +60,23 @@ def test_a_step_is_told_by_its_rises_and_means() -> None:
         0.4,
     )
     assert load.mean_waiting is None
+    assert [(each.seconds, each.running, each.preemptions) for each in load.readings] == [
+        (0.0, 0.0, None),
+        (1.0, 4.0, None),
+        (2.0, 6.0, None),
+        (3.0, 0.0, None),
+    ]
     assert load.rises == {"requests": 6.0}
     assert server_load(states[:1]) is None
     assert server_load([ServerState(at=0.0), ServerState(at=1.0)]) is None
+
+
+def test_preemptions_are_told_over_time() -> None:
+    """By how many there have been since the step began, so that a full KV cache can be seen when it was."""
+    states = [ServerState(at=at, totals={"preemptions": 7.0 + rise}) for at, rise in ((5.0, 0), (6.0, 2), (11.0, 3))]
+    load = server_load(states)
+    assert load is not None
+    assert [(each.seconds, each.preemptions) for each in load.readings] == [(0.0, 0.0), (1.0, 2.0), (6.0, 3.0)]
 
 
 def test_a_disagreement_above_five_percent_is_reported() -> None:

@@ -10,12 +10,13 @@ import pytest
 from msgspec.structs import replace
 
 from tests.support.servers import ScriptedServer, serving
+from vlmctl.bench.about import About
 from vlmctl.bench.drift import Planned, drift, money, step_at
 from vlmctl.bench.endpoint import Endpoint
 from vlmctl.bench.figures import StepFigures
 from vlmctl.bench.ladder import bracket, keeps, knee, next_concurrency, rises
 from vlmctl.bench.load import Arrival, LoadShape
-from vlmctl.bench.results import About, measurements, usable, write_results
+from vlmctl.bench.results import measurements, usable, write_results
 from vlmctl.bench.run import Report, Settings, run
 from vlmctl.bench.statistics import Distribution, Estimate
 from vlmctl.bench.workload import BenchWorkload, parse_slot
@@ -79,6 +80,13 @@ def test_a_result_says_what_made_it(report: Report) -> None:
     assert "secret" not in str(row)
 
 
+def test_a_row_of_mixed_images_says_that_its_size_is_a_mean(report: Report) -> None:
+    """One size of image stands for all in a row: where there were several, that is said beside it."""
+    alike, mixed = (measurements(replace(report, mixed_sizes=mixed), ABOUT, now=NOW)[0] for mixed in (False, True))
+    assert not any("several sizes" in note for note in alike.flags["notes"])
+    assert any("several sizes" in note for note in mixed.flags["notes"])
+
+
 def test_what_nobody_said_is_unknown_and_the_way_to_say_it_is_told(report: Report) -> None:
     """A row without GPU is written, named unusable, and not passed off as one with."""
     rows = measurements(report, About(), now=NOW)
@@ -108,6 +116,17 @@ def test_drift_compares_at_the_planned_concurrency(report: Report) -> None:
     assert set(found) == {"requests_per_second", "image_tokens"}
     assert found["image_tokens"].ratio == pytest.approx(2.0)
     assert found["image_tokens"].error == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("told", [200, 203, 206])
+def test_drift_counts_image_tokens_as_plans_do(report: Report, told: int) -> None:
+    """With all markers, however many of them the server takes for the image's own."""
+    step = report.steps[1]
+    assert step.tokens.beyond_text_tokens == 200 * step.completed
+    tokens = replace(step.tokens, image_tokens=told * step.completed, beyond_text_tokens=206 * step.completed)
+    planned = Planned(model="m", weights="bf16", gpu="L4", gpu_count=1, workload=Workload(), image_tokens=206)
+    (found,) = drift(planned, replace(step, tokens=tokens))
+    assert found.ratio == 1.0
 
 
 def test_dollars_follow_from_the_throughput(report: Report) -> None:

@@ -69,6 +69,13 @@ def test_a_step_counts_requests_tokens_and_time() -> None:
     assert not report.notes
 
 
+@pytest.mark.parametrize(("sizes", "mixed"), [(["64x48", "64x48"], False), (["64x48", "32x24"], True)])
+def test_images_of_several_sizes_are_told_from_those_of_one(sizes: list[str], mixed: bool) -> None:
+    """By what was sent, whether as two images or as one whose size is drawn."""
+    workload = replace(WORKLOAD, slots=tuple(parse_slot(size) for size in sizes))
+    assert ran(ScriptedServer(), workload=workload, shapes=closed(1), requests=2).mixed_sizes is mixed
+
+
 def test_concurrency_is_kept_and_never_exceeded() -> None:
     """So many are in flight at once, for each step."""
     server = ScriptedServer(delay=lambda _: 0.03)
@@ -102,6 +109,24 @@ def test_a_server_without_metrics_is_measured_all_the_same() -> None:
     step = ran(ScriptedServer(metrics=False), shapes=closed(2), requests=10).steps[0]
     assert step.server is None
     assert step.completed == 10
+
+
+def test_the_servers_counters_are_read_seldom() -> None:
+    """Once for what the server is, then before and after the step, a second into it and every five seconds after."""
+    server = ScriptedServer(delay=lambda _: 0.1, tokens=1)
+    step = ran(server, shapes=closed(1), requests=135).steps[0]
+    assert step.whole_seconds == pytest.approx(13.5, abs=0.2)
+    assert step.server is not None
+    assert step.server.samples == 3
+    assert server.pages == 1 + 2 + 3
+
+
+def test_a_step_shorter_than_the_first_reading_tells_no_gauges() -> None:
+    """Its ends found an idle server: what it did in between is unknown, not nothing; the counters rose all the same."""
+    step = ran(ScriptedServer(), shapes=closed(1), requests=3).steps[0]
+    assert step.server is not None
+    assert (step.server.samples, step.server.mean_running, step.server.maximum_kv_cache) == (0, None, None)
+    assert step.server.rises["requests"] == 3
 
 
 def test_a_server_that_does_not_know_ignore_eos_is_not_asked_for_it() -> None:
@@ -153,6 +178,14 @@ def test_a_step_ends_when_its_throughput_is_known() -> None:
     assert step.ended_by == "interval"
     assert step.requests_per_second is not None
     assert (step.requests_per_second.relative_half_width or 1.0) < 0.3
+
+
+def test_a_budget_bounds_the_whole_run() -> None:
+    """The requests before the steps take their part of it: four of half a second leave two seconds of four."""
+    server = ScriptedServer(delay=lambda number: 0.5 if number < OUTSIDE else 0.05, tokens=1)
+    report = ran(server, shapes=closed(2), interval=None, budget_seconds=4.0)
+    assert report.steps[0].whole_seconds == pytest.approx(0.8 * 2.0, abs=0.2)
+    assert report.steps[0].ended_by == "time"
 
 
 def test_a_deadline_ends_a_run_whose_requests_never_do() -> None:

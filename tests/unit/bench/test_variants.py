@@ -10,13 +10,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image, ImageChops
 
 from vlmctl.bench.drawing import draw
 from vlmctl.bench.images import JPEG, PNG, EncodedImage, encode, read_image
 from vlmctl.bench.variants import variable_image
 from vlmctl.bench.workload import Content
 from vlmctl.errors import InvalidFile
+
+TURN = Image.Transpose
+# How a picture is stored that is to be turned so (EXIF 2.3, tag 274): the turn undone.
+STORED = {
+    1: (),
+    2: (TURN.FLIP_LEFT_RIGHT,),
+    3: (TURN.ROTATE_180,),
+    4: (TURN.FLIP_TOP_BOTTOM,),
+    5: (TURN.TRANSPOSE,),
+    6: (TURN.ROTATE_90,),
+    7: (TURN.TRANSVERSE,),
+    8: (TURN.ROTATE_270,),
+}
 
 
 def pixels(image: EncodedImage) -> np.ndarray:
@@ -83,6 +96,45 @@ def test_a_file_is_sent_as_it_is_and_other_formats_as_png(tmp_path: Path) -> Non
     picture.save(tmp_path / "a.webp")
     assert read_image(tmp_path / "a.jpg").data == (tmp_path / "a.jpg").read_bytes()
     assert read_image(tmp_path / "a.webp").media_type == PNG
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_a_picture_is_turned_as_its_exif_data_says(tmp_path: Path, orientation: int, suffix: str) -> None:
+    """Whatever the orientation, what is sent is upright, of its upright size, and says nothing of turning any more."""
+    upright = Image.new("RGB", (48, 32), "white")
+    upright.paste("red", (0, 0, 16, 16))
+    stored = upright
+    for turn in STORED[orientation]:
+        stored = stored.transpose(turn)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = tmp_path / f"a.{suffix}"
+    stored.save(path, exif=exif, quality=95)
+    found = read_image(path)
+    assert (found.width_pixels, found.height_pixels) == (48, 32)
+    with Image.open(BytesIO(found.data)) as sent:
+        assert sent.size == (48, 32)
+        assert sent.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        difference = ImageChops.difference(sent.convert("RGB").resize((6, 4)), upright.resize((6, 4)))
+    assert max(high for _, high in difference.getextrema()) < 40
+
+
+def test_broken_exif_data_is_passed_over(tmp_path: Path) -> None:
+    """The picture is good all the same, and its bytes stay."""
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (8, 8)).save(path, exif=b"Exif\x00\x00nonsense")
+    assert read_image(path).data == path.read_bytes()
+
+
+def test_a_telephones_picture_stays_a_jpeg(tmp_path: Path) -> None:
+    """MPO, a JPEG with another behind it, is no reason to send twenty times the bytes."""
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (64, 48), "red").save(path, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 48))])
+    found = read_image(path)
+    assert (found.media_type, found.data) == (JPEG, path.read_bytes())
+    with Image.open(BytesIO(variable_image(found).variant(5).encoded().data)) as opened:
+        assert opened.getpixel((20, 20))[0] > 200
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])

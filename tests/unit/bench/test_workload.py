@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmctl.bench.body import encode_body
@@ -127,6 +129,16 @@ def test_pictures_are_prepared_once_and_held_in_bounds() -> None:
     assert len(pictures.by_size[2000, 1500]) == 8
     assert pictures.held_bytes < 16 * 2**20
     assert pictures.mean_size == (2000, 1500)
+
+
+@given(width=st.integers(1, 300), height=st.integers(1, 300), band=st.integers(1, 3_000))
+@settings(max_examples=30)
+def test_a_photograph_does_not_show_its_bands(width: int, height: int, band: int) -> None:
+    """Computed in parts of any height it is the same picture, but for the last bit."""
+    whole = np.asarray(draw(Content.PHOTO, width, height, seed=1), dtype=int)
+    with patch("vlmctl.bench.drawing.BAND_PIXELS", band):
+        parts = np.asarray(draw(Content.PHOTO, width, height, seed=1), dtype=int)
+    assert np.abs(whole - parts).max() <= 1
 
 
 def test_a_workload_is_read_from_a_file(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_make_writes_a_set_and_says_what_it_holds(run: CommandLine, tmp_path: Pa
     assert ran.json == {
         "path": str(tmp_path / "cases.yaml"),
         "cases": 6,
-        "images": 3,
+        "images": 9,
         "categories": [{"category": "counting", "cases": 3}, {"category": "views", "cases": 3}],
         "left_out": [],
     }

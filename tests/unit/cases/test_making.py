@@ -90,6 +90,54 @@ def test_an_earlier_set_keeps_its_cases_where_writing_fails(tmp_path: Path) -> N
     assert (tmp_path / FILE).read_bytes() == before
 
 
+def test_a_smaller_set_leaves_nothing_of_the_larger(tmp_path: Path) -> None:
+    """Images that only the earlier set lists are removed, and nothing else that lies there."""
+    make_set(tmp_path / "set", cases=9, size=TINY, kinds=QUICK_KINDS)
+    mine = tmp_path / "set" / "images" / "mine.png"
+    mine.write_bytes(b"a user's")
+    make_set(tmp_path / "set", cases=3, size=TINY, kinds=QUICK_KINDS)
+    make_set(tmp_path / "fresh", cases=3, size=TINY, kinds=QUICK_KINDS)
+    assert mine.read_bytes() == b"a user's"
+    mine.unlink()
+    assert _files(tmp_path / "set") == _files(tmp_path / "fresh")
+
+
+def test_a_listed_path_outside_the_images_is_not_removed(tmp_path: Path) -> None:
+    """However the file of cases was changed."""
+    made = make_set(tmp_path / "set", cases=1, size=TINY, kinds=QUICK_KINDS)
+    (name,) = made.cases.cases[0].images
+    (tmp_path / "precious.png").write_bytes(b"precious")
+    for other in ("../precious.png", "images/../../precious.png"):
+        made.path.write_text(made.path.read_text().replace(name, other))
+        make_set(tmp_path / "set", cases=1, size=TINY, kinds=QUICK_KINDS)
+        assert (tmp_path / "precious.png").exists()
+
+
+@pytest.mark.parametrize(("seed", "size", "said"), [(2, TINY, "seed 1 and not 2"), (1, Size(64), "size 96 and not 64")])
+def test_another_set_is_not_written_over(tmp_path: Path, seed: int, size: Size, said: str) -> None:
+    """Its answers and new pictures would mix wherever the drawing ends early."""
+    make_set(tmp_path, cases=2, size=TINY, kinds=QUICK_KINDS)
+    before = _files(tmp_path)
+    with pytest.raises(InvalidValue, match=said):
+        make_set(tmp_path, cases=2, size=size, seed=seed, kinds=QUICK_KINDS)
+    assert _files(tmp_path) == before
+
+
+PEOPLE_S = """schema: vlmctl.dev/cases/v1
+cases:
+- {id: a, images: a.png, question: What?, metric: exact, expected: x}
+"""
+
+
+@pytest.mark.parametrize("content", ["cases: [", PEOPLE_S])
+def test_a_file_of_the_users_is_not_written_over(tmp_path: Path, content: str) -> None:
+    """Neither cases that people wrote nor what is no file of cases at all."""
+    (tmp_path / FILE).write_text(content)
+    with pytest.raises(InvalidValue, match=FILE):
+        make_set(tmp_path, cases=2, size=TINY, kinds=QUICK_KINDS)
+    assert _files(tmp_path) == {FILE: content.encode()}
+
+
 @pytest.mark.parametrize(("cases", "size"), [(0, TINY), (MOST_CASES + 1, TINY), (1, Size(8)), (1, Size(64, 60_000))])
 def test_what_cannot_be_made_is_refused(tmp_path: Path, cases: int, size: Size) -> None:
     """Numbers out of range write nothing."""

@@ -46,6 +46,18 @@ def test_json_of_percentiles(vlmctl: CommandLine, tmp_path: Path) -> None:
     assert "ttft p95" in vlmctl("accuracy", str(path)).out
 
 
+def test_open_loads_are_passed_over_and_counted(vlmctl: CommandLine, tmp_path: Path) -> None:
+    """Their rate is the client's: the page says how many there are and why they are not judged."""
+    row = """
+- {id: %s, source: here, model: Qwen/Qwen2.5-VL-7B-Instruct, weights: bf16, gpu: L4, gpu_count: 1, engine: vllm,
+   workload: {prompt_tokens: 64, output_tokens: 128}, load: {kind: open}, measured: {requests_per_second: 2.0}}"""
+    path = tmp_path / "runs.yaml"
+    path.write_text(f"schema: vlmctl.dev/measurements/v1\nmeasurements:{row % 'a'}{row % 'b'}\n")
+    ran = vlmctl("accuracy", str(path))
+    assert ran.code == 0, ran.err
+    assert "2 rows, such as a: its load is open: its throughput is the rate at which the client sent." in ran.out
+
+
 def test_json_of_starts(vlmctl: CommandLine) -> None:
     """Start-up memory is told by figure, absolute errors beside relative ones, text and vision apart."""
     found = vlmctl("accuracy", STARTS, "-o", "json").json

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from tests.support.servers import MODEL, Fault, Refusal, ScriptedServer
 
 SMALL = ("--image", "64x48", "--prompt-tokens", "20", "--output-tokens", "4")
 QUICK = (*SMALL, "--concurrency", "2", "--requests", "12")
-KEYS = "url model server workload objectives seed steps best drift money notes interrupted measurements"
+KEYS = "url model server workload objectives seed shape steps best drift money notes interrupted measurements"
+JSON_KEYS = Path(__file__).parents[3] / "docs" / "json.md"
 
 
 @pytest.fixture
@@ -53,6 +55,29 @@ def test_machines_get_everything(vlmctl: CommandLine, url: str) -> None:
     rows = list(csv.DictReader(io.StringIO(vlmctl("bench", url, *QUICK, "--concurrency", "3", "-o", "csv").out)))
     assert [row["load"] for row in rows] == ["2 in flight", "3 in flight"]
     assert float(rows[0]["e2e_p95"]) > 0.02
+
+
+def test_the_keys_are_documented(vlmctl: CommandLine, url: str) -> None:
+    """docs/json.md names every key of the object and of a step, and no other; a step says what load it was of."""
+    found = vlmctl("bench", url, *QUICK, "-o", "json").json
+    section = JSON_KEYS.read_text(encoding="utf-8").split("## `vlmctl bench`")[1].split("\n## ")[0]
+    outer, steps = section.split("Each step has")
+    for part, keys in ((outer, set(found)), (steps, set(found["steps"][0]))):
+        rows = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
+        assert {key for row in rows for key in re.findall(r"`(\w+)`", row)} == keys
+    shape = {"arrival": "closed", "concurrency": 2, "requests_per_second": None, "burstiness": 1.0}
+    assert found["steps"][0]["shape"] == shape
+    assert found["shape"] == {"template_tokens": 7.0, "tokens_per_word": 1.0}
+
+
+def test_headers_go_to_the_server_alone(vlmctl: CommandLine, tmp_path: Path) -> None:
+    """They are with every request, and neither on the page nor in the results."""
+    server, results = ScriptedServer(), tmp_path / "r.yaml"
+    with served(server) as address:
+        ran = vlmctl("bench", address, *QUICK, "--header", "X-Token=hidden", "--write", str(results))
+    assert ran.code == 0, ran.err
+    assert all(headers["X-Token"] == "hidden" for headers in server.headers)
+    assert "hidden" not in ran.out + ran.err + results.read_text()
 
 
 def test_the_seed_sends_the_same_requests_again(vlmctl: CommandLine) -> None:
@@ -181,6 +206,7 @@ def test_ctrl_c_keeps_what_was_measured(vlmctl: CommandLine, url: str, tmp_path:
         (("--key", "NO_SUCH_VARIABLE"), "NO_SUCH_VARIABLE"),
         (("--step", "soon"), "is not a duration"),
         (("--deadline", "0s"), "must be above 0"),
+        (("--header", "hidden"), "a --header is not NAME=VALUE"),
         (("--model", "other"), f"It serves {MODEL}"),
     ],
 )

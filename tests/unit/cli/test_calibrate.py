@@ -251,6 +251,28 @@ def test_rows_without_an_estimate_are_left_out(vlmctl: CommandLine, results: Pat
     assert "no row can be used; slip: " in ran.err
 
 
+def test_open_loads_are_passed_over_and_counted(vlmctl: CommandLine, results: Path) -> None:
+    """Their rate is the client's: they are told with their number and the reason, and fail no file, not even alone."""
+    opened = ROW.replace("{kind: closed, concurrency: 8}", "{kind: open, requests: 40}").partition("measurements:\n")[2]
+    rows = "".join(opened.replace("ours-l4-c8", f"rate-{number}") for number in range(5))
+    results.write_text(ROW + rows)
+    ran = vlmctl("calibrate", str(results))
+    assert ran.code == 0, ran.err
+    shown = " ".join(ran.out.split())
+    assert "Left out: 5 of 6 rows" in shown
+    assert "rate-0 and 4 more: its load is open" in shown
+    assert "1 measurement is kept" in shown
+    results.write_text("schema: vlmctl.dev/measurements/v1\nmeasurements:\n" + rows)
+    overlay = results.parent / "ours"
+    alone = vlmctl("calibrate", str(results), "--catalog-overlay", str(overlay))
+    assert alone.code == 0, alone.err
+    assert "Left out: 5 of 5 rows" in alone.out
+    assert "Nothing was taken in." in alone.out
+    assert not overlay.exists()
+    found = vlmctl("calibrate", str(results), "--catalog-overlay", str(overlay), "-o", "json").json
+    assert (found["points"], found["answers"], len(found["refused"])) == ([], [], 5)
+
+
 def test_a_file_that_is_not_there(vlmctl: CommandLine, tmp_path: Path) -> None:
     """A name that is no file, and a file without rows, are said to be so."""
     ran = vlmctl("calibrate", str(tmp_path / "none.yaml"))

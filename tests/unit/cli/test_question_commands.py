@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +301,24 @@ class TestPlan:
         change = vlmctl(*same, "--diff", str(file), "-o", "json").json["diff"]
         assert change["gpus"] == change["reserved_bytes"] == change["usd_per_1k_requests"] == 0
         assert change["changed"] == []
+
+    def test_it_explains_itself_before_it_is_applied(self, vlmctl: CommandLine) -> None:
+        """--explain shows every argument that the written command holds, and the terms of `explain`."""
+        words = ("qwen2.5-vl-7b", "--rps", "2", "--gpu", "L4")
+        command = shlex.split(vlmctl("plan", *words, "--format", "vllm").out.replace("\\\n", ""), comments=True)
+        found = vlmctl("plan", *words, "--explain", "-o", "json").json
+        arguments = [
+            word
+            for each in found["arguments"]
+            for word in ([f"{each['flag']}={each['values'][0]}"] if each["values"] else [each["flag"]])
+        ]
+        assert command == ["vllm", "serve", found["plan"]["placement"]["repository"], *arguments]
+        assert found["sections"] == vlmctl("explain", *words, "-o", "json").json["sections"]
+        assert vlmctl("plan", *words, "-o", "json").json["sections"] is None
+        shown = vlmctl("plan", *words, "--explain").out
+        assert "--max-num-seqs=" in shown
+        assert "KV cache" in shown
+        assert "kind: VLMDeployment" not in shown
 
     def test_a_larger_load_differs(self, tmp_path: Path, vlmctl: CommandLine) -> None:
         """Ten times the load takes more GPUs and dollars, and the table says how many."""

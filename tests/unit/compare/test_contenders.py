@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from vlmctl import library
-from vlmctl.compare.contenders import Contender, Price, parse_contender, parse_price, with_model
+from vlmctl.bench.endpoint import Endpoint
+from vlmctl.compare.contenders import (
+    Contender,
+    LocalModel,
+    Price,
+    parse_contender,
+    parse_price,
+    with_headers,
+    with_model,
+)
 from vlmctl.errors import InvalidValue, UnknownName
 from vlmctl.specs.model import GroundingConvention, ModelSpec
 
@@ -70,6 +79,26 @@ def test_mistakes_are_refused(text: str) -> None:
     """Each is an InvalidValue that says what to write."""
     with pytest.raises(InvalidValue):
         parse_contender(text, find, {})
+
+
+def test_headers_go_to_all_endpoints_or_to_one() -> None:
+    """One endpoint's own come on top of everyone's; a model that is served here gets none."""
+    contenders = [
+        Contender(name="a", endpoint=Endpoint(url="http://a")),
+        Contender(name="b:c", endpoint=Endpoint(url="http://b")),
+        Contender(name="here", local=LocalModel(checkpoint="m")),
+    ]
+    found = with_headers(contenders, ["X-Team=blue", "b:c:X-Key=x:y=z", "a:X-Team=red"])
+    assert [each.endpoint.headers for each in found if each.endpoint is not None] == [
+        {"X-Team": "red"},
+        {"X-Team": "blue", "X-Key": "x:y=z"},
+    ]
+    assert found[2] == contenders[2]
+    assert "blue" not in repr(found)
+    with pytest.raises(UnknownName, match="There are a, b:c"):
+        with_headers(contenders, ["nobody:X-Key=secret"])
+    with pytest.raises(InvalidValue, match="NAME=VALUE"):
+        with_headers(contenders, ["secret"])
 
 
 @pytest.mark.parametrize(

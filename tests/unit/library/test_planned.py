@@ -34,6 +34,8 @@ def test_a_plan_is_read_from_all_its_forms(vlmctl: CommandLine, tmp_path: Path, 
     assert planned.concurrency == (8 if printed else None)
     assert (planned.ttft_seconds is not None) == printed
     assert (planned.image_tokens is not None) == printed
+    if planned.image_tokens is not None:
+        assert planned.image_tokens == 2 * (46 * 26 + 2)  # cells of 28 pixels, and the markers around each image
 
 
 @pytest.mark.parametrize("text", ["", "{", "a: 1", "plan: 3", "plan: {}", "kind: VLMDeployment", "- 1", "\x00"])

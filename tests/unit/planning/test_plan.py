@@ -42,6 +42,14 @@ def test_a_plan_is_what_recommend_answered() -> None:
     assert plan.request_tokens == answer.request_tokens
 
 
+def test_the_tokens_of_a_plan_add_up() -> None:
+    """Text, image, marker and output tokens are the request, so that what an engine counts can be compared."""
+    catalog, asked = make_catalog(), Requirements(workload=WORKLOAD)
+    plan = plan_model(catalog.models[0], _setting(catalog, asked))
+    assert plan.marker_tokens is not None
+    assert plan.request_tokens == 64 + plan.image_tokens + plan.marker_tokens + 256
+
+
 def test_settings_are_decided_once() -> None:
     """Context, images and memory share in the plan cover the request that the estimate is of."""
     catalog, asked = make_catalog(), Requirements(workload=WORKLOAD)

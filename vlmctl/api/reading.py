@@ -1,0 +1,48 @@
+"""What a spec says in text, read into the library's records."""
+
+from __future__ import annotations
+
+from vlmctl.api import workload as asked_for
+from vlmctl.errors import InvalidValue
+from vlmctl.specs.workload import ImageInput, Objectives, VideoInput, Workload
+from vlmctl.units import parse_duration_seconds, parse_image_size
+
+
+def workload(asked: asked_for.Workload) -> Workload:
+    """The request that is asked for; raises InvalidValue for a size that no image has, or a video without frames."""
+    sizes = [(parse_image_size(each.size), each.count) for each in asked.images]
+    return Workload(
+        images=tuple(ImageInput(width_pixels=w, height_pixels=h, count=count) for (w, h), count in sizes),
+        videos=tuple(_video(each) for each in asked.videos),
+        prompt_tokens=asked.prompt_tokens,
+        output_tokens=asked.output_tokens,
+    )
+
+
+def objectives(asked: asked_for.Objectives) -> Objectives:
+    """The latencies that are asked for; raises InvalidValue for one of 0."""
+    return Objectives(
+        ttft_seconds=None if asked.ttft is None else seconds(asked.ttft),
+        tpot_seconds=None if asked.tpot is None else seconds(asked.tpot),
+    )
+
+
+def seconds(text: str) -> float:
+    """A duration above 0; raises InvalidValue."""
+    value = parse_duration_seconds(text)
+    if value <= 0:
+        raise InvalidValue(f"{text} is no time.", remedy="Write a duration above 0, such as 50ms or 2s.")
+    return value
+
+
+def _video(asked: asked_for.Video) -> VideoInput:
+    width, height = parse_image_size(asked.size)
+    frames_per_second = float(asked.frames_per_second)
+    if frames_per_second <= 0:
+        raise InvalidValue("a video of 0 frames per second has no frames.", remedy="Give framesPerSecond above 0.")
+    return VideoInput(
+        seconds=seconds(asked.length),
+        frames_per_second=frames_per_second,
+        width_pixels=width,
+        height_pixels=height,
+    )

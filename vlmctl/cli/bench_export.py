@@ -1,0 +1,120 @@
+"""`vlmctl bench export`: what replicas measured of themselves in a cluster, as a measurement file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmctl.cli import options
+from vlmctl.cli.options import Format, OutputOption
+from vlmctl.cli.output import Block, Output, Table, Text
+from vlmctl.errors import InvalidFile, InvalidValue
+
+if TYPE_CHECKING:
+    from vlmctl.library.exported import KeptBenchmark
+
+app = options.command_app()
+
+STDIN = "-"
+
+
+@app.command()
+def export(
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="What `kubectl get vlmbenchmarks -o json` or yaml wrote, - for stdin; else the cluster is asked.",
+            show_default=False,
+        ),
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="Only these; else of all namespaces.", show_default=False)
+    ] = None,
+    write: Annotated[
+        Path | None, options.option("Write the measurements, for `vlmctl calibrate` and `accuracy`.", metavar="FILE")
+    ] = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Export measurements from a cluster.
+
+    The operator keeps what replicas measured before they took traffic. Written to a file and taken in with `vlmctl
+    calibrate`, they turn the answers near them to measured. Asking the cluster needs the `cluster` extra.
+
+    JSON: an object with benchmarks (each with namespace, name and spec without its rows) and measurements. CSV: the
+    benchmarks.
+    """
+    from vlmctl.bench.results import write_results
+    from vlmctl.library.exported import cluster_benchmarks, read_benchmarks
+
+    found = cluster_benchmarks(namespace) if file is None else read_benchmarks(_content(file), file)
+    kept = [each for each in found if namespace is None or each.namespace == namespace]
+    if not kept:
+        where = f" in namespace {namespace}" if namespace is not None else ""
+        raise InvalidValue(f"there is no VLMBenchmark{where}.", remedy="See `kubectl get vlmbenchmarks -A`.")
+    rows = [row for each in kept for row in each.rows]
+    out = Output(output)
+    table = [_line(each) for each in kept]
+    out.show({"benchmarks": [_plain(each) for each in kept], "measurements": rows}, _blocks(table, write), rows=table)
+    if write is not None:
+        write_results(write, rows)
+        out.note(f"wrote {write}")
+
+
+def _content(file: str) -> bytes:
+    if file == STDIN:
+        return sys.stdin.buffer.read()
+    try:
+        return Path(file).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise InvalidFile(file, f"cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _plain(kept: KeptBenchmark) -> dict[str, Any]:
+    from vlmctl.cli.output import plain
+
+    data: dict[str, Any] = plain(kept)
+    del data["rows"], data["spec"]["rows"]
+    return data
+
+
+def _line(kept: KeptBenchmark) -> dict[str, Any]:
+    key, spec = kept.spec.key, kept.spec
+    return {
+        "namespace": kept.namespace,
+        "name": kept.name,
+        "model": key.model,
+        "gpu": spec.gpu,
+        "gpu_count": key.gpu_count,
+        "precision": key.precision,
+        "concurrency": spec.concurrency,
+        "requests_per_second": spec.requests_per_second,
+        "interval": spec.interval,
+        "measured": spec.measured,
+        "rows": len(kept.rows),
+    }
+
+
+def _blocks(lines: list[dict[str, Any]], write: Path | None) -> list[Block]:
+    from vlmctl.cli.wording import gpus
+
+    headers = ("Model", "On", "Weights", "In flight", "req/s", "95% interval", "Measured", "Rows")
+    rows = [
+        (
+            each["model"],
+            gpus(each["gpu"], each["gpu_count"], 1),
+            each["precision"],
+            str(each["concurrency"]),
+            each["requests_per_second"],
+            each["interval"],
+            each["measured"],
+            str(each["rows"]),
+        )
+        for each in lines
+    ]
+    use = "" if write is not None else "--write FILE writes them for `vlmctl calibrate` and `accuracy`."
+    table = Table(headers, rows, right=("In flight", "req/s", "95% interval", "Rows"))
+    return [table, Text(use)] if use else [table]
