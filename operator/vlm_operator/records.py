@@ -39,6 +39,23 @@ class Pool(Record, frozen=True, kw_only=True):
     declared: bool = False
 
 
+class DeclaredPool(Record, frozen=True, kw_only=True):
+    """Nodes of one kind as the chart's values declare them: those at zero nodes, and the price of those that are paid.
+
+    `gpu`: a name of the catalog's, or the product label of its nodes. `label`, `product`, `resource`: where nodes are
+    told apart, and GPUs asked for, by other words than the vendor's usual ones.
+    """
+
+    gpu: str
+    gpus_per_node: int = 1
+    nodes: int = 0
+    usd_per_gpu_hour: float | None = None
+    price_as_of: str = "unknown"
+    label: str | None = None
+    product: str | None = None
+    resource: str | None = None
+
+
 class Inventory(Record, frozen=True, kw_only=True):
     """GPUs that a pod could be given. `unknown`: product labels that no GPU of the catalog goes by, and why."""
 
@@ -49,9 +66,10 @@ class Inventory(Record, frozen=True, kw_only=True):
 class Planned(Record, frozen=True, kw_only=True):
     """A plan, and all that its pods are made of. Kept whole in a ControllerRevision, so it is read and never made anew.
 
-    `served_name`: the model's name in requests. `repository`, `revision`: on the hub. `gpu_resource`: what a pod asks
-    for; `node_label`, `node_products`: which nodes it may run on (any of the products). `image`: the engine's.
-    `usd_per_gpu_hour` of None: no price is known. `notes`: what was decided for the user, one sentence each.
+    `served_name`: the model's name in requests. `repository`, `revision`: on the hub. `checkpoint`: what the engine
+    loads, the repository or a folder of the pod. `gpu_resource`: what a pod asks for; `node_label`, `node_products`:
+    which nodes it may run on (any of the products). `image`: the engine's. `usd_per_gpu_hour` of None: no price is
+    known. `notes`: what was decided for the user, one sentence each.
     """
 
     plan: Plan
@@ -63,6 +81,7 @@ class Planned(Record, frozen=True, kw_only=True):
     gpu_resource: str
     node_label: str
     node_products: tuple[str, ...]
+    checkpoint: str = ""
     revision: str | None = None
     gated: bool | None = None
     license: str = "unknown"
@@ -82,7 +101,8 @@ class Verdict(StrEnum):
 
 class Revision(Record, frozen=True, kw_only=True):
     """A ControllerRevision of ours. `digest`: of what was planned for; `template`: the pod template, whole, the agent's
-    image and all, so that a new version of the operator does not restart a model that runs.
+    image and all, so that a new version of the operator does not restart a model that runs. `config`: the files of its
+    ConfigMap. `number`: the higher, the later it was asked for.
     """
 
     name: str
@@ -90,6 +110,7 @@ class Revision(Record, frozen=True, kw_only=True):
     digest: str
     planned: Planned
     template: KubernetesObject
+    config: dict[str, str] = {}
     verdict: Verdict = Verdict.UNKNOWN
     uid: str = ""
 
@@ -105,14 +126,17 @@ class Finding(Record, frozen=True, kw_only=True):
 class Observed(Record, frozen=True, kw_only=True):
     """One VLMDeployment and everything that belongs to it, as it was at one moment (`now`: seconds since 1970).
 
-    `parent`: the VLMDeployment itself. `children`: by kind and name. `results`: by pod uid, what its agent told.
-    `logs`: by pod uid, the last lines of the engine's container that ended; data, never trusted.
+    `parent`: the VLMDeployment itself. `children`: by kind and name. `owned`: by kind and name, which of the child's
+    fields our field manager owns (`actions.owned_paths`); a child missing here is compared by its values alone.
+    `pods`: of the engine, and of the download Job (`names.COMPONENT` tells them apart). `results`: by pod uid, what its
+    agent told. `logs`: by pod uid, the last lines of the engine's container that ended; data, never trusted.
     `monitors`: whether the cluster has PodMonitors.
     """
 
     now: float
     parent: KubernetesObject
     children: dict[str, dict[str, KubernetesObject]] = {}
+    owned: dict[str, dict[str, frozenset[str]]] = {}
     pods: tuple[KubernetesObject, ...] = ()
     revisions: tuple[Revision, ...] = ()
     benchmarks: tuple[api.VLMBenchmark, ...] = ()

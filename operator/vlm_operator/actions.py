@@ -1,0 +1,264 @@
+"""What is wanted x what is there -> what to write, and why. An object that is right is not written.
+
+Right means: every field that is wanted has the wanted value, and no field that we own is left over from before. Fields
+of other managers and defaults of the API server do not count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+from vlm_operator import names
+from vlm_operator.quantities import is_same_quantity, larger_quantity
+from vlm_operator.records import KubernetesObject, Observed
+from vlmctl.specs.record import Record
+
+# Lists whose items the API server tells apart by a key, so that others may add to them; every other list is one value.
+MERGED_BY = {
+    "containers": "name",
+    "env": "name",
+    "imagePullSecrets": "name",
+    "ownerReferences": "uid",
+    "ports": "name",
+    "volumeMounts": "mountPath",
+    "volumes": "name",
+}
+QUANTITIES = frozenset({"requests", "limits", "sizeLimit"})  # fields whose values the API server writes in its own way
+NOT_WRITTEN_EMPTY = "value"  # of variables and tolerations: the API server answers no field for an empty text
+# Of each of these there is one kind at a time: another source of a volume or variable, another handler of a probe.
+WHOLE = frozenset({"env", "volumes", "livenessProbe", "preStop", "readinessProbe", "startupProbe"})
+# Fields that cannot be changed once they are there, by kind.
+IMMUTABLE = {
+    "ConfigMap": ("data", "immutable"),
+    "ControllerRevision": ("data",),
+    "Job": ("spec",),
+    "PersistentVolumeClaim": ("spec.accessModes", "spec.storageClassName"),
+}
+# What may go before its VLMDeployment does. A claim holds data, a Deployment holds pods that serve.
+DELETABLE = frozenset(
+    {"ConfigMap", "Job", "NetworkPolicy", "PodDisruptionBudget", "PodMonitor", "Service", "ServiceAccount"}
+)
+SHAPES_REMEMBERED = 1024  # sets of owned fields; objects of a kind mostly share one
+BETWEEN = "\n"  # parts of a path: no name of a field holds one
+
+
+class Verb(StrEnum):
+    """What to do with an object."""
+
+    APPLY = "apply"  # server-side, whole
+    CREATE = "create"  # unless it is there, which is fine too
+    SCALE = "scale"
+    DELETE = "delete"
+
+
+class Action(Record, frozen=True, kw_only=True):
+    """One write, and why. `body`: to apply or create. `replicas`: to scale to. `uid`: of the object to delete.
+
+    `forced`: whether fields of other managers are taken over. A name that was not seen before may be somebody else's
+    object: a conflict then says so. `instead`: a JSON merge patch for where the API server refuses the apply as
+    invalid, because what somebody put in the place of ours would stay beside it.
+    """
+
+    verb: Verb
+    kind: str
+    name: str
+    reason: str
+    body: KubernetesObject | None = None
+    replicas: int | None = None
+    uid: str = ""
+    forced: bool = True
+    instead: KubernetesObject | None = None
+
+
+def actions(
+    wanted: Sequence[KubernetesObject], observed: Observed, *, replicas: int, pruned: Sequence[str] = ()
+) -> tuple[Action, ...]:
+    """What makes the children right, in order: what is missing or differs, the Deployment's scale, what is to go.
+
+    `wanted`: from `desired.desired`; `replicas`: of the VLMDeployment; `pruned`: names of ControllerRevisions. Nothing
+    while it is paused or being deleted, or where nothing is wanted yet.
+    """
+    parent = observed.parent
+    if not wanted or parent["spec"].get("paused") or "deletionTimestamp" in parent["metadata"]:
+        return ()
+    seen_deployment = observed.children.get("Deployment", {}).get(parent["metadata"]["name"])
+    without = {"Deployment"} if seen_deployment is None and replicas == 0 else set()  # it would be made with one
+    written = [action for each in wanted if each["kind"] not in without for action in _apply(each, observed)]
+    made = any(action.kind == "Deployment" for action in written)
+    return (
+        *written,
+        *_scale(parent["metadata"]["name"], seen_deployment, replicas=replicas, made=made),
+        *_delete(wanted, observed, pruned),
+    )
+
+
+def _apply(wanted: KubernetesObject, observed: Observed) -> Iterator[Action]:
+    kind, name = wanted["kind"], wanted["metadata"]["name"]
+    seen = observed.children.get(kind, {}).get(name)
+    if kind == "Secret":
+        yield Action(verb=Verb.CREATE, kind=kind, name=name, reason="it is not known to be there", body=wanted)
+    elif seen is None:
+        yield Action(verb=Verb.APPLY, kind=kind, name=name, reason="it is missing", body=wanted, forced=False)
+    elif "deletionTimestamp" not in seen["metadata"]:
+        settled = _settled(wanted, seen)
+        reason = difference(settled, seen) or left_over(observed.owned.get(kind, {}).get(name, frozenset()), settled)
+        if reason is None:
+            return
+        instead = {"spec": _merged(settled["spec"], seen["spec"])} if "spec" in settled else None
+        yield Action(verb=Verb.APPLY, kind=kind, name=name, reason=reason, body=settled, instead=instead)
+
+
+def _scale(name: str, seen: KubernetesObject | None, *, replicas: int, made: bool) -> Iterator[Action]:
+    """Through the subresource, after the Deployment was made (with the API server's default, 1)."""
+    if seen is None and not made:
+        return
+    now = 1 if seen is None else seen["spec"].get("replicas", 1)
+    if now != replicas:
+        reason = f"it has {now} replicas instead of {replicas}"
+        yield Action(verb=Verb.SCALE, kind="Deployment", name=name, reason=reason, replicas=replicas)
+
+
+def _delete(wanted: Sequence[KubernetesObject], observed: Observed, pruned: Sequence[str]) -> Iterator[Action]:
+    """Revisions that are no longer kept, and what the VLMDeployment owns and nobody wants; these take theirs along."""
+    needed = {(each["kind"], each["metadata"]["name"]) for each in wanted}
+    for kind, children in sorted(observed.children.items()):
+        for name, child in sorted(children.items()):
+            metadata = child["metadata"]
+            if (kind, name) in needed or "deletionTimestamp" in metadata or not _is_owned(child, observed.parent):
+                continue
+            if kind == "ControllerRevision" and name in pruned:
+                reason = "newer revisions took its place"
+            elif kind in DELETABLE:
+                reason = "it is no longer wanted"
+            else:
+                continue
+            yield Action(verb=Verb.DELETE, kind=kind, name=name, reason=reason, uid=metadata["uid"])
+
+
+def _is_owned(child: KubernetesObject, parent: KubernetesObject) -> bool:
+    owners = child["metadata"].get("ownerReferences", ())
+    return any(each.get("controller") and each["uid"] == parent["metadata"]["uid"] for each in owners)
+
+
+def difference(wanted: Mapping[str, Any], seen: Mapping[str, Any]) -> str | None:
+    """The first field that is not as wanted, as a sentence; None where all are."""
+    path = next(_differences(wanted, seen, "", ""), None)
+    return None if path is None else f"{path} is not as wanted"
+
+
+def _differences(wanted: Any, seen: Any, path: str, field: str) -> Iterator[str]:
+    """Paths where `seen` falls short of `wanted`. `field`: the last name in the path."""
+    if isinstance(wanted, Mapping) and isinstance(seen, Mapping):
+        for key, value in wanted.items():
+            below = f"{path}.{key}".lstrip(".")
+            if key in seen:
+                yield from _differences(value, seen[key], below, field if field in QUANTITIES else key)
+            elif key != NOT_WRITTEN_EMPTY or value != "":
+                yield below
+    elif isinstance(wanted, list) and isinstance(seen, list) and field in MERGED_BY:
+        key = MERGED_BY[field]
+        found = {item.get(key): item for item in seen}
+        for item in wanted:
+            below = f"{path}[{item[key]}]"
+            if item[key] not in found:
+                yield below
+            else:
+                yield from _differences(item, found[item[key]], below, "")
+    elif _without_empty(wanted) != _without_empty(seen) and not (
+        field in QUANTITIES and is_same_quantity(wanted, seen)
+    ):
+        yield path
+
+
+def _without_empty(value: Any) -> Any:
+    """A list that is one value, as the API server answers it; anything else as it is."""
+    if not isinstance(value, list) or not value or not isinstance(value[0], dict):
+        return value
+    return [{key: part for key, part in item.items() if (key, part) != (NOT_WRITTEN_EMPTY, "")} for item in value]
+
+
+def _merged(wanted: Any, seen: Any, field: str = "") -> Any:
+    """All that is there, with what is wanted in its place."""
+    if isinstance(wanted, Mapping) and isinstance(seen, Mapping) and field not in WHOLE:
+        return {**seen, **{key: _merged(value, seen.get(key), key) for key, value in wanted.items()}}
+    if isinstance(wanted, list) and isinstance(seen, list) and field in MERGED_BY:
+        key, below = MERGED_BY[field], field if field in WHOLE else ""
+        there = {item.get(key): item for item in seen}
+        ours = {item[key]: _merged(item, there.get(item[key]), below) for item in wanted}
+        return [*ours.values(), *(item for item in seen if item.get(key) not in ours)]
+    return wanted
+
+
+def _settled(wanted: KubernetesObject, seen: KubernetesObject) -> KubernetesObject:
+    """The object as it can still become: with the immutable fields that it has, and no smaller a volume."""
+    if wanted["kind"] not in IMMUTABLE:
+        return wanted
+    settled: KubernetesObject = json.loads(json.dumps(wanted))
+    for path in IMMUTABLE[wanted["kind"]]:
+        *above, last = path.split(".")
+        target, source = settled, seen
+        for part in above:
+            target, source = target[part], source[part]
+        if last in source:
+            target[last] = source[last]
+    if wanted["kind"] == "PersistentVolumeClaim":
+        asked, has = settled["spec"]["resources"]["requests"], seen["spec"]["resources"]["requests"]
+        asked["storage"] = larger_quantity(asked["storage"], has["storage"])
+    return settled
+
+
+def left_over(owned: frozenset[str], wanted: KubernetesObject) -> str | None:
+    """The first owned field that is not wanted any more, as a sentence; None where there is none."""
+    path = next((each for each in sorted(owned) if not _holds(wanted, each.split(BETWEEN))), None)
+    return None if path is None else f"{path.replace(BETWEEN, '.')} is no longer wanted"
+
+
+def _holds(value: Any, parts: Sequence[str]) -> bool:
+    """Whether the path leads anywhere: `f:` a field, `k:` a list's item with these keys, `v:` an item itself."""
+    for part in parts:
+        form, told = part[:2], part[2:]
+        if form == "f:" and isinstance(value, Mapping) and told in value:
+            value = value[told]
+            continue
+        if form not in ("k:", "v:") or not isinstance(value, list):
+            return False
+        asked = json.loads(told)
+        found = [item for item in value if (asked.items() <= item.items() if form == "k:" else asked == item)]
+        if not found:
+            return False
+        value = found[0]
+    return True
+
+
+def owned_paths(managed_fields: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """The fields that our applies own, out of an object's `metadata.managedFields`; equal sets are one in memory.
+
+    A path is what stands in `fieldsV1`, joined by line ends. Of owners only that there are any, as their uids differ
+    from object to object.
+    """
+    paths: set[str] = set()
+    for entry in managed_fields:
+        ours = entry.get("manager") == names.FIELD_MANAGER and entry.get("operation") == "Apply"
+        if ours and not entry.get("subresource"):
+            paths.update(_paths(entry.get("fieldsV1", {}), ""))
+    return _shared(frozenset(paths))
+
+
+def _paths(fields: Mapping[str, Any], above: str) -> Iterator[str]:
+    for name, below in fields.items():
+        if name == ".":
+            continue
+        path = f"{above}{BETWEEN}{name}" if above else name
+        if name == "f:ownerReferences" or not below.keys() - {"."}:
+            yield path
+        else:
+            yield from _paths(below, path)
+
+
+@lru_cache(maxsize=SHAPES_REMEMBERED)
+def _shared(paths: frozenset[str]) -> frozenset[str]:
+    return paths

@@ -1,0 +1,1 @@
+"""The sidecar of each engine: tries it, measures it and lets traffic in; see `sidecar`."""

@@ -1,0 +1,230 @@
+"""Measurements as objects of the cluster: what one holds for, how it is made, and which pod is to do what for it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from vlm_operator import names
+from vlm_operator.records import KubernetesObject, Planned
+from vlm_operator.results import AgentResult, Figures, Stage, Task, Word, encode, read_word
+from vlmctl.api import v1alpha1 as api
+from vlmctl.serving.manifest import api_workload
+
+DIGEST_LENGTH = 16  # hexadecimal digits
+NAME_PART_LENGTH = 40  # of the model's name, for people
+DECIMALS = 6
+UNKNOWN = "unknown"
+# Why a container waits when all is well; anything else is a failure that may last (kubelet, kuberuntime and images).
+STARTING = frozenset({None, "ContainerCreating", "PodInitializing"})
+ENDED = frozenset({"Succeeded", "Failed"})
+ProductOf = Callable[[str], str | None]  # of a node's name: the label that tells its GPUs, None where it is not known
+
+
+def benchmark_key(planned: Planned, product: str) -> api.BenchmarkKey:
+    """What a measurement of the revision holds for on nodes of a product."""
+    placement = planned.plan.placement
+    return api.BenchmarkKey(
+        model=planned.model,
+        checkpoint=planned.repository or planned.checkpoint,
+        precision=placement.precision.value,
+        gpu_product=product,
+        gpu_count=placement.gpu_count,
+        engine_image=planned.image,
+        arguments=tuple(word for argument in planned.arguments for word in argument.words),
+        workload=api_workload(planned.plan.workload),
+        revision=planned.revision,
+    )
+
+
+def benchmark_name(key: api.BenchmarkKey) -> str:
+    """The name of the object that holds the measurement: the same for the same key."""
+    digest = hashlib.sha256(msgspec.json.encode(key, order="deterministic")).hexdigest()[:DIGEST_LENGTH]
+    model = re.sub(r"[^a-z0-9]+", "-", key.model.lower()).strip("-")[:NAME_PART_LENGTH].strip("-")
+    return f"{model}-{digest}" if model else digest
+
+
+def benchmark(
+    result: AgentResult, key: api.BenchmarkKey, planned: Planned, *, namespace: str
+) -> api.VLMBenchmark | None:
+    """The object to create from what an agent measured; None where it measured nothing."""
+    best = result.ladder.best
+    if best is None:
+        return None
+    return api.VLMBenchmark(
+        api_version=api.API_VERSION,
+        kind=api.BENCHMARK_KIND,
+        metadata=api.Metadata(
+            name=benchmark_name(key),
+            namespace=namespace,
+            labels={names.MANAGED_BY: names.FIELD_MANAGER, names.PART_OF: "vlmctl"},
+        ),
+        spec=api.VLMBenchmarkSpec(
+            key=key,
+            gpu=planned.plan.placement.gpu,
+            engine_version=result.engine_version or UNKNOWN,
+            concurrency=best.concurrency,
+            requests_per_second=decimal(best.requests_per_second),
+            interval=interval(best),
+            measured=best.measured,
+            ttft=None if best.ttft_p95_seconds is None else api.duration(best.ttft_p95_seconds),
+            tpot=None if best.tpot_p95_seconds is None else api.duration(best.tpot_p95_seconds),
+            image_tokens=best.image_tokens,
+            rows=tuple(msgspec.to_builtins(row) for row in result.ladder.rows),
+        ),
+    )
+
+
+def find_benchmark(benchmarks: Iterable[api.VLMBenchmark], key: api.BenchmarkKey) -> api.VLMBenchmark | None:
+    """The measurement of exactly this key, the latest where there are several."""
+    found = [each for each in benchmarks if each.spec.key == key]
+    return max(found, key=lambda each: (each.spec.measured, each.metadata.name), default=None)
+
+
+def decimal(value: float) -> str:
+    """A number as the API writes it, without an exponent."""
+    return f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
+
+
+def interval(figures: Figures) -> str:
+    """``2.91-3.3``; unknown where there were too few requests."""
+    if figures.low is None or figures.high is None:
+        return UNKNOWN
+    return f"{decimal(figures.low)}-{decimal(figures.high)}"
+
+
+def product_of(pod: KubernetesObject, planned: Planned, product: ProductOf) -> str | None:
+    """The GPU product that a pod has; None while it has no node.
+
+    Where nodes cannot be read it is the only one planned for, else the GPU's id in the catalog.
+    """
+    node = pod.get("spec", {}).get("nodeName")
+    if not node:
+        return None
+    planned_for = planned.node_products
+    return product(node) or (planned_for[0] if len(planned_for) == 1 else planned.plan.placement.gpu)
+
+
+def assignments(
+    pods: Iterable[KubernetesObject],
+    planned: Planned,
+    benchmarks: Iterable[api.VLMBenchmark],
+    asked: api.BenchmarkSpec,
+    product: ProductOf,
+    *,
+    results: Mapping[str, AgentResult] | None = None,
+) -> dict[str, str]:
+    """The annotation to write to the pods of a revision, by name, where it is to be another than it is.
+
+    Of a key that nobody measured exactly one pod climbs the ladder; the others send a smoke request, or hold a probe
+    once it is measured. Where that pod ends or fails before it has measured, another one that takes no traffic yet
+    climbs. A pod that takes traffic is told nothing new. `results`: by uid, what agents said.
+    """
+    said = results or {}
+    known = tuple(benchmarks)
+    groups: dict[str | None, list[KubernetesObject]] = {}
+    for pod in sorted(filter(_lives, pods), key=_age):
+        groups.setdefault(product_of(pod, planned, product), []).append(pod)
+    found: dict[str, str] = {}
+    for name, members in groups.items():
+        for pod, word in _words(name, members, planned, known, asked, said):
+            text = encode(word).decode()
+            if text != _annotation(pod):
+                found[pod["metadata"]["name"]] = text
+    return found
+
+
+def _words(
+    product: str | None,
+    pods: list[KubernetesObject],
+    planned: Planned,
+    benchmarks: tuple[api.VLMBenchmark, ...],
+    asked: api.BenchmarkSpec,
+    results: Mapping[str, AgentResult],
+) -> list[tuple[KubernetesObject, Word]]:
+    """What pods on nodes of one product are to do; those that take traffic are left out."""
+    waiting = [pod for pod in pods if not _took_traffic(pod, results)]
+    if asked.policy is api.BenchmarkPolicy.NONE:
+        return [(pod, Word(task=Task.SMOKE)) for pod in waiting]
+    if product is None:  # no node yet, so that nobody knows what was measured
+        return []
+    measured = find_benchmark(benchmarks, benchmark_key(planned, product))
+    if measured is not None:
+        word = _probe(measured.spec, asked)
+        return [(pod, word) for pod in waiting if _told(pod) is not Task.LADDER or not _climbs(pod, results)]
+    ladder = Word(task=Task.LADDER, budget=asked.budget)
+    climber = _climber(pods, waiting, results)
+    return [(pod, ladder if pod is climber else Word(task=Task.SMOKE)) for pod in waiting]
+
+
+def _climber(
+    pods: list[KubernetesObject], waiting: list[KubernetesObject], results: Mapping[str, AgentResult]
+) -> KubernetesObject | None:
+    """The pod that is to measure: the one that was told to, as long as it can, else the oldest that can."""
+    told = [pod for pod in pods if _told(pod) is Task.LADDER and not _gave_up(pod, results)]
+    able = [pod for pod in waiting if not _fails(pod) and not _gave_up(pod, results)]
+    return next(iter([pod for pod in told if not _fails(pod)] or able or told), None)
+
+
+def _probe(measured: api.VLMBenchmarkSpec, asked: api.BenchmarkSpec) -> Word:
+    return Word(
+        task=Task.PROBE,
+        requests_per_second=measured.requests_per_second,
+        concurrency=measured.concurrency,
+        minimum_of_measured=asked.minimum_of_measured,
+    )
+
+
+def _annotation(pod: KubernetesObject) -> str:
+    return str((pod["metadata"].get("annotations") or {}).get(names.BENCHMARK, ""))
+
+
+def _told(pod: KubernetesObject) -> Task | None:
+    word = read_word(_annotation(pod))
+    return word.task if word is not None else None
+
+
+def _result(pod: KubernetesObject, results: Mapping[str, AgentResult]) -> AgentResult | None:
+    return results.get(pod["metadata"].get("uid", ""))
+
+
+def _took_traffic(pod: KubernetesObject, results: Mapping[str, AgentResult]) -> bool:
+    """Whether it takes traffic or did: its agent then sends no more than a smoke request."""
+    result = _result(pod, results)
+    return bool(_engine(pod).get("ready")) or (result is not None and result.opened is not None)
+
+
+def _climbs(pod: KubernetesObject, results: Mapping[str, AgentResult]) -> bool:
+    result = _result(pod, results)
+    return result is not None and result.stage is Stage.LADDER
+
+
+def _gave_up(pod: KubernetesObject, results: Mapping[str, AgentResult]) -> bool:
+    """Whether it took traffic without having measured, which it does not do any more then."""
+    result = _result(pod, results)
+    return result is not None and result.opened is not None and not result.measured
+
+
+def _lives(pod: KubernetesObject) -> bool:
+    ended = pod.get("status", {}).get("phase") in ENDED
+    component = pod["metadata"].get("labels", {}).get(names.COMPONENT, names.ENGINE)
+    return not ended and not pod["metadata"].get("deletionTimestamp") and component == names.ENGINE
+
+
+def _age(pod: KubernetesObject) -> tuple[str, str]:
+    return str(pod["metadata"].get("creationTimestamp", "")), pod["metadata"]["name"]
+
+
+def _engine(pod: KubernetesObject) -> KubernetesObject:
+    """The status of its engine's container; empty before the kubelet wrote one."""
+    listed = pod.get("status", {}).get("containerStatuses") or []
+    return next((each for each in listed if each.get("name") == names.ENGINE), {})
+
+
+def _fails(pod: KubernetesObject) -> bool:
+    """Whether its engine cannot start as things are."""
+    waiting = _engine(pod).get("state", {}).get("waiting") or {}
+    return waiting.get("reason") not in STARTING

@@ -1,0 +1,208 @@
+"""The six conditions of a VLMDeployment: what is so, why, and what to do about it. Each is judged by the same facts.
+
+A message says what will still be said tomorrow if nothing changes: no times, no counts of tries or of pods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+from vlm_operator.diagnosis import condition_of
+from vlm_operator.reasons import AvailableReason, BenchmarkReason, DegradedReason, ModelReason, PlanReason, ReadyReason
+from vlm_operator.records import Finding, Revision
+from vlm_operator.results import rfc3339
+from vlmctl.api import v1alpha1 as api
+from vlmctl.api.status import ConditionType
+from vlmctl.specs.record import Record
+
+Status = Literal["True", "False", "Unknown"]
+
+
+class Measurement(Record, frozen=True, kw_only=True):
+    """What is known of the speed of the revision that runs. `shown`: the rate and its interval, for people.
+
+    `below_plan`: by how much it falls short, where the error of the plan does not explain it; else empty.
+    """
+
+    reason: BenchmarkReason
+    shown: str = ""
+    below_plan: str = ""
+
+
+class Facts(Record, frozen=True, kw_only=True):
+    """What the conditions are judged by.
+
+    `refused`: why there is no plan. `wanted`: the revision that the spec asks for; `went_back`: why it is not the one
+    that runs, empty where it is or may yet be. `replicas`: that are asked for. `serves`: whether a replica takes
+    requests. `rolled_out`: whether replicas of `wanted` do, and no others are left. `loaded`: whether an engine has
+    the weights in memory. `downloading`, `downloaded`: of the cache. `progress`: what the furthest replica does.
+    `finding`: what is wrong with the replicas; `problem`: with the operator's own work.
+    """
+
+    wanted: Revision | None = None
+    refused: Finding | None = None
+    went_back: str = ""
+    replicas: int = 1
+    serves: bool = False
+    rolled_out: bool = False
+    loaded: bool = False
+    downloading: bool = False
+    downloaded: bool = False
+    progress: AvailableReason = AvailableReason.PENDING
+    measurement: Measurement = Measurement(reason=BenchmarkReason.PENDING)
+    finding: Finding | None = None
+    problem: Finding | None = None
+
+
+class Judged(NamedTuple):
+    """A condition without its times."""
+
+    status: Status
+    reason: str
+    message: str
+
+
+def judge(facts: Facts) -> dict[ConditionType, Judged]:
+    """All conditions, in their order."""
+    found = {kind: judged(facts) for kind, judged in _JUDGES.items()}
+    found[ConditionType.READY] = _ready(facts, found)
+    return {kind: found[kind] for kind in ConditionType}
+
+
+def conditions(
+    judged: Mapping[ConditionType, Judged], before: tuple[api.Condition, ...], *, generation: int, now: float
+) -> tuple[api.Condition, ...]:
+    """As the API has them; one whose status is as `before` keeps its time. `now`: seconds since 1970."""
+    known = {each.type: each for each in before}
+    moment = rfc3339(datetime.fromtimestamp(now, UTC))
+    return tuple(
+        api.Condition(
+            type=kind,
+            status=each.status,
+            reason=each.reason,
+            message=each.message,
+            last_transition_time=known[kind].last_transition_time
+            if kind in known and known[kind].status == each.status
+            else moment,
+            observed_generation=generation,
+        )
+        for kind, each in judged.items()
+    )
+
+
+def _planned(facts: Facts) -> Judged:
+    if facts.refused is not None:
+        return _false(facts.refused)
+    if facts.wanted is None:
+        return Judged("Unknown", PlanReason.PENDING, "The spec has not been planned for yet.")
+    planned = facts.wanted.planned
+    placement, speed = planned.plan.placement, planned.plan.speed
+    message = (
+        f"{planned.model} in {placement.precision.value} on {placement.gpu_count}x {placement.gpu}: "
+        f"{speed.requests_per_second:.3g} requests/s per replica ({speed.basis.value})."
+    )
+    return Judged("True", PlanReason.PLANNED, message)
+
+
+def _model_ready(facts: Facts) -> Judged:
+    if facts.loaded:
+        return Judged("True", ModelReason.LOADED, "An engine has the weights in memory.")
+    if _stands_in_the_way(facts, ConditionType.MODEL_READY) and facts.finding is not None:
+        return _false(facts.finding)
+    if facts.downloaded:
+        return Judged("True", ModelReason.DOWNLOADED, "The weights are in the cache.")
+    if facts.downloading:
+        return Judged("False", ModelReason.DOWNLOADING, "The weights are being downloaded into the cache.")
+    if facts.progress is AvailableReason.STARTING:
+        return Judged("False", ModelReason.LOADING, "The engine is loading the weights.")
+    return Judged("Unknown", ModelReason.PENDING, "No replica has come as far as the weights.")
+
+
+def _available(facts: Facts) -> Judged:
+    if facts.serves:
+        return Judged("True", AvailableReason.AVAILABLE, "At least one replica takes requests.")
+    if facts.replicas == 0:
+        return Judged("False", AvailableReason.SCALED_TO_ZERO, "No replicas are asked for.")
+    if _stands_in_the_way(facts, ConditionType.AVAILABLE) and facts.finding is not None:
+        return _false(facts.finding)
+    return Judged("False", facts.progress, _PROGRESS[facts.progress])
+
+
+def _benchmarked(facts: Facts) -> Judged:
+    if _stands_in_the_way(facts, ConditionType.BENCHMARKED) and facts.finding is not None and not facts.serves:
+        return _false(facts.finding)
+    status, message = _BENCHMARK[facts.measurement.reason]
+    return Judged(status, facts.measurement.reason, message.format(shown=facts.measurement.shown).strip())
+
+
+def _degraded(facts: Facts) -> Judged:
+    if facts.problem is not None:
+        return Judged("True", facts.problem.reason, _sentence(facts.problem))
+    if facts.went_back:
+        return Judged("True", DegradedReason.ROLLED_BACK, facts.went_back)
+    if facts.finding is not None:
+        return Judged("True", facts.finding.reason, _sentence(facts.finding))
+    if facts.measurement.below_plan:
+        return Judged("True", DegradedReason.BELOW_PLAN, facts.measurement.below_plan)
+    return Judged("False", DegradedReason.AS_PLANNED, "Nothing is known to be wrong.")
+
+
+def _ready(facts: Facts, found: Mapping[ConditionType, Judged]) -> Judged:
+    """The first that stands in the way, in the order in which a user would have to put it right."""
+    planned, available = found[ConditionType.PLANNED], found[ConditionType.AVAILABLE]
+    if planned.status != "True":
+        return Judged("False", planned.reason, planned.message)
+    wrong = facts.problem or facts.finding
+    if not facts.serves and facts.replicas and wrong is not None:
+        return _false(wrong)
+    if available.status != "True":
+        return Judged("False", available.reason, available.message)
+    if facts.went_back:
+        return Judged("False", ReadyReason.ROLLED_BACK, facts.went_back)
+    if not facts.rolled_out:
+        return Judged("False", ReadyReason.ROLLING_OUT, "Replicas of an earlier revision are being replaced.")
+    benchmarked = found[ConditionType.BENCHMARKED]
+    if facts.measurement.reason in (BenchmarkReason.PENDING, BenchmarkReason.RUNNING):
+        return Judged("False", benchmarked.reason, benchmarked.message)
+    return Judged("True", ReadyReason.READY, "Replicas of what was planned take requests.")
+
+
+def _stands_in_the_way(facts: Facts, kind: ConditionType) -> bool:
+    return facts.finding is not None and condition_of(facts.finding) is kind
+
+
+def _false(finding: Finding) -> Judged:
+    return Judged("False", finding.reason, _sentence(finding))
+
+
+def _sentence(finding: Finding) -> str:
+    return f"{finding.message} {finding.remedy}".strip()
+
+
+_JUDGES: dict[ConditionType, Callable[[Facts], Judged]] = {
+    ConditionType.PLANNED: _planned,
+    ConditionType.MODEL_READY: _model_ready,
+    ConditionType.AVAILABLE: _available,
+    ConditionType.BENCHMARKED: _benchmarked,
+    ConditionType.DEGRADED: _degraded,
+}
+_PROGRESS: dict[AvailableReason, str] = {
+    AvailableReason.PENDING: "There are no replicas yet.",
+    AvailableReason.SCHEDULING: "Replicas wait for a node.",
+    AvailableReason.PULLING_IMAGE: "A node pulls the image, or mounts volumes.",
+    AvailableReason.STARTING: "The engine starts and loads the model.",
+    AvailableReason.BENCHMARKING: "The engine runs, and its replica is tried before it takes requests.",
+}
+_BENCHMARK: dict[BenchmarkReason, tuple[Status, str]] = {
+    BenchmarkReason.PENDING: ("Unknown", "No replica has come as far as its benchmark."),
+    BenchmarkReason.RUNNING: ("Unknown", "A replica measures itself."),
+    BenchmarkReason.MEASURED: ("True", "A replica of this revision measured {shown}."),
+    BenchmarkReason.REUSED: ("True", "The same was measured before: {shown}."),
+    BenchmarkReason.PROBED: ("True", "A replica was probed, and none was measured."),
+    BenchmarkReason.NOT_MEASURED: ("False", "A replica takes requests and could not be measured. {shown}"),
+    BenchmarkReason.SMOKE_FAILED: ("False", "The first request to a replica failed."),
+    BenchmarkReason.BELOW_MINIMUM: ("False", "A replica serves less than the minimum of what was measured before."),
+    BenchmarkReason.DISABLED: ("False", "The spec asks for no benchmark."),
+}

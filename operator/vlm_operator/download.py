@@ -1,0 +1,82 @@
+"""The Job that fills the cache with a revision's weights, once, before any pod holds a GPU for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vlm_operator import names
+from vlm_operator.records import KubernetesObject, Revision
+from vlmctl.serving import host, kubernetes
+
+# What vLLM reads of a repository: its own `original/` copies never, other formats only where there are no safetensors
+# (vllm/model_executor/model_loader/default_loader.py, vllm/config/load.py).
+PROGRAM = """
+import sys
+from huggingface_hub import HfApi, snapshot_download
+repository, revision = sys.argv[1], sys.argv[2] or None
+names = HfApi().list_repo_files(repository, revision=revision)
+unread = ["original/*"]
+if any(name.endswith(".safetensors") for name in names):
+    unread += ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf"]
+snapshot_download(repository, revision=revision, ignore_patterns=unread)
+"""
+
+# Each try goes on where the last one stopped, and a Secret put right is read at the next one. The kubelet pauses for at
+# most 5 minutes between tries, so these are three days.
+RETRIES = 1000
+RESOURCES = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "8Gi"}}
+NOT_FOR_DOWNLOADS = frozenset({"HF_HUB_OFFLINE", "VLLM_API_KEY"})
+# Of the engine's pod: a volume made on first use stays near its first pod, and the image is there for the second.
+LIKE_THE_ENGINE = (
+    "affinity",
+    "nodeSelector",
+    "tolerations",
+    "serviceAccountName",
+    "automountServiceAccountToken",
+    "enableServiceLinks",
+    "securityContext",
+    "imagePullSecrets",
+    "priorityClassName",
+    "schedulerName",
+)
+
+
+def needed(revision: Revision) -> bool:
+    """Whether the weights come from the hub into a claim."""
+    volumes = {volume["name"]: volume for volume in revision.template["spec"]["volumes"]}
+    return "persistentVolumeClaim" in volumes[kubernetes.CACHE] and "model" not in volumes
+
+
+def done(revision: Revision, jobs: Mapping[str, KubernetesObject], name: str) -> bool:
+    """Whether the weights are where the engine reads them, as far as it is for the operator to bring them.
+
+    `jobs`: by name, those of the VLMDeployment `name`.
+    """
+    if not needed(revision):
+        return True
+    conditions = jobs.get(names.download(name, revision.digest), {}).get("status", {}).get("conditions", ())
+    return any(each["type"] == "Complete" and each["status"] == "True" for each in conditions)
+
+
+def job_spec(revision: Revision, labels: dict[str, str]) -> dict[str, Any]:
+    """The Job's spec, from the revision alone; `labels`: of its pods."""
+    engine = revision.template["spec"]
+    fields = {field: engine[field] for field in LIKE_THE_ENGINE if field in engine}
+    volumes = [volume for volume in engine["volumes"] if volume["name"] == kubernetes.CACHE]
+    pod = {**fields, "restartPolicy": "OnFailure", "containers": [_container(revision)], "volumes": volumes}
+    return {"backoffLimit": RETRIES, "template": {"metadata": {"labels": labels}, "spec": pod}}
+
+
+def _container(revision: Revision) -> dict[str, Any]:
+    planned = revision.planned
+    engine = next(each for each in revision.template["spec"]["containers"] if each["name"] == names.ENGINE)
+    return {
+        "name": names.DOWNLOAD,
+        "image": engine["image"],
+        "command": ["python3", "-c", PROGRAM, planned.repository, planned.revision or ""],
+        "env": [variable for variable in engine["env"] if variable["name"] not in NOT_FOR_DOWNLOADS],
+        "resources": RESOURCES,
+        "securityContext": engine["securityContext"],
+        "volumeMounts": [{"name": kubernetes.CACHE, "mountPath": host.CACHE_FOLDER}],
+    }

@@ -1,0 +1,117 @@
+"""What the last lines of a container's log say. They are data that anyone may have written: cut, cleaned, never run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from importlib.resources import files
+
+import msgspec
+import yaml
+
+from vlm_operator.records import Finding
+from vlmctl.specs.record import Record
+
+PATTERNS_FILE = "log_patterns.yaml"
+TEXT_LIMIT = 65_536  # characters of a log's end that are read: causes stand some 200 lines of tracebacks above the end
+LINE_LIMIT = 2_000  # characters of a line that are read
+QUOTE_LIMIT = 200  # characters of a line that are shown
+TEXTS_REMEMBERED = 64  # logs whose explanation is kept, as the same log is read at every reconcile
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+# `(EngineCore pid=104) ERROR 05-05 12:36:59 [core.py:390] `: whose line it is, and when (vllm/logger.py).
+_PREFIX = re.compile(
+    r"^(?:\([^()]{1,80}\) *)?(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) [\d-]+ [\d:]+ \[[^\]]{1,80}\] ?)?"
+)
+_SECRETS = (
+    (re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{8,}"), "hf_***"),  # Hugging Face
+    (re.compile(r"\bsk-[\w-]{8,}"), "sk-***"),  # keys of OpenAI-compatible servers
+    (re.compile(r"\bgh[opsu]_[A-Za-z0-9]{20,}"), "gh_***"),
+    (re.compile(r"\bAKIA[A-Z0-9]{12,}"), "AKIA***"),
+    (re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]+)*"), "eyJ***"),  # JSON web tokens
+    (re.compile(r"(?i)\b(bearer|basic) +[\w.~+/=-]{6,}"), r"\1 ***"),
+    (re.compile(r"(://)[^\s/@]{1,200}@"), r"\1***@"),
+    (re.compile(r"(https?://[^\s?'\"]{1,400})\?[^\s'\"]+"), r"\1?***"),  # signatures of presigned addresses
+    (
+        re.compile(
+            r"(?i)((?:api[-_]?key|access[-_]?key|token|password|passwd|secret|authorization)['\"]?"
+            r"(?:\s*[:=]\s*|(?<=key)\s+))[\[('\"]*[^\s\])'\",;]+"
+        ),
+        r"\1***",
+    ),
+)
+_UNSTABLE = (  # what differs from one start to the next, and would change a message that says the same
+    (re.compile(r"\b0x[0-9a-fA-F]+"), "0x*"),
+    (re.compile(r" ?\(Request ID: [^)]*\)"), ""),
+    (re.compile(r"\bpid[= ]\d+"), "pid *"),
+    (re.compile(r"\b[0-9a-f]{64}\b"), "*"),  # of a container
+)
+_EXCEPTION = re.compile(
+    r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Exit|Interrupt|Fault)\b.*|.*\b(?:[Ee]rror|ERROR|[Ff]atal): \S.*"
+)
+_SAYS_NOTHING = re.compile(
+    r"root cause above|for the root cause|stack trace above|resource_tracker|process group has NOT"
+)
+
+
+class LogPattern(Record, frozen=True, kw_only=True):
+    """One entry of the file; `source`: where the words come from."""
+
+    reason: str
+    pattern: str
+    message: str
+    remedy: str
+    source: str
+
+
+@cache
+def patterns() -> tuple[LogPattern, ...]:
+    """The entries of the file, in its order."""
+    text = files("vlm_operator").joinpath(PATTERNS_FILE).read_text(encoding="utf-8")
+    return msgspec.convert(yaml.safe_load(text), tuple[LogPattern, ...])
+
+
+@lru_cache(maxsize=TEXTS_REMEMBERED)
+def explain(text: str) -> Finding | None:
+    """What the first pattern that fits says of a log; None where none fits."""
+    readable = "\n".join(_lines(text))
+    for pattern, entry in _compiled():
+        match = pattern.search(readable)
+        if match is not None:
+            said = {name: quote(value or "") for name, value in match.groupdict().items()}
+            return Finding(
+                reason=entry.reason, message=entry.message.format(**said), remedy=entry.remedy.format(**said)
+            )
+    return None
+
+
+@lru_cache(maxsize=TEXTS_REMEMBERED)
+def last_words(text: str) -> str:
+    """The last line that tells of an error, as it may be shown; empty where there is none."""
+    told = [line for line in _lines(text) if _EXCEPTION.match(line) and not _SAYS_NOTHING.search(line)]
+    return quote(told[-1]) if told else ""
+
+
+def quote(text: str) -> str:
+    """Text of others as one line of at most `QUOTE_LIMIT` characters, without secrets and control characters."""
+    line = " ".join(next(_lines(text.replace("\n", " ")), "").split())
+    for pattern, instead in _UNSTABLE:
+        line = pattern.sub(instead, line)
+    return line if len(line) <= QUOTE_LIMIT else line[: QUOTE_LIMIT - 1].rstrip() + "…"
+
+
+@cache
+def _compiled() -> tuple[tuple[re.Pattern[str], LogPattern], ...]:
+    return tuple((re.compile(entry.pattern, re.MULTILINE), entry) for entry in patterns())
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines of a log's end without prefixes, escapes, secrets and empty lines."""
+    for raw in text[-TEXT_LIMIT:].split("\n"):
+        line = _PREFIX.sub("", _INVISIBLE.sub("", _ESCAPES.sub("", raw[:LINE_LIMIT])), count=1)
+        for pattern, instead in _SECRETS:
+            line = pattern.sub(instead, line)
+        if line.strip():
+            yield line

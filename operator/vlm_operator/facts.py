@@ -1,0 +1,228 @@
+"""What the conditions are judged by, from what is observed: which revision runs, how far it is, what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vlm_operator import names
+from vlm_operator.benchmarks import benchmark_key, decimal, find_benchmark, interval
+from vlm_operator.conditions import Facts, Measurement
+from vlm_operator.container_states import is_up
+from vlm_operator.diagnosis import agent_result, diagnose, engine_pods, is_live
+from vlm_operator.reasons import AvailableReason, BenchmarkReason, DegradedReason
+from vlm_operator.records import Finding, KubernetesObject, Observed, Revision
+from vlm_operator.results import AgentResult, Figures, Problem, Stage
+from vlm_operator.rollout import Rollout, carried_digest
+from vlmctl.api import v1alpha1 as api
+from vlmctl.api.status import ConditionType
+
+SIGNIFICANT = 4  # digits of figures: a measurement's interval is wider than their rounding
+
+_AT_WORK = frozenset({Stage.SMOKE, Stage.PROBE, Stage.LADDER})
+_FURTHEST_FIRST = (
+    AvailableReason.BENCHMARKING,
+    AvailableReason.STARTING,
+    AvailableReason.PULLING_IMAGE,
+    AvailableReason.SCHEDULING,
+)
+
+
+def facts(
+    observed: Observed,
+    spec: api.VLMDeploymentSpec | None,
+    rollout: Rollout,
+    before: api.VLMDeploymentStatus,
+    *,
+    refused: Finding | None,
+    finding: Finding | None,
+    problem: Finding | None,
+) -> Facts:
+    """Everything in one record. `before`: the status as it is; arguments else as of `status.build`."""
+    runs = subject(observed, rollout)
+    pods = live_pods(observed, runs)
+    serving = {revision_of(pod) for pod in live_pods(observed) if is_serving(pod)}
+    job = download_job(observed, runs)
+    present = {revision_of(pod) for pod in live_pods(observed)}
+    return Facts(
+        wanted=rollout.wanted,
+        refused=refused,
+        went_back=_went_back(observed, rollout, before),
+        replicas=spec.replicas if spec is not None else len(pods),
+        serves=bool(serving),
+        rolled_out=runs is not None and runs.digest in serving and present == {runs.digest},
+        loaded=any(is_up(engine(pod)) for pod in pods),
+        downloading=job is not None and not _is_complete(job),
+        downloaded=job is not None and _is_complete(job),
+        progress=_progress(pods),
+        measurement=_measurement(observed, spec, runs, before),
+        finding=finding,
+        problem=problem,
+    )
+
+
+def subject(observed: Observed, rollout: Rollout) -> Revision | None:
+    """The revision whose replicas the status is about: what is wanted, unless another one runs in its place."""
+    if rollout.wanted is not None and not rollout.went_back:
+        return rollout.wanted
+    deployment = observed.children.get("Deployment", {}).get(observed.parent["metadata"]["name"])
+    there = next((each for each in observed.revisions if each.digest == carried_digest(deployment)), None)
+    return rollout.carried or there
+
+
+def live_pods(observed: Observed, revision: Revision | None = None) -> list[KubernetesObject]:
+    """Pods of the engine that have not ended and are not being deleted, of one revision or of all."""
+    return [
+        pod
+        for pod in engine_pods(observed)
+        if is_live(pod) and (revision is None or revision_of(pod) == revision.digest)
+    ]
+
+
+def download_job(observed: Observed, revision: Revision | None) -> KubernetesObject | None:
+    """The Job that brings the revision's weights."""
+    if revision is None:
+        return None
+    name = names.download(observed.parent["metadata"]["name"], revision.digest)
+    return observed.children.get("Job", {}).get(name)
+
+
+def measured(observed: Observed, revision: Revision | None) -> api.BenchmarkStatus | None:
+    """What is known of a replica's speed: what is kept of the same, else what a replica has just told."""
+    if revision is None:
+        return None
+    planned = revision.planned
+    products = dict.fromkeys((*planned.node_products, planned.plan.placement.gpu))
+    kept = [find_benchmark(observed.benchmarks, benchmark_key(planned, product)) for product in products]
+    known = max((each for each in kept if each is not None), key=lambda each: each.spec.measured, default=None)
+    if known is not None:
+        return api.BenchmarkStatus(
+            requests_per_second=figure(float(known.spec.requests_per_second)),
+            interval=known.spec.interval,
+            concurrency=known.spec.concurrency,
+            ttft=known.spec.ttft,
+            tpot=known.spec.tpot,
+            measured=known.spec.measured,
+        )
+    best = next((result.ladder.best for result in _results(observed, revision) if result.ladder.best), None)
+    return None if best is None else _told(best)
+
+
+def figure(value: float) -> str:
+    """A number in `SIGNIFICANT` digits, without an exponent."""
+    return decimal(float(f"{value:.{SIGNIFICANT}g}"))
+
+
+def is_serving(pod: KubernetesObject) -> bool:
+    """Whether the Service sends it requests."""
+    for each in pod.get("status", {}).get("conditions") or ():
+        if each["type"] == "Ready":
+            return bool(each["status"] == "True")
+    return False
+
+
+def engine(pod: KubernetesObject) -> KubernetesObject:
+    """The status of the engine's container; empty before the kubelet wrote one."""
+    listed = pod.get("status", {}).get("containerStatuses") or ()
+    return next((each for each in listed if each["name"] == names.ENGINE), {})
+
+
+def revision_of(pod: KubernetesObject) -> str:
+    """The digest in its label."""
+    return str(pod["metadata"].get("labels", {}).get(names.REVISION, ""))
+
+
+def _told(best: Figures) -> api.BenchmarkStatus:
+    return api.BenchmarkStatus(
+        requests_per_second=figure(best.requests_per_second),
+        interval=interval(best),
+        concurrency=best.concurrency,
+        ttft=None if best.ttft_p95_seconds is None else api.duration(best.ttft_p95_seconds),
+        tpot=None if best.tpot_p95_seconds is None else api.duration(best.tpot_p95_seconds),
+        measured=best.measured,
+    )
+
+
+def _results(observed: Observed, revision: Revision) -> list[AgentResult]:
+    told = (agent_result(observed, pod) for pod in live_pods(observed, revision))
+    return [result for result in told if result is not None]
+
+
+def _measurement(
+    observed: Observed, spec: api.VLMDeploymentSpec | None, revision: Revision | None, before: api.VLMDeploymentStatus
+) -> Measurement:
+    known = measured(observed, revision)
+    if known is None or revision is None:
+        return _unmeasured(spec, [] if revision is None else _results(observed, revision))
+    rate = f"{known.requests_per_second} requests/s at {known.concurrency} in flight (95% interval {known.interval})"
+    here = any(result.measured for result in _results(observed, revision)) or _was_measured(before, revision)
+    return Measurement(
+        reason=BenchmarkReason.MEASURED if here else BenchmarkReason.REUSED,
+        shown=rate,
+        below_plan=_below_plan(revision, known),
+    )
+
+
+def _unmeasured(spec: api.VLMDeploymentSpec | None, results: Iterable[AgentResult]) -> Measurement:
+    told = list(results)
+    if spec is not None and spec.benchmark.policy is api.BenchmarkPolicy.NONE:
+        return Measurement(reason=BenchmarkReason.DISABLED)
+    if any(result.stage in _AT_WORK for result in told):
+        return Measurement(reason=BenchmarkReason.RUNNING)
+    if any(result.probe is not None for result in told):
+        return Measurement(reason=BenchmarkReason.PROBED)
+    tried = [result for result in told if result.stage is Stage.OPEN]
+    if not tried:
+        return Measurement(reason=BenchmarkReason.PENDING)
+    why = sorted(result.message for result in tried if result.problem is Problem.NOT_MEASURED)
+    return Measurement(reason=BenchmarkReason.NOT_MEASURED, shown=why[0] if why else "")
+
+
+def _was_measured(before: api.VLMDeploymentStatus, revision: Revision) -> bool:
+    """Whether the status said so already, when the replica that did it was still there."""
+    reason = {each.type: each.reason for each in before.conditions}.get(ConditionType.BENCHMARKED)
+    return reason == BenchmarkReason.MEASURED and revision.name in (before.current_revision, before.update_revision)
+
+
+def _below_plan(revision: Revision, known: api.BenchmarkStatus) -> str:
+    """A sentence where the plan's own error does not explain the difference: |plan - measured| / measured above it."""
+    speed = revision.planned.plan.speed
+    error = speed.error_p90 if speed.error_p90 is not None else speed.error_median or 0.0
+    rate, planned = float(known.requests_per_second), speed.requests_per_second
+    if rate * (1 + error) >= planned:
+        return ""
+    return (
+        f"A replica measured {known.requests_per_second} requests/s of the planned {figure(planned)}, less than the "
+        f"plan's error of {error:.0%} explains. Look after its node, or plan with what was measured: change the "
+        f"annotation {names.REPLAN}."
+    )
+
+
+def _went_back(observed: Observed, rollout: Rollout, before: api.VLMDeploymentStatus) -> str:
+    """Why another revision runs than the one that is wanted: as it was said first, while its pods could tell."""
+    if not rollout.went_back or rollout.wanted is None or rollout.carried is None:
+        return ""
+    said = next((each for each in before.conditions if each.reason == DegradedReason.ROLLED_BACK), None)
+    if said is not None and before.update_revision == rollout.wanted.name:
+        return said.message
+    found = diagnose(observed, rollout.wanted.digest, leaving=True)
+    why = f"{found.message} {found.remedy}" if found is not None else "It took no requests in time."
+    return f"{rollout.wanted.name} failed, and {rollout.carried.name} runs instead. {why}".strip()
+
+
+def _progress(pods: Iterable[KubernetesObject]) -> AvailableReason:
+    reached = {_step(pod) for pod in pods}
+    return next((step for step in _FURTHEST_FIRST if step in reached), AvailableReason.PENDING)
+
+
+def _step(pod: KubernetesObject) -> AvailableReason:
+    status = engine(pod)
+    if is_up(status):
+        return AvailableReason.BENCHMARKING
+    if "running" in status.get("state", {}) or status.get("restartCount"):
+        return AvailableReason.STARTING
+    return AvailableReason.PULLING_IMAGE if pod.get("spec", {}).get("nodeName") else AvailableReason.SCHEDULING
+
+
+def _is_complete(job: KubernetesObject) -> bool:
+    conditions = job.get("status", {}).get("conditions") or ()
+    return any(each["type"] == "Complete" and each["status"] == "True" for each in conditions)

@@ -1,0 +1,88 @@
+"""Names, labels and owners of everything that belongs to a VLMDeployment, the same for all who write or read it."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Any
+
+FIELD_MANAGER = "vlm-operator"
+
+NAME = "app.kubernetes.io/name"
+INSTANCE = "app.kubernetes.io/instance"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+PART_OF = "app.kubernetes.io/part-of"
+COMPONENT = "app.kubernetes.io/component"
+DEPLOYMENT = "vlmctl.dev/deployment"  # label: the VLMDeployment's name
+REVISION = "vlmctl.dev/revision"  # label: the digest of the revision
+
+BENCHMARK = "vlmctl.dev/benchmark"  # annotation of a pod: the task of its agent
+REPLAN = "vlmctl.dev/replan"  # annotation of a VLMDeployment: another value asks for a new plan
+VERDICT = "vlmctl.dev/verdict"  # annotation of a ControllerRevision
+
+ENGINE = "engine"  # container, and component of the pods that serve
+AGENT = "agent"  # container
+DOWNLOAD = "download"  # container of the download Job's pods
+
+JOB_NAME_LENGTH = 63  # the Job controller writes the name into a label of the pods
+LONG_NAME_PART = 32  # of a VLMDeployment's name that stays in a shortened one
+
+
+class Component(StrEnum):
+    """What a child is for."""
+
+    ENGINE = "engine"
+    CACHE = "cache"
+    ACCESS = "access"
+    PLAN = "plan"
+
+
+def labels(name: str, component: Component) -> dict[str, str]:
+    """Of every child of the VLMDeployment `name`."""
+    return {
+        NAME: "vllm",
+        INSTANCE: name,
+        MANAGED_BY: FIELD_MANAGER,
+        PART_OF: "vlmctl",
+        COMPONENT: component.value,
+        DEPLOYMENT: name,
+    }
+
+
+def selector(name: str) -> dict[str, str]:
+    """The labels that tell the pods that serve; those of the download Job have another component."""
+    return {DEPLOYMENT: name, COMPONENT: Component.ENGINE.value}
+
+
+def api_key(name: str) -> str:
+    """The Secret that the operator makes."""
+    return f"{name}-api-key"
+
+
+def cache(name: str) -> str:
+    """The PersistentVolumeClaim."""
+    return f"{name}-cache"
+
+
+def of_revision(name: str, digest: str) -> str:
+    """The ControllerRevision, and its ConfigMap."""
+    return f"{name}-{digest}"
+
+
+def download(name: str, digest: str) -> str:
+    """The download Job; a long `name` is cut, and told from others cut alike by a hash of the whole."""
+    whole = f"{name}-download-{digest}"
+    if len(whole) <= JOB_NAME_LENGTH:
+        return whole
+    told = hashlib.sha256(name.encode()).hexdigest()[: len(digest)]
+    return f"{name[:LONG_NAME_PART].rstrip('-')}-{told}-download-{digest}"
+
+
+def owner(obj: dict[str, Any]) -> list[dict[str, Any]]:
+    """The `ownerReferences` of a child of `obj`, as it is read from the API server.
+
+    Without blockOwnerDeletion, which some clusters grant only to who may change the owner's finalizers.
+    """
+    metadata = obj["metadata"]
+    reference = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "name": metadata["name"], "uid": metadata["uid"]}
+    return [{**reference, "controller": True}]

@@ -1,0 +1,246 @@
+"""A spec -> the plan that its pods are made of: the cheapest placement of this cluster that serves what is asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from vlm_operator.given_arguments import SERVED_NAME, given_arguments, laid_over
+from vlm_operator.measured import Measurements
+from vlm_operator.model_source import Source, model_source
+from vlm_operator.placements import Placed, Search, allowed_pools
+from vlm_operator.plan_notes import plan_notes
+from vlm_operator.policy import (
+    Budget,
+    Policy,
+    budget,
+    image_denied,
+    license_denied,
+    most_replicas,
+    over_budget,
+    over_month,
+)
+from vlm_operator.reasons import PlanReason
+from vlm_operator.records import Inventory, Planned, Pool
+from vlm_operator.refusal import Refused
+from vlm_operator.shortfall import nothing_fits
+from vlmctl.api import reading
+from vlmctl.api import v1alpha1 as api
+from vlmctl.errors import InvalidValue, UnsupportedModel
+from vlmctl.library.wishes import USUAL_IMAGE
+from vlmctl.planning.placement import GPU_COUNTS
+from vlmctl.planning.plan import plan_choice
+from vlmctl.planning.requirements import model_breaches, planned_demand, serving_breach
+from vlmctl.planning.search import checkpoints
+from vlmctl.serving import host
+from vlmctl.serving.engine_args import ServeArgument, ServeOptions, engine_arguments
+from vlmctl.specs.answers import Breach
+from vlmctl.specs.estimates import Plan
+from vlmctl.specs.hardware import Catalog, GpuSpec
+from vlmctl.specs.model import ModelSpec
+from vlmctl.specs.workload import ImageInput, Requirements, Workload
+from vlmctl.units import parse_image_size
+
+
+class Planner:
+    """Plans on one catalog. What is the same for every VLMDeployment is worked out once."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._gpus = {gpu.id: gpu for gpu in catalog.gpus}
+        self._measurements = Measurements(catalog)
+
+    def plan(
+        self,
+        spec: api.VLMDeploymentSpec,
+        inventory: Inventory,
+        policy: Policy,
+        benchmarks: Sequence[api.VLMBenchmark] = (),
+        *,
+        engine_image: str | None = None,
+    ) -> Planned:
+        """The plan of a spec that `spec.parse` let through; raises Refused.
+
+        `engine_image`: of the operator's configuration, instead of the release that plans are made for.
+        """
+        try:
+            source = model_source(spec, self._catalog)
+            _check_allowed(spec, source.model, policy)
+            given = _given(spec)
+            pools = allowed_pools(spec.hardware, inventory, self._catalog)
+            search = self._search(spec, source, benchmarks)
+            placed = self._placed(search, pools, inventory, budget(spec.budget, policy), most_replicas(spec))
+            return self._planned(spec, source, search, placed, pools, given, engine_image)
+        except UnsupportedModel as error:
+            raise Refused(PlanReason.UNSUPPORTED, error.message) from error
+        except InvalidValue as error:
+            raise Refused(PlanReason.INVALID_SPEC, error.message) from error
+
+    def _search(self, spec: api.VLMDeploymentSpec, source: Source, benchmarks: Sequence[api.VLMBenchmark]) -> Search:
+        engine = spec.engine or api.Engine()
+        requirements = Requirements(
+            workload=_workload(spec),
+            objectives=reading.objectives(spec.objectives),
+            needs=tuple(need.value for need in engine.needs),
+            quantizations=source.quantizations,
+            include_unverified=True,  # who names a model accepts what nobody verified of it
+        )
+        _check_model(source.model, requirements)
+        count = spec.hardware.count
+        return Search(
+            model=source.model,
+            demand=planned_demand(source.model, requirements.workload, needs=requirements.needs),
+            requirements=requirements,
+            counts=(count,) if isinstance(count, int) else GPU_COUNTS,
+            gpus=self._gpus,
+            error_bands=self._catalog.error_bands,
+            calibration=self._measurements.calibration(benchmarks, source),
+        )
+
+    def _placed(
+        self, search: Search, pools: Sequence[Pool], inventory: Inventory, held: Budget, replicas: int
+    ) -> Placed:
+        """The cheapest placement that the budget allows."""
+        priced = [pool for pool in pools if pool.usd_per_gpu_hour is not None] if held != Budget() else pools
+        placed = search.placed(priced, affordable=lambda usd_per_hour: not over_month(held, usd_per_hour, replicas))
+        if isinstance(placed, Breach) and held != Budget():
+            placed = search.least_per_hour(pools)  # it is the money, if there is one now
+        if isinstance(placed, Breach):
+            raise Refused(PlanReason.NOTHING_FITS, nothing_fits(search, placed, pools, inventory, self._catalog))
+        choice = placed.choice
+        denied = over_budget(
+            held,
+            usd_per_1k=choice.usd_per_1k_requests if placed.priced else None,
+            usd_per_hour=choice.usd_per_hour if placed.priced else None,
+            replicas=replicas,
+        )
+        if denied:
+            where = f"{choice.gpu_count}x {choice.gpu.id}"
+            raise Refused(PlanReason.OVER_BUDGET, f"{search.model.id} on {where}, the cheapest placement: {denied}.")
+        return placed
+
+    def _planned(
+        self,
+        spec: api.VLMDeploymentSpec,
+        source: Source,
+        search: Search,
+        placed: Placed,
+        pools: Sequence[Pool],
+        given: Sequence[ServeArgument],
+        engine_image: str | None,
+    ) -> Planned:
+        model, engine, gpu = source.model, spec.engine or api.Engine(), placed.choice.gpu
+        plan = plan_choice(model, search.demand, placed.choice, placed.setting)
+        if not placed.priced:
+            plan = replace(plan, cost=None)
+        pool, products = _nodes(plan, pools)
+        arguments = _arguments(spec, source, plan, self._gpus[gpu.id])
+        repository = plan.placement.repository
+        names = [each.values[0] for each in given if each.flag == SERVED_NAME and each.values]
+        return Planned(
+            plan=plan,
+            model=model.id,
+            served_name=names[0] if names else model.id,
+            repository=repository,
+            checkpoint=source.folder or repository,
+            image=engine.image or engine_image or host.engine_image(gpu),
+            arguments=laid_over(arguments, given),
+            gpu_resource=pool.resource,
+            node_label=pool.label,
+            node_products=products,
+            revision=source.revision,
+            gated=source.gated if repository == model.repository else None,
+            license=model.license.name,
+            usd_per_gpu_hour=pool.usd_per_gpu_hour,
+            price_source=pool.price_source,
+            price_as_of=pool.price_as_of,
+            notes=plan_notes(spec, source, plan, pool, planned=arguments, given=given),
+        )
+
+
+def _check_allowed(spec: api.VLMDeploymentSpec, model: ModelSpec, policy: Policy) -> None:
+    """Raise Refused where the cluster's policy, or the spec's own, denies licence, code or images."""
+    if denied := license_denied(model.license, spec.license_policy, policy):
+        raise Refused(PlanReason.LICENSE_DENIED, f"{model.id}: {denied}.")
+    engine = spec.engine or api.Engine()
+    if model.serving.requires_remote_code and not engine.trust_remote_code:
+        raise Refused(
+            PlanReason.REMOTE_CODE_DENIED,
+            f"{model.id}: vLLM needs to run Python code from {model.repository} to serve it. Read that code, then "
+            "allow it with spec.engine.trustRemoteCode; the cluster's policy must allow it too.",
+        )
+    if engine.trust_remote_code and not policy.allow_trust_remote_code:
+        raise Refused(PlanReason.REMOTE_CODE_DENIED, "the cluster's policy does not allow spec.engine.trustRemoteCode.")
+    source = spec.model.source or api.ModelSource()
+    for field, image in (
+        ("spec.engine.image", engine.image),
+        ("spec.model.source.image", source.image.reference if source.image is not None else None),
+    ):
+        if image is not None and (denied := image_denied(image, policy)):
+            raise Refused(PlanReason.IMAGE_DENIED, f"{field}: {denied}.")
+
+
+def _check_model(model: ModelSpec, requirements: Requirements) -> None:
+    """Raise Refused where the model cannot be served, or does not do what is asked on any GPU."""
+    if (breach := serving_breach(model)) is not None:
+        note = f" ({model.serving.note})" if model.serving.note else ""
+        raise Refused(PlanReason.UNSUPPORTED, f"{model.id} cannot be served: {breach.found}{note}.")
+    for breach in model_breaches(model, requirements):
+        raise Refused(PlanReason.UNSUPPORTED, f"{model.id}: {breach.text}.")
+    if not checkpoints(model, requirements.quantizations):
+        known = ", ".join(dict.fromkeys(precision.value for precision, _ in checkpoints(model, ("any",))))
+        asked = ", ".join(requirements.quantizations)
+        raise Refused(
+            PlanReason.UNSUPPORTED,
+            f"{model.id}: the catalog has no {asked} checkpoint of it, only {known}. One of your own can be named in "
+            "spec.model.source.",
+        )
+
+
+def _given(spec: api.VLMDeploymentSpec) -> tuple[ServeArgument, ...]:
+    engine = spec.engine or api.Engine()
+    return given_arguments(engine.arguments, allow_code=engine.trust_remote_code)
+
+
+def _workload(spec: api.VLMDeploymentSpec) -> Workload:
+    """The request; an image of the usual size where none is named, as otherwise the engine would refuse all images."""
+    asked = reading.workload(spec.workload)
+    if asked.images or asked.videos:
+        return asked
+    width, height = parse_image_size(USUAL_IMAGE)
+    return replace(asked, images=(ImageInput(width_pixels=width, height_pixels=height),))
+
+
+def _arguments(spec: api.VLMDeploymentSpec, source: Source, plan: Plan, gpu: GpuSpec) -> tuple[ServeArgument, ...]:
+    """The planned arguments, without the user's."""
+    engine = spec.engine or api.Engine()
+    options = ServeOptions(
+        needs=tuple(need.value for need in engine.needs),
+        allow_remote_code=engine.trust_remote_code,
+        checkpoint=source.folder,
+        media_domains=engine.allowed_media_domains,
+    )
+    arguments = engine_arguments(plan, source.model, gpu, options)
+    if source.revision is None:
+        return arguments
+    pinned = ServeArgument(flag="--revision", values=(source.revision,), reason="the revision that is asked for")
+    return (*arguments, pinned)
+
+
+def _nodes(plan: Plan, pools: Sequence[Pool]) -> tuple[Pool, tuple[str, ...]]:
+    """The cheapest pool that holds the plan, and the products of all that do at its price, by the same label."""
+    placement = plan.placement
+    held = [pool for pool in pools if pool.gpu == placement.gpu and pool.gpus_per_node >= placement.gpu_count]
+    pool = min(held, key=lambda pool: (_price(pool), pool.label, pool.product, pool.gpus_per_node))
+    alike = {
+        each.product
+        for each in held
+        if (_price(each), each.label, each.resource) == (_price(pool), pool.label, pool.resource)
+    }
+    return pool, tuple(sorted(alike))
+
+
+def _price(pool: Pool) -> float:
+    return math.inf if pool.usd_per_gpu_hour is None else pool.usd_per_gpu_hour

@@ -1,0 +1,124 @@
+"""What the cluster's administrator allows, and what a VLMDeployment asks of itself: the stricter holds."""
+
+from __future__ import annotations
+
+from vlmctl.api import v1alpha1 as api
+from vlmctl.planning.requirements import license_breach
+from vlmctl.specs.model import License
+from vlmctl.specs.record import Record
+from vlmctl.specs.workload import LicensePolicy
+from vlmctl.units import HOURS_PER_MONTH, show_usd
+
+DEFAULT_REGISTRY = "docker.io"  # of image names that state none
+OFFICIAL = "library"  # whose images are named without an owner there
+
+
+class Policy(Record, frozen=True, kw_only=True):
+    """Rules for every VLMDeployment that the operator serves.
+
+    `image_registries`: what images that users name must lie below, such as ``ghcr.io/acme``; none given means any.
+    """
+
+    license: LicensePolicy = LicensePolicy.ANY
+    max_usd_per_1k: float | None = None
+    max_usd_per_month: float | None = None
+    allow_trust_remote_code: bool = False
+    image_registries: tuple[str, ...] = ()
+
+
+class Limit(Record, frozen=True, kw_only=True):
+    """The most USD that may be spent, and who says so."""
+
+    usd: float
+    whose: str
+
+
+class Budget(Record, frozen=True, kw_only=True):
+    """The limits that hold for one VLMDeployment; None: there is none."""
+
+    per_1k: Limit | None = None
+    per_month: Limit | None = None
+
+
+def license_denied(license: License, asked: api.LicensePolicy | None, policy: Policy) -> str:
+    """Why the licence is not acceptable, and to whom; empty where it is."""
+    own = LicensePolicy(asked.value.lower()) if asked is not None else LicensePolicy.ANY
+    for wanted, whose in ((policy.license, "the cluster's policy"), (own, "spec.licensePolicy")):
+        breach = license_breach(license, wanted)
+        if breach is not None:
+            return f"the licence is {breach.found}, and {whose} asks for {breach.wanted}"
+    return ""
+
+
+def image_denied(image: str, policy: Policy) -> str:
+    """Why an image that a user names may not run; empty where it may."""
+    name, allowed = _with_registry(image), [_place(each) for each in policy.image_registries]
+    if not allowed or any(name == each or name.startswith((f"{each}/", f"{each}:", f"{each}@")) for each in allowed):
+        return ""
+    return f"{image} is not from {' or '.join(policy.image_registries)}, which the cluster's policy asks for"
+
+
+def budget(asked: api.Budget | None, policy: Policy) -> Budget:
+    """The lower of the cluster's limit and the VLMDeployment's own, for each of them."""
+    own = asked or api.Budget()
+    return Budget(
+        per_1k=_lower(own.max_usd_per_1k, "spec.budget.maxUSDPer1k", policy.max_usd_per_1k),
+        per_month=_lower(own.max_usd_per_month, "spec.budget.maxUSDPerMonth", policy.max_usd_per_month),
+    )
+
+
+def most_replicas(spec: api.VLMDeploymentSpec) -> int:
+    """How many replicas there may come to be without the spec being changed but through ``/scale``."""
+    if spec.scaling.engine is api.ScalingEngine.NONE:
+        return spec.replicas
+    return max(spec.replicas, spec.scaling.max)
+
+
+def over_month(held: Budget, usd_per_hour: float, replicas: int) -> str:
+    """Why the replicas cost too much for a month of 730 hours; `usd_per_hour`: of each. Empty where they do not."""
+    monthly = usd_per_hour * replicas * HOURS_PER_MONTH
+    if held.per_month is None or monthly <= held.per_month.usd:
+        return ""
+    counted = "1 replica costs" if replicas == 1 else f"{replicas} replicas cost"
+    return f"{counted} {show_usd(monthly)} a month, above the {show_usd(held.per_month.usd)} of {held.per_month.whose}"
+
+
+def over_budget(held: Budget, *, usd_per_1k: float | None, usd_per_hour: float | None, replicas: int) -> str:
+    """Why a plan may not be paid for; empty where it may.
+
+    `usd_per_1k`: for 1,000 requests at the planned load; `usd_per_hour`: of one replica. None for money that is not
+    known, which no budget allows.
+    """
+    if held == Budget():
+        return ""
+    if usd_per_1k is None or usd_per_hour is None:
+        return "a budget is set, and no price of this GPU is known. Declare one in the chart's values"
+    if held.per_1k is not None and usd_per_1k > held.per_1k.usd:
+        found, limit = show_usd(usd_per_1k), show_usd(held.per_1k.usd)
+        return f"1,000 requests cost {found}, above the {limit} of {held.per_1k.whose}"
+    return over_month(held, usd_per_hour, replicas)
+
+
+def _lower(asked: str | None, field: str, cluster: float | None) -> Limit | None:
+    limits = [Limit(usd=float(asked), whose=field)] if asked is not None else []
+    if cluster is not None:
+        limits.insert(0, Limit(usd=cluster, whose="the cluster's policy"))
+    return min(limits, key=lambda limit: limit.usd, default=None)
+
+
+def _with_registry(image: str) -> str:
+    """An image's name with its registry, which is Docker Hub's where the first part is no host."""
+    first, slash, _ = image.partition("/")
+    if not slash:
+        return f"{DEFAULT_REGISTRY}/{OFFICIAL}/{image}"
+    return image if _is_host(first) else f"{DEFAULT_REGISTRY}/{image}"
+
+
+def _place(allowed: str) -> str:
+    """A registry, or one of its owners or repositories, as the policy names it."""
+    place = allowed.rstrip("/")
+    return place if _is_host(place.partition("/")[0]) else f"{DEFAULT_REGISTRY}/{place}"
+
+
+def _is_host(part: str) -> bool:
+    return "." in part or ":" in part or part == "localhost"

@@ -1,0 +1,130 @@
+"""All that runs while the process lives, put together: watches, the Lease, the work queue, the endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+from random import Random
+
+from vlm_operator.cluster import ApiError, Cluster, Unreachable
+from vlm_operator.config import OperatorConfig
+from vlm_operator.endpoints import endpoints
+from vlm_operator.informers import Informer
+from vlm_operator.kinds import MONITOR, NODE, VLMDEPLOYMENT, WATCHED, Resource
+from vlm_operator.leadership import Leadership
+from vlm_operator.observe import Observer
+from vlm_operator.reconcile import Reconciler
+from vlm_operator.records import Key, KubernetesObject
+from vlm_operator.store import Store
+from vlm_operator.work_queue import WorkQueue
+from vlmctl.catalog.load import load_catalog
+
+RESYNC_SECONDS = 600.0  # everything is looked at again, in case an event was missed
+SPREAD_SECONDS = 60.0  # over which that is spread
+RETOLD_SECONDS = 5.0  # until an event is taken in again that a bug has kept out
+STUCK_SECONDS = 300.0  # for which one pass may last: every request in it has a limit far below
+
+log = logging.getLogger(__name__)
+
+
+class Operator:
+    """The operator without kopf, which brings it the VLMDeployments (`take`) and starts and stops it (`run`)."""
+
+    def __init__(self, config: OperatorConfig, cluster: Cluster) -> None:
+        self._config = config
+        self._cluster = cluster
+        self._rng = Random()
+        self._store = Store()
+        self._observer = Observer(self._store, cluster, monitors=self._has_monitors)
+        self._reconciler = Reconciler(config, self._store, cluster, self._observer, load_catalog())
+        self._queue = WorkQueue(self._reconciler, workers=config.workers, rng=self._rng)
+        self._informers = [
+            Informer(cluster, self._store, resource, namespace, changed=self._changed, rng=self._rng)
+            for namespace in config.namespaces or ("",)
+            for resource in (*WATCHED, *(() if config.namespaces else (NODE,)))
+        ]
+
+    async def run(self) -> None:
+        """Until cancelled; then passes stop and the Lease is given back. Raises what no retry can help."""
+        leadership = Leadership(
+            self._cluster,
+            namespace=self._config.lease_namespace,
+            name=self._config.lease.name,
+            identity=self._config.pod_name,
+        )
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._observer)
+            if self._config.port:
+                await stack.enter_async_context(endpoints(self._config.port, problem=self._problem))
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            for informer in self._informers:
+                group.create_task(informer.run())
+            await leadership.run(self._work)
+
+    def take(self, event: str | None, body: KubernetesObject) -> None:
+        """A VLMDeployment as its watch tells it. What a bug keeps out is taken in again: kopf would not say a word."""
+        metadata = body["metadata"]
+        key = Key(metadata["namespace"], metadata["name"])
+        try:
+            if event == "DELETED":
+                self._store.drop(body)
+                self._queue.add(key)
+            elif self._store.put(body)[0]:
+                self._queue.add(key)
+        except Exception:
+            log.exception("A bug while %s/%s was taken in; it is tried again.", key.namespace, key.name)
+            asyncio.get_running_loop().call_later(RETOLD_SECONDS, self.take, event, body)
+
+    async def _work(self) -> None:
+        """One term as the leader: everything once, then what changes."""
+        for informer in self._informers:
+            await informer.listed.wait()
+        for key in self._store.deployments():
+            self._queue.add(key)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._queue.run())
+            group.create_task(self._resync())
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(RESYNC_SECONDS)
+            for namespace in self._config.namespaces or ("",):
+                try:
+                    await self._list(namespace)
+                except (ApiError, Unreachable):
+                    continue  # the next one will do
+            for key in self._store.deployments():
+                self._queue.add_after(key, self._rng.uniform(0.0, SPREAD_SECONDS))
+
+    async def _list(self, namespace: str) -> None:
+        """All VLMDeployments anew: kopf does not tell of those that were deleted while it could not watch."""
+        listed: set[tuple[str, str]] = set()
+        version = "0"
+        async for items, at in self._cluster.pages(VLMDEPLOYMENT, namespace):
+            version = at
+            for body in items:
+                listed.add((body["metadata"]["namespace"], body["metadata"]["name"]))
+                self._store.put(body)
+        self._store.replace(VLMDEPLOYMENT, namespace, listed, int(version))
+
+    def _changed(self, resource: Resource, key: Key | None) -> None:
+        if key is not None:
+            self._queue.add(key)
+        elif resource == MONITOR:
+            for each in self._store.deployments():
+                self._queue.add(each)
+        elif resource == NODE:
+            for each in self._reconciler.unplanned:
+                self._queue.add(each)
+
+    def _has_monitors(self) -> bool:
+        return any(each.is_served for each in self._informers if each.resource == MONITOR)
+
+    def _problem(self) -> str:
+        """Why the process is to be restarted, or nothing."""
+        begun = min(self._reconciler.begun.values(), default=None)
+        if begun is not None and time.monotonic() - begun > STUCK_SECONDS:
+            return f"a pass has lasted for more than {STUCK_SECONDS:.0f} s"
+        return ""

@@ -1,0 +1,203 @@
+"""A VLMDeployment's whole status from what is observed and decided: the same world gives the same status.
+
+Written with each pass and only where it says anything new, so nothing in it moves by itself: a condition's time changes
+with its status alone.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from vlm_operator import names
+from vlm_operator.conditions import Facts, Judged, conditions, judge
+from vlm_operator.diagnosis import agent_result
+from vlm_operator.facts import download_job, facts, figure, is_serving, live_pods, measured, revision_of, subject
+from vlm_operator.reasons import AvailableReason, DegradedReason, ModelReason, Phase, PlanReason, ReadyReason
+from vlm_operator.records import Finding, KubernetesObject, Observed, Planned, Revision
+from vlm_operator.rollout import Rollout
+from vlm_operator.timeline import timeline
+from vlmctl.api import v1alpha1 as api
+from vlmctl.api.status import ConditionType
+from vlmctl.planning.cost import usd_per_1k_requests
+from vlmctl.specs.estimates import Basis
+
+UNKNOWN = "unknown"
+
+# What passes when the cluster has room again: the pod is well.
+_WAITS = frozenset(
+    {
+        AvailableReason.POD_REFUSED,
+        AvailableReason.INSUFFICIENT_GPU,
+        AvailableReason.INSUFFICIENT_CPU,
+        AvailableReason.INSUFFICIENT_MEMORY,
+        AvailableReason.INSUFFICIENT_STORAGE,
+        AvailableReason.TOO_MANY_PODS,
+        AvailableReason.NO_MATCHING_NODE,
+        AvailableReason.UNTOLERATED_TAINT,
+        AvailableReason.NODE_UNSCHEDULABLE,
+        AvailableReason.VOLUME_UNAVAILABLE,
+        AvailableReason.UNSCHEDULABLE,
+    }
+)
+
+
+def build(
+    observed: Observed,
+    spec: api.VLMDeploymentSpec | None,
+    rollout: Rollout,
+    *,
+    refused: Finding | None = None,
+    finding: Finding | None = None,
+    problem: Finding | None = None,
+    api_key: str | None = None,
+) -> api.VLMDeploymentStatus:
+    """The status of `observed.parent` at `observed.now`.
+
+    `spec`: None where it cannot be read. `refused`: why there is no plan for it. `finding`: what is wrong with the
+    replicas (`diagnosis.diagnose`). `problem`: what the operator could not do. `api_key`: the Secret with the key,
+    once it is made; None: as it was said before.
+    """
+    metadata, before = observed.parent["metadata"], previous(observed.parent)
+    name, generation = metadata["name"], metadata.get("generation", 0)
+    known = facts(observed, spec, rollout, before, refused=refused, finding=finding, problem=problem)
+    judged = judge(known)
+    runs, pods = subject(observed, rollout), live_pods(observed)
+    serving = [pod for pod in pods if is_serving(pod)]
+    benchmark, replicas = measured(observed, runs), known.replicas
+    current, wanted = _serving_revision(observed, serving), rollout.wanted.name if rollout.wanted is not None else None
+    return api.VLMDeploymentStatus(
+        observed_generation=generation,
+        phase=phase(spec, known, judged),
+        conditions=conditions(judged, before.conditions, generation=generation, now=observed.now),
+        model=_model(spec, runs),
+        replicas=len(pods),
+        ready_replicas=len(serving),
+        ready=f"{len(serving)}/{replicas}",
+        selector=",".join(f"{label}={value}" for label, value in names.selector(name).items()),
+        url=f"http://{name}.{metadata['namespace']}.svc/v1",
+        current_revision=current,
+        update_revision=None if wanted == current else wanted,
+        api_key_secret=_own_key(spec) or api_key or before.api_key_secret,
+        plan=None if rollout.wanted is None else plan_status(rollout.wanted.planned),
+        benchmark=benchmark,
+        drift=None if runs is None or benchmark is None else drift(runs.planned, benchmark),
+        cost=None if runs is None else cost(runs.planned, replicas, benchmark),
+        timeline=_timeline(observed, runs, before),
+    )
+
+
+def previous(parent: KubernetesObject) -> api.VLMDeploymentStatus:
+    """The status as it is; empty where there is none, or one that this version cannot read."""
+    try:
+        return msgspec.convert(parent.get("status") or {}, api.VLMDeploymentStatus)
+    except msgspec.ValidationError:
+        return api.VLMDeploymentStatus()
+
+
+def plan_status(planned: Planned) -> api.PlanStatus:
+    """What was planned, per replica, with every word that the engine is started with."""
+    placement, speed = planned.plan.placement, planned.plan.speed
+    return api.PlanStatus(
+        checkpoint=planned.checkpoint or planned.repository,
+        precision=placement.precision.value,
+        gpu=placement.gpu,
+        gpu_count=placement.gpu_count,
+        requests_per_second=figure(speed.requests_per_second),
+        ttft=api.duration(round(speed.ttft_p95_seconds, 6)),
+        tpot=api.duration(round(speed.tpot_p95_seconds, 6)),
+        basis=speed.basis.value,
+        concurrency=speed.concurrency,
+        image=planned.image,
+        arguments=tuple(word for argument in planned.arguments for word in argument.words),
+        error_median=None if speed.error_median is None else figure(speed.error_median),
+        notes=planned.notes,
+    )
+
+
+def drift(planned: Planned, benchmark: api.BenchmarkStatus) -> api.Drift | None:
+    """Measured over planned, in 2 significant digits; None where nothing was planned to be served."""
+    expected = planned.plan.speed.requests_per_second
+    if expected <= 0:
+        return None
+    return api.Drift(throughput=figure(float(f"{float(benchmark.requests_per_second) / expected:.2g}")))
+
+
+def cost(planned: Planned, replicas: int, benchmark: api.BenchmarkStatus | None) -> api.CostStatus:
+    """Money for the replicas that are asked for, at the measured rate where there is one. Unknown stays unsaid."""
+    if planned.usd_per_gpu_hour is None:
+        return api.CostStatus(price_source=UNKNOWN)
+    speed = planned.plan.speed
+    of_replica = planned.usd_per_gpu_hour * planned.plan.placement.gpu_count
+    rate = float(benchmark.requests_per_second) if benchmark is not None else speed.requests_per_second
+    return api.CostStatus(
+        hourly=figure(of_replica * replicas),
+        saturated_per_1k=figure(usd_per_1k_requests(of_replica, rate)) if rate > 0 else None,
+        basis=Basis.MEASURED.value if benchmark is not None else speed.basis.value,
+        price_source=planned.price_source,
+        as_of=planned.price_as_of,
+    )
+
+
+def phase(spec: api.VLMDeploymentSpec | None, known: Facts, judged: dict[ConditionType, Judged]) -> Phase:
+    """The state in a word, of what matters most to a person."""
+    if known.refused is not None:
+        return Phase.INVALID if known.refused.reason == PlanReason.INVALID_SPEC else Phase.REFUSED
+    if spec is not None and spec.paused:
+        return Phase.PAUSED
+    if known.replicas == 0 and not known.serves:
+        return Phase.SCALED_TO_ZERO
+    if known.serves:
+        return _serving_phase(judged)
+    wrong = known.problem or known.finding
+    if wrong is not None:
+        return Phase.PENDING if wrong.reason in _WAITS else Phase.FAILED
+    if judged[ConditionType.MODEL_READY].reason == ModelReason.DOWNLOADING:
+        return Phase.DOWNLOADING
+    return _PHASES.get(known.progress, Phase.PENDING)
+
+
+def _serving_phase(judged: dict[ConditionType, Judged]) -> Phase:
+    if judged[ConditionType.READY].reason == ReadyReason.ROLLING_OUT:
+        return Phase.ROLLING_OUT
+    if judged[ConditionType.DEGRADED].reason != DegradedReason.AS_PLANNED:
+        return Phase.DEGRADED
+    return Phase.READY if judged[ConditionType.READY].status == "True" else Phase.BENCHMARKING
+
+
+def _own_key(spec: api.VLMDeploymentSpec | None) -> str | None:
+    return spec.api_key.name if spec is not None and spec.api_key is not None else None
+
+
+def _model(spec: api.VLMDeploymentSpec | None, runs: Revision | None) -> str | None:
+    if spec is not None and spec.model.name is not None:
+        return spec.model.name
+    return None if runs is None else runs.planned.model
+
+
+def _serving_revision(observed: Observed, serving: list[KubernetesObject]) -> str | None:
+    """The name of the revision whose replicas take requests, the older where two have some."""
+    digests = {revision_of(pod) for pod in serving}
+    return next((each.name for each in observed.revisions if each.digest in digests), None)
+
+
+def _timeline(observed: Observed, runs: Revision | None, before: api.VLMDeploymentStatus) -> api.Timeline | None:
+    if runs is None:
+        return None
+    told = [(pod, agent_result(observed, pod)) for pod in live_pods(observed, runs)]
+    known = before.timeline if _was_about(before) == runs.name else None
+    return timeline(told, download_job(observed, runs), known)
+
+
+def _was_about(before: api.VLMDeploymentStatus) -> str | None:
+    """The revision that an earlier status tells the timeline of."""
+    reasons = {each.type: each.reason for each in before.conditions}
+    if reasons.get(ConditionType.DEGRADED) == DegradedReason.ROLLED_BACK:
+        return before.current_revision
+    return before.update_revision or before.current_revision
+
+
+_PHASES = {
+    AvailableReason.PULLING_IMAGE: Phase.STARTING,
+    AvailableReason.STARTING: Phase.STARTING,
+    AvailableReason.BENCHMARKING: Phase.BENCHMARKING,
+}

@@ -1,0 +1,193 @@
+"""Plan and spec -> the pod template of a revision: engine and agent, fit for the restricted pod security standard.
+
+It starts from the pod that `vlmctl plan --format kubernetes` writes, and adds what the operator needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from vlm_operator import names
+from vlm_operator.records import KubernetesObject, Planned
+from vlmctl.api import v1alpha1 as api
+from vlmctl.serving import host, kubernetes
+from vlmctl.serving.engine_args import command
+
+MODELS_FOLDER = "/models"  # a checkpoint on a claim or in an image
+RUN_FOLDER = "/run/vlmctl"  # both containers write there
+OPEN = f"{RUN_FOLDER}/open"  # the latch: the agent lets traffic in
+STUCK = f"{RUN_FOLDER}/stuck"  # the agent asks for a restart of the engine
+CONFIG_FOLDER = "/etc/vlmctl"
+POD_FOLDER = "/etc/pod"
+AGENT_PORT = 8081
+
+# A container that starts again has proved nothing yet, whatever the one before it left.
+START = f'rm -f {OPEN} {STUCK}; exec "$@"'
+READY = f'test -e {OPEN} && exec python3 -S -c "$1"'
+READY_SECONDS = 5
+READY_FAILURES = 3
+PROBE_TIMEOUT_SECONDS = 6  # of a program that itself gives up after 5 s
+STUCK_STOP_SECONDS = host.BEFORE_STOP_SECONDS + host.AFTER_STOP_SECONDS  # nothing runs on that could finish
+
+AGENT_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+
+
+def template(
+    name: str,
+    digest: str,
+    spec: api.VLMDeploymentSpec,
+    planned: Planned,
+    *,
+    agent_image: str,
+    hub_endpoint: str | None = None,
+) -> KubernetesObject:
+    """The pod template of the revision `digest` of the VLMDeployment `name`.
+
+    `hub_endpoint`: instead of the Hugging Face hub. What a user adds to the pod never replaces what is set here.
+    """
+    overrides = spec.pod or api.PodOverrides()
+    labels = {**names.labels(name, names.Component.ENGINE), names.REVISION: digest}
+    metadata: dict[str, Any] = {"labels": {**overrides.labels, **labels}}
+    if overrides.annotations:
+        metadata["annotations"] = dict(overrides.annotations)
+    frame = kubernetes.pod_frame(
+        planned.plan, resource=planned.gpu_resource, label=planned.node_label, products=planned.node_products
+    )
+    key = spec.api_key or api.SecretKey(name=names.api_key(name), key="api-key")
+    secret = {"name": "VLLM_API_KEY", "valueFrom": {"secretKeyRef": {"name": key.name, "key": key.key}}}
+    pod: dict[str, Any] = {
+        **frame,
+        "serviceAccountName": name,
+        "containers": [_engine(spec, planned, secret, hub_endpoint), _agent(agent_image, secret)],
+        "volumes": list(_volumes(name, digest, spec, planned)),
+        **_overrides(overrides),
+    }
+    pod["tolerations"] = [*frame["tolerations"], *(msgspec.to_builtins(each) for each in overrides.tolerations)]
+    if claim(spec) is not None:
+        # A new volume belongs to root; what is on it already keeps its owner.
+        group = {"fsGroup": kubernetes.ENGINE_UID, "fsGroupChangePolicy": "OnRootMismatch"}
+        pod["securityContext"] = {**frame["securityContext"], **group}
+    return {"metadata": metadata, "spec": pod}
+
+
+def claim(spec: api.VLMDeploymentSpec) -> api.CachePvc | None:
+    """The claim that keeps weights between pods, if one is asked for."""
+    return spec.cache.pvc if spec.cache is not None else None
+
+
+def _engine(
+    spec: api.VLMDeploymentSpec, planned: Planned, secret: dict[str, Any], hub_endpoint: str | None
+) -> dict[str, Any]:
+    words = command(planned.checkpoint or planned.repository, planned.arguments)
+    container = kubernetes.engine_container(
+        planned.plan, image=planned.image, resource=planned.gpu_resource, command=words
+    )
+    given = spec.engine.env if spec.engine is not None else ()
+    own = [*container["env"], *_hub(spec, planned, hub_endpoint), secret]
+    taken = {each["name"] for each in own}
+    more = [{"name": each.name, "value": each.value} for each in given if each.name not in taken]
+    mounts = [*container["volumeMounts"], {"name": "run", "mountPath": RUN_FOLDER}, *_model_mounts(spec)]
+    return {
+        **container,
+        "name": names.ENGINE,
+        "command": ["sh", "-c", START, "--"],
+        "args": words,
+        "env": [*own, *more],
+        "resources": _resources(container["resources"], spec.pod or api.PodOverrides()),
+        "readinessProbe": {
+            "exec": {"command": ["sh", "-c", READY, "--", host.HEALTHY]},
+            "periodSeconds": READY_SECONDS,
+            "timeoutSeconds": PROBE_TIMEOUT_SECONDS,
+            "failureThreshold": READY_FAILURES,
+        },
+        # An engine that hangs still answers /health; the agent sees that no tokens come.
+        "livenessProbe": {
+            "exec": {"command": ["test", "!", "-e", STUCK]},
+            "periodSeconds": kubernetes.PROBE_SECONDS,
+            "timeoutSeconds": PROBE_TIMEOUT_SECONDS,
+            "failureThreshold": 1,
+            "terminationGracePeriodSeconds": STUCK_STOP_SECONDS,
+        },
+        "volumeMounts": mounts,
+    }
+
+
+def _agent(image: str, secret: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": names.AGENT,
+        "image": image,
+        "args": ["-m", "vlm_operator.agent"],
+        "env": [secret],
+        "ports": [{"name": names.AGENT, "containerPort": AGENT_PORT, "protocol": "TCP"}],
+        "resources": AGENT_RESOURCES,
+        "securityContext": {**kubernetes.UNPRIVILEGED, "readOnlyRootFilesystem": True},
+        "volumeMounts": [
+            {"name": "run", "mountPath": RUN_FOLDER},
+            {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
+            {"name": "pod", "mountPath": POD_FOLDER, "readOnly": True},
+        ],
+    }
+
+
+def _volumes(name: str, digest: str, spec: api.VLMDeploymentSpec, planned: Planned) -> Iterator[dict[str, Any]]:
+    if claim(spec) is not None:
+        yield {"name": kubernetes.CACHE, "persistentVolumeClaim": {"claimName": names.cache(name)}}
+    else:
+        yield {"name": kubernetes.CACHE, "emptyDir": {}}
+    yield kubernetes.shared_memory_volume(planned.plan)
+    yield {"name": "run", "emptyDir": {}}
+    yield {"name": "config", "configMap": {"name": names.of_revision(name, digest)}}
+    task = {"apiVersion": "v1", "fieldPath": f"metadata.annotations['{names.BENCHMARK}']"}
+    yield {"name": "pod", "downwardAPI": {"items": [{"path": "benchmark", "fieldRef": task}]}}
+    source = spec.model.source
+    if source is not None and source.pvc is not None:
+        volume = {"claimName": source.pvc.claim_name, "readOnly": True}
+        yield {"name": "model", "persistentVolumeClaim": volume}
+    if source is not None and source.image is not None:
+        yield {"name": "model", "image": {"reference": source.image.reference, "pullPolicy": "IfNotPresent"}}
+
+
+def _model_mounts(spec: api.VLMDeploymentSpec) -> Iterator[dict[str, Any]]:
+    source = spec.model.source
+    held = (source.pvc or source.image) if source is not None else None
+    if held is None:
+        return
+    mount = {"name": "model", "mountPath": MODELS_FOLDER, "readOnly": True}
+    folder = held.path.strip("/")
+    yield {**mount, "subPath": folder} if folder else mount
+
+
+def _hub(spec: api.VLMDeploymentSpec, planned: Planned, endpoint: str | None) -> Iterator[dict[str, Any]]:
+    """How the engine reaches the hub; nothing for a checkpoint that is not from there."""
+    source = spec.model.source
+    if source is not None and source.hugging_face is None:
+        return
+    token = source.hugging_face.token_secret if source is not None and source.hugging_face is not None else None
+    if token is not None:
+        yield kubernetes.token_variable(token.name, token.key, optional=False)
+    elif planned.gated is not False:
+        yield kubernetes.token_variable(kubernetes.TOKEN_SECRET, kubernetes.TOKEN_KEY, optional=True)
+    if endpoint is not None:
+        yield {"name": "HF_ENDPOINT", "value": endpoint}
+    if claim(spec) is not None:
+        yield {"name": "HF_HUB_OFFLINE", "value": "1"}  # the download Job has brought everything
+
+
+def _resources(planned: Mapping[str, Mapping[str, str]], overrides: api.PodOverrides) -> dict[str, Any]:
+    cpu = {} if overrides.cpu is None else {"cpu": str(overrides.cpu)}
+    memory = {} if overrides.memory is None else {"memory": str(overrides.memory)}
+    return {"requests": {**planned["requests"], **cpu, **memory}, "limits": {**planned["limits"], **memory}}
+
+
+def _overrides(given: api.PodOverrides) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "nodeSelector": dict(given.node_selector),
+        "imagePullSecrets": [{"name": name} for name in given.image_pull_secrets],
+        "priorityClassName": given.priority_class_name,
+        "runtimeClassName": given.runtime_class_name,
+        "schedulerName": given.scheduler_name,
+    }
+    return {field: value for field, value in fields.items() if value}
