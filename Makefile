@@ -14,15 +14,17 @@ DEV := $(VENV)/.dev
 ENGINE := $(ENGINE_VENV)/.complete
 PACKAGING := pyproject.toml $(wildcard hatch_build.py)
 
+BUILD_IMAGE = scripts/build_image.sh $(BIN)/python $(LOCK_VENV)/bin/uv
+
 # The engine's processors are built from their configuration: nothing may be fetched, and threads stall on small machines.
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 \
 	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load agreement docs test-engine test-tokens test-wheel lock clean
+.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load agreement docs test-engine test-tokens test-wheel cluster-tools test-control-plane test-cluster image lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(LEAN) ## install the product alone and ask it the main question
 	@scripts/demo.sh $(BIN)/vlmctl
@@ -75,6 +77,19 @@ test-tokens: $(ENGINE) ## compare 100,000 random images and videos with the mode
 
 test-wheel: $(DEV) ## install the built wheel into an empty environment of every Python found here
 	VLMCTL_TEST_PYTHONS="$$(scripts/find_python.sh | tr '\n' ' ')" $(BIN)/python -m pytest tests/packaging $(ARGS)
+
+cluster-tools: ## build Kubernetes, containerd, kubectl and helm for the test clusters, about 12 minutes once
+	@scripts/cluster/install.sh
+	@PYTHON=$(PYTHON) scripts/cluster/build.sh
+
+test-control-plane: $(DEV) cluster-tools ## run the operator against a real API server with its controllers, without a node
+	$(BIN)/python -m pytest tests/cluster/control_plane $(ARGS)
+
+test-cluster: $(DEV) $(ENGINE) cluster-tools image ## run the operator's image and vLLM on a real node (root)
+	ENGINE_VENV=$(ENGINE_VENV) VLMCTL_OPERATOR_IMAGE=$$($(BUILD_IMAGE)) $(BIN)/python -m pytest tests/cluster/node $(ARGS)
+
+image: $(DEV) $(LOCK_VENV)/.complete ## build the operator's image, and print its archive (root, Debian or Ubuntu)
+	@$(BUILD_IMAGE)
 
 lock: $(LOCK_VENV)/.complete ## resolve requirements/*.txt again (UPGRADE=1 takes the newest versions)
 	scripts/lock.sh $(LOCK_VENV)/bin/python

@@ -31,18 +31,15 @@ QUANTITIES = frozenset({"requests", "limits", "sizeLimit"})  # fields whose valu
 NOT_WRITTEN_EMPTY = "value"  # of variables and tolerations: the API server answers no field for an empty text
 # Of each of these there is one kind at a time: another source of a volume or variable, another handler of a probe.
 WHOLE = frozenset({"env", "volumes", "livenessProbe", "preStop", "readinessProbe", "startupProbe"})
-# Fields that cannot be changed once they are there, by kind.
-IMMUTABLE = {
-    "ConfigMap": ("data", "immutable"),
-    "ControllerRevision": ("data",),
-    "Job": ("spec",),
-    "PersistentVolumeClaim": ("spec.accessModes", "spec.storageClassName"),
-}
+# Fields that cannot be changed once they are there, by kind, and of a claim's spec.
+IMMUTABLE = {"ConfigMap": ("data", "immutable"), "ControllerRevision": ("data",), "Job": ("spec",)}
+IMMUTABLE_OF_CLAIMS = ("accessModes", "storageClassName")
 # What may go before its VLMDeployment does. A claim holds data, a Deployment holds pods that serve.
 DELETABLE = frozenset(
     {"ConfigMap", "Job", "NetworkPolicy", "PodDisruptionBudget", "PodMonitor", "Service", "ServiceAccount"}
 )
 SHAPES_REMEMBERED = 1024  # sets of owned fields; objects of a kind mostly share one
+PATHS_REMEMBERED = 4096  # owned fields, taken apart
 BETWEEN = "\n"  # parts of a path: no name of a field holds one
 
 
@@ -152,7 +149,9 @@ def difference(wanted: Mapping[str, Any], seen: Mapping[str, Any]) -> str | None
 
 def _differences(wanted: Any, seen: Any, path: str, field: str) -> Iterator[str]:
     """Paths where `seen` falls short of `wanted`. `field`: the last name in the path."""
-    if isinstance(wanted, Mapping) and isinstance(seen, Mapping):
+    if wanted == seen:
+        return
+    if isinstance(wanted, dict) and isinstance(seen, dict):
         for key, value in wanted.items():
             below = f"{path}.{key}".lstrip(".")
             if key in seen:
@@ -183,7 +182,7 @@ def _without_empty(value: Any) -> Any:
 
 def _merged(wanted: Any, seen: Any, field: str = "") -> Any:
     """All that is there, with what is wanted in its place."""
-    if isinstance(wanted, Mapping) and isinstance(seen, Mapping) and field not in WHOLE:
+    if isinstance(wanted, dict) and isinstance(seen, dict) and field not in WHOLE:
         return {**seen, **{key: _merged(value, seen.get(key), key) for key, value in wanted.items()}}
     if isinstance(wanted, list) and isinstance(seen, list) and field in MERGED_BY:
         key, below = MERGED_BY[field], field if field in WHOLE else ""
@@ -195,39 +194,39 @@ def _merged(wanted: Any, seen: Any, field: str = "") -> Any:
 
 def _settled(wanted: KubernetesObject, seen: KubernetesObject) -> KubernetesObject:
     """The object as it can still become: with the immutable fields that it has, and no smaller a volume."""
-    if wanted["kind"] not in IMMUTABLE:
-        return wanted
-    settled: KubernetesObject = json.loads(json.dumps(wanted))
-    for path in IMMUTABLE[wanted["kind"]]:
-        *above, last = path.split(".")
-        target, source = settled, seen
-        for part in above:
-            target, source = target[part], source[part]
-        if last in source:
-            target[last] = source[last]
     if wanted["kind"] == "PersistentVolumeClaim":
-        asked, has = settled["spec"]["resources"]["requests"], seen["spec"]["resources"]["requests"]
-        asked["storage"] = larger_quantity(asked["storage"], has["storage"])
-    return settled
+        asked, has = wanted["spec"]["resources"]["requests"], seen["spec"]["resources"]["requests"]
+        storage = larger_quantity(asked["storage"], has["storage"])
+        resources = {"requests": {"storage": storage}}
+        kept = {field: seen["spec"][field] for field in IMMUTABLE_OF_CLAIMS if field in seen["spec"]}
+        return {**wanted, "spec": {**wanted["spec"], "resources": resources, **kept}}
+    return {**wanted, **{field: seen[field] for field in IMMUTABLE.get(wanted["kind"], ()) if field in seen}}
 
 
 def left_over(owned: frozenset[str], wanted: KubernetesObject) -> str | None:
     """The first owned field that is not wanted any more, as a sentence; None where there is none."""
-    path = next((each for each in sorted(owned) if not _holds(wanted, each.split(BETWEEN))), None)
-    return None if path is None else f"{path.replace(BETWEEN, '.')} is no longer wanted"
+    left = min((path for path in owned if not _holds(wanted, _steps(path))), default=None)
+    return None if left is None else f"{left.replace(BETWEEN, '.')} is no longer wanted"
 
 
-def _holds(value: Any, parts: Sequence[str]) -> bool:
-    """Whether the path leads anywhere: `f:` a field, `k:` a list's item with these keys, `v:` an item itself."""
-    for part in parts:
-        form, told = part[:2], part[2:]
-        if form == "f:" and isinstance(value, Mapping) and told in value:
-            value = value[told]
-            continue
-        if form not in ("k:", "v:") or not isinstance(value, list):
+@lru_cache(maxsize=PATHS_REMEMBERED)
+def _steps(path: str) -> tuple[tuple[str, Any], ...]:
+    """`f` and a field, `k` and what an item of a list has, or `v` and an item itself."""
+    parts = path.split(BETWEEN)
+    return tuple((part[0], part[2:] if part[0] == "f" else json.loads(part[2:])) for part in parts)
+
+
+def _holds(value: Any, steps: Sequence[tuple[str, Any]]) -> bool:
+    """Whether the path leads anywhere."""
+    for form, told in steps:
+        if form == "f":
+            found = [value[told]] if isinstance(value, dict) and told in value else []
+        elif not isinstance(value, list):
             return False
-        asked = json.loads(told)
-        found = [item for item in value if (asked.items() <= item.items() if form == "k:" else asked == item)]
+        elif form == "k":
+            found = [item for item in value if told.items() <= item.items()]
+        else:
+            found = [item for item in value if item == told]
         if not found:
             return False
         value = found[0]

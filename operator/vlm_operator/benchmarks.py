@@ -17,6 +17,7 @@ from vlmctl.serving.manifest import api_workload
 DIGEST_LENGTH = 16  # hexadecimal digits
 NAME_PART_LENGTH = 40  # of the model's name, for people
 DECIMALS = 6
+SHORTEST_SECONDS = 1e-6  # that `api.duration` writes
 UNKNOWN = "unknown"
 # Why a container waits when all is well; anything else is a failure that may last (kubelet, kuberuntime and images).
 STARTING = frozenset({None, "ContainerCreating", "PodInitializing"})
@@ -70,8 +71,8 @@ def benchmark(
             requests_per_second=decimal(best.requests_per_second),
             interval=interval(best),
             measured=best.measured,
-            ttft=None if best.ttft_p95_seconds is None else api.duration(best.ttft_p95_seconds),
-            tpot=None if best.tpot_p95_seconds is None else api.duration(best.tpot_p95_seconds),
+            ttft=_duration(best.ttft_p95_seconds),
+            tpot=_duration(best.tpot_p95_seconds),
             image_tokens=best.image_tokens,
             rows=tuple(msgspec.to_builtins(row) for row in result.ladder.rows),
         ),
@@ -87,6 +88,11 @@ def find_benchmark(benchmarks: Iterable[api.VLMBenchmark], key: api.BenchmarkKey
 def decimal(value: float) -> str:
     """A number as the API writes it, without an exponent."""
     return f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
+
+
+def _duration(seconds: float | None) -> str | None:
+    """None also for what is none to the microsecond: tokens that came in one piece."""
+    return api.duration(seconds) if seconds is not None and seconds >= SHORTEST_SECONDS else None
 
 
 def interval(figures: Figures) -> str:

@@ -21,11 +21,13 @@ APPLY = "application/apply-patch+yaml"  # JSON is YAML too
 MERGE = "application/merge-patch+json"
 REQUEST_SECONDS = 30.0  # half of the API server's own limit, --request-timeout
 CONNECT_SECONDS = 5.0
+BUSY = frozenset({429, 502, 503, 504})  # HTTP: come back later
 PAGE = 500  # objects of a list in one response, as kubectl and client-go ask
 SILENCE_SECONDS = 75.0  # without an event or a bookmark, which come every minute: the connection is dead
 WATCH_SECONDS = 300  # after which the server ends a watch, so that many do not all hang on one server for ever
-LOG_LINES = 500
-LOG_BYTES = 65_536
+LOG_LINES = 500  # of a container that ended: a traceback through vLLM's processes has some hundred
+LOG_BYTES = 1024**2  # that cross the network; the kubelet cuts off the end, so this is far above the usual
+LOG_KEPT_BYTES = 65_536  # from the end
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class Connection(NamedTuple):
 
 
 class ApiError(VlmctlError):
-    """The API server said no: an HTTP status below 500, and the reason that goes with it."""
+    """The API server said no: an HTTP status, and the reason that goes with it."""
 
     def __init__(self, message: str, *, status: int, reason: str = "") -> None:
         super().__init__(message)
@@ -58,10 +60,14 @@ class ApiError(VlmctlError):
 
 
 class Unreachable(NotReachable):
-    """The API server does not answer, or cannot at present. `retry_after_seconds`: where it says when to come back."""
+    """The API server does not answer, or says that it cannot at present (`answered`).
 
-    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+    `retry_after_seconds`: where it says when to come back.
+    """
+
+    def __init__(self, message: str, *, answered: bool = False, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
+        self.answered = answered
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -205,7 +211,7 @@ class Cluster:
         if previous:
             query["previous"] = "true"
         content = await self._request("GET", POD.path(namespace, pod, "log"), query=query)
-        return content.decode(errors="replace")
+        return content[-LOG_KEPT_BYTES:].decode(errors="replace")
 
     async def _json(self, method: str, path: str) -> KubernetesObject:
         found: KubernetesObject = msgspec.json.decode(await self._request(method, path))
@@ -274,10 +280,11 @@ class Cluster:
             message, reason = str(told["message"]), str(told.get("reason", ""))
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
             message, reason = content[:200].decode(errors="replace"), ""
-        if response.status == 429 or response.status >= 500:
+        # A write that fails with 500 may do so for good, as with a broken webhook: that is for the status to say.
+        if response.status in BUSY or (response.status >= 500 and response.method == "GET"):
             later = response.headers.get("Retry-After", "")
             seconds = float(later) if later.isdigit() else None
-            raise Unreachable(f"{response.status} {message}", retry_after_seconds=seconds)
+            raise Unreachable(f"{response.status} {message}", answered=True, retry_after_seconds=seconds)
         raise ApiError(message, status=response.status, reason=reason)
 
     def _gone(self, error: Exception) -> Unreachable:

@@ -9,6 +9,7 @@ from vlm_operator.actions import Action, actions
 from vlm_operator.benchmarks import assignments, benchmark, benchmark_key, product_of
 from vlm_operator.desired import desired
 from vlm_operator.diagnosis import diagnose
+from vlm_operator.facts import subject
 from vlm_operator.records import Finding, KubernetesObject, Observed, Planned, Revision
 from vlm_operator.refusal import Refused
 from vlm_operator.results import AgentResult
@@ -23,7 +24,7 @@ NodeLabel = Callable[[str, str], str | None]  # of a node's name and a label: it
 class Decision(Record, frozen=True, kw_only=True):
     """`digest`: of what the spec asks for. `words`: by pod name. `refused`: why there is no plan for the spec.
 
-    `finding`: what is wrong with the pods that are to serve.
+    `finding`: what is wrong with the replicas that the status is about.
     """
 
     digest: str
@@ -52,21 +53,16 @@ def decide(
     if all(each.digest != digest for each in known):
         try:
             planned = plan(spec)
-            pod = template(name, digest, spec, planned, agent_image=agent_image, hub_endpoint=hub_endpoint)
-            known = (*known, revisions.new(name, digest, planned, pod))
         except Refused as error:
             refused = Finding(reason=error.reason, message=error.message)
-    deployment = observed.children.get("Deployment", {}).get(name)
-    finding = diagnose(observed, carried_digest(deployment) or digest)
-    rollout = target(
-        name,
-        known,
-        digest,
-        deployment=deployment,
-        pods=observed.pods,
-        jobs=observed.children.get("Job", {}),
-        finding=finding,
-    )
+        else:
+            pod = template(name, digest, spec, planned, agent_image=agent_image, hub_endpoint=hub_endpoint)
+            known = (*known, revisions.new(name, digest, planned, pod))
+    deployment, jobs = observed.children.get("Deployment", {}).get(name), observed.children.get("Job", {})
+    now = carried_digest(deployment) or digest
+    finding = diagnose(observed, now)
+    rollout = target(name, known, digest, deployment=deployment, pods=observed.pods, jobs=jobs, finding=finding)
+    about = subject(observed, rollout)
     children = desired(_parent(observed), spec, rollout, new_api_key=new_api_key, monitors=observed.monitors)
     return Decision(
         digest=digest,
@@ -74,7 +70,7 @@ def decide(
         actions=actions(children, observed, replicas=spec.replicas, pruned=rollout.pruned),
         words={} if spec.paused else _words(observed, spec, rollout.carried, node_label),
         refused=refused,
-        finding=finding,
+        finding=finding if about is None or about.digest == now else diagnose(observed, about.digest),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import kopf
 
-from vlm_operator.login import login
+from vlm_operator.login import session
 from vlm_operator.running import Operator
 from vlmctl.api import v1alpha1 as api
 
@@ -85,8 +85,8 @@ def registry(lifetime: Lifetime) -> kopf.OperatorRegistry:
         await lifetime.end()
 
     @kopf.on.login(registry=found)
-    async def connect(**_: Any) -> kopf.ConnectionInfo:
-        return login()
+    async def connect(**_: Any) -> kopf.AiohttpSession:
+        return session()
 
     @kopf.on.event(api.GROUP, api.VERSION, "vlmdeployments", registry=found)
     async def take(event: kopf.RawEvent, **_: Any) -> None:

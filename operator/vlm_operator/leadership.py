@@ -71,19 +71,20 @@ class Leadership:
 
     async def _acquire(self) -> float:
         """Wait until the Lease is ours; gives when it was asked for."""
-        told = False
+        told = ""
         while True:
-            asked_at = self._clock()
+            asked_at, level, now = self._clock(), logging.INFO, told
             try:
                 if await self._take():
                     return asked_at
-                if not told:
-                    log.info("Waiting: %s leads.", self._seen[0] if self._seen else "another operator")
-                told = True
+                now = f"Waiting: {self._seen[0] if self._seen else 'another operator'} leads."
             except ApiError as error:
-                log.warning("The Lease %s/%s cannot be written: %s", self._namespace, self._name, error)
+                level, now = logging.WARNING, f"The Lease {self._namespace}/{self._name} cannot be written: {error}"
             except Unreachable:
                 pass  # the client has told it
+            if now != told:
+                log.log(level, now)
+            told = now
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _hold(self, renewed_at: float) -> None:

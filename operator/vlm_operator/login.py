@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import ssl
 from pathlib import Path
 
+import aiohttp
 import kopf
 
 from vlm_operator.cluster import Connection
@@ -15,8 +17,32 @@ TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")  # the kubel
 HOST, PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"  # set in every container; no DNS is needed
 
 
+def session() -> kopf.AiohttpSession:
+    """What kopf connects with, read now; raises NotReachable as `login` does. Called inside a running loop."""
+    info = login()
+    opened = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=trust(info)),
+        headers=info.as_http_headers(),
+        proxy=info.proxy_url,
+        trust_env=info.trust_env,
+    )
+    return kopf.AiohttpSession(
+        server=info.server, default_namespace=info.default_namespace, expiration=info.expiration, aiohttp_session=opened
+    )
+
+
+def trust(info: kopf.ConnectionInfo) -> ssl.SSLContext:
+    """Which certificates are trusted.
+
+    Python 3.13 began to ask for extensions that the certificates of many clusters lack, and `kubectl` does not ask for.
+    """
+    context = info.as_ssl_context()
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
 def login() -> kopf.ConnectionInfo:
-    """What kopf needs to connect, read now; raises NotReachable where there is neither of the two."""
+    """Where the API server is and who we are; raises NotReachable where neither of the two is there."""
     settings = kopf.OperatorSettings()
     account = kopf.login_with_service_account(settings=settings)
     if account is not None and HOST in os.environ:
@@ -34,8 +60,8 @@ def connect() -> Connection:
     info = login()
     if TOKEN.exists():
         headers = RotatedToken(TOKEN)
-        return Connection(info.server, info.as_ssl_context(), headers)
-    return Connection(info.server, info.as_ssl_context(), info.as_http_headers)
+        return Connection(info.server, trust(info), headers)
+    return Connection(info.server, trust(info), info.as_http_headers)
 
 
 class RotatedToken:

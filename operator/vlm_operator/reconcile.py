@@ -80,8 +80,10 @@ class Reconciler:
                 outcome = await self._pass(key)
             if not outcome.failed:
                 self._told.pop(key, None)
-        except Unreachable as error:  # which the client has told
+        except Unreachable as error:
             outcome = Outcome(failed=True, after_seconds=error.retry_after_seconds)
+            if error.answered:  # else the client has told it
+                self._tell(key, logging.WARNING, str(error))
         except Exception as error:
             await self._fail(key, error)
         finally:
@@ -138,7 +140,9 @@ class Reconciler:
             api_key=next((each.name for each in tried.done if each.kind == "Secret"), None),
         )
         await self._writer.answer(observed.parent, status)
-        self._tell_refusals(key, tried.refused)
+        if tried.refused:
+            told = "; ".join(f"{action.kind} {action.name}: {error}" for action, error in tried.refused)
+            self._tell(key, logging.WARNING, told)
         return Outcome(failed=bool(tried.refused))
 
     def _decide(self, observed: Observed, spec: api.VLMDeploymentSpec) -> Decision:
@@ -158,29 +162,23 @@ class Reconciler:
             spec, found, self._config.policy, self._observer.benchmarks(), engine_image=self._config.engine_image
         )
 
-    def _tell_refusals(self, key: Key, refusals: list[tuple[Action, Exception]]) -> None:
-        told = "; ".join(f"{action.kind} {action.name}: {error}" for action, error in refusals)
-        if told and self._told.get(key) != told:
-            extra = {"namespace": key.namespace, "deployment": key.name}
-            log.warning("The API server refuses what %s/%s needs: %s", key.namespace, key.name, told, extra=extra)
-        self._told[key] = told
-
     async def _fail(self, key: Key, error: Exception) -> None:
-        """Tell it once in the log, with a traceback where it is a bug, and in the status as far as that can be."""
-        trace = "".join(traceback.format_exception(error))
-        if self._told.get(key) != trace:
-            extra = {"namespace": key.namespace, "deployment": key.name}
-            is_bug = not isinstance(error, VlmctlError)
-            log.error(
-                "A pass over %s/%s failed: %s", key.namespace, key.name, error, exc_info=is_bug and error, extra=extra
-            )
-        self._told[key] = trace
+        """Tell it in the log, with a traceback where it is a bug, and in the status as far as that can be."""
+        self._tell(key, logging.ERROR, str(error), None if isinstance(error, VlmctlError) else error)
         parent = self._store.get(VLMDEPLOYMENT.kind, *key)
         if parent is not None:
             try:
                 await self._writer.answer(parent, last_resort(parent, failure(error), now=time.time()))
             except (ApiError, Unreachable) as second:
                 log.warning("Its status cannot be written either: %s", second)
+
+    def _tell(self, key: Key, level: int, told: str, bug: Exception | None = None) -> None:
+        """Log why a pass was not done, once for as long as it is the same."""
+        said = told if bug is None else "".join(traceback.format_exception(bug))
+        if self._told.get(key) != said:
+            extra = {"namespace": key.namespace, "deployment": key.name}
+            log.log(level, "A pass over %s/%s failed: %s", key.namespace, key.name, told, exc_info=bug, extra=extra)
+        self._told[key] = said
 
 
 def _makes(action: Action, observed: Observed) -> bool:

@@ -180,7 +180,7 @@ def _crashes(pods: Sequence[KubernetesObject]) -> bool:
         container.get("restartCount", 0)
         for pod in pods
         for container in pod.get("status", {}).get("containerStatuses", ())
-        if container["name"] == names.ENGINE and not container.get("ready")
+        if container["name"] == names.ENGINE
     ]
     return max(counts, default=0) >= CRASHES
 

@@ -25,6 +25,7 @@ from vlmctl.errors import NotReachable, VlmctlError
 
 LADDER_ATTEMPTS = 2  # an engine that ends under its load is not measured for ever
 PROBES_BEFORE_SHUT = 2  # one that is too slow may have had a busy neighbour
+NOTHING_ENDED = "No request ended within the budget."
 log = logging.getLogger(__name__)
 
 
@@ -45,11 +46,12 @@ class Sidecar:
     async def run(self) -> None:
         """Never returns."""
         while True:
-            await self._ready()
             if self._latch.is_open:  # by an earlier agent of this pod
-                self._journal.write(stage=Stage.OPEN)
-            elif not await self._admitted():
-                continue
+                self._tell_open()
+            else:
+                await self._ready()
+                if not await self._admitted():
+                    continue
             await self._watch()
 
     async def _ready(self) -> None:
@@ -59,7 +61,7 @@ class Sidecar:
             waited = True
             self._draw()
             # What keeps traffic away stays said while the engine is there; one that is gone is another when it is back.
-            if not self._latch.is_open and (health is Health.GONE or self._journal.result.stage is not Stage.SHUT):
+            if health is Health.GONE or self._journal.result.stage is not Stage.SHUT:
                 self._journal.write(stage=Stage.WAITING, problem=None, message="")
             await asyncio.sleep(self._pace.poll)
         if waited:
@@ -76,25 +78,29 @@ class Sidecar:
         """Try the engine, measure it where it is told to, and open the latch; False: it is to be tried again."""
         if not await self._smoked():
             return False
-        result = self._journal.result
-        if result.opened is None:
+        if self._journal.result.opened is None:
             word = await self._word()
             self._journal.write(task=word.task)
             if not await self._did(word):
                 return False
         counters = await self._engine.counters()
-        result = self._journal.result
-        unmeasured = result.task is Task.LADDER and not result.measured
+        if await self._engine.health() is Health.GONE:
+            return False
+        self._journal.write(counted_before=counters.totals if counters is not None else {})
         self._latch.open()
         self._drawing = None
+        self._tell_open()
+        return True
+
+    def _tell_open(self) -> None:
+        result = self._journal.result
+        unmeasured = result.task is Task.LADDER and not result.measured
         self._journal.write(
             stage=Stage.OPEN,
             problem=Problem.NOT_MEASURED if unmeasured else None,
-            message=" ".join(result.ladder.notes) if unmeasured else "",
+            message=" ".join(result.ladder.notes or (NOTHING_ENDED,)) if unmeasured else "",
             opened=result.opened or now(),
-            counted_before=counters.totals if counters is not None else {},
         )
-        return True
 
     async def _smoked(self) -> bool:
         """Send one request; after one that was not answered rightly, wait, longer each time."""

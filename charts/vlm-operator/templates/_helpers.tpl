@@ -1,0 +1,43 @@
+{{- define "vlm-operator.name" -}}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 52 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{- define "vlm-operator.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}{{ .Values.serviceAccount.name | default (include "vlm-operator.name" .) }}{{ else }}{{ .Values.serviceAccount.name | default "default" }}{{ end }}
+{{- end }}
+
+{{- define "vlm-operator.selector" -}}
+app.kubernetes.io/name: vlm-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "vlm-operator.labels" -}}
+{{ include "vlm-operator.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: vlmctl
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "vlm-operator.image" -}}
+{{- if .Values.image.digest }}{{ .Values.image.repository }}@{{ .Values.image.digest }}{{ else }}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
+{{- end }}
+
+{{- /* What vlm_operator/config.py reads. */}}
+{{- define "vlm-operator.config" -}}
+namespaces: {{ toJson .Values.watchNamespaces }}
+agentImage: {{ include "vlm-operator.image" . | quote }}
+engineImage: {{ .Values.engine.image | quote }}
+inventory: {{ toJson .Values.inventory }}
+policy:
+  license: {{ .Values.policy.license }}
+  maxUsdPer1k: {{ .Values.policy.maxUSDPer1k | quote }}
+  maxUsdPerMonth: {{ .Values.policy.maxUSDPerMonth | quote }}
+  allowTrustRemoteCode: {{ .Values.policy.allowTrustRemoteCode }}
+  imageRegistries: {{ toJson .Values.policy.imageRegistries }}
+hubEndpoint: {{ .Values.hub.endpoint | quote }}
+lease:
+  name: {{ include "vlm-operator.name" . }}
+workers: {{ .Values.operator.workers }}
+logLevel: {{ .Values.operator.logLevel }}
+{{- end }}

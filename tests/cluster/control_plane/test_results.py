@@ -1,0 +1,158 @@
+"""From an agent's result to the measurement that is kept: pods without a kubelet, agents that answer as scripted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from vlm_operator import names
+from vlm_operator.kinds import NODE, POD, VLMDEPLOYMENT
+from vlm_operator.results import AgentResult, Figures, Ladder, Stage, Task, encode, read_word
+from vlm_operator.template import AGENT_PORT
+
+from tests.cluster.control_plane.operators import OperatorProcess, Space, at_rest, eventually, running, settled, some
+
+MEASURED = AgentResult(
+    stage=Stage.OPEN,
+    task=Task.LADDER,
+    engine_version="0.32.0",
+    opened="2026-11-21T12:00:00Z",
+    ladder=Ladder(
+        attempts=1,
+        best=Figures(
+            concurrency=16,
+            requests_per_second=3.25,
+            measured="2026-11-21T12:00:00Z",
+            low=3.1,
+            high=3.4,
+            ttft_p95_seconds=1.5,
+            tpot_p95_seconds=0.05,
+        ),
+    ),
+)
+CLIMBING = AgentResult(stage=Stage.LADDER, task=Task.LADDER)
+
+
+class Agent:
+    """Answers at one address of this machine with what `result` is at the moment."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.result = AgentResult()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(encode(outer.result))
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer((address, AGENT_PORT), Handler)
+
+
+@contextmanager
+def agents(*addresses: str) -> Iterator[list[Agent]]:
+    made = [Agent(address) for address in addresses]
+    for each in made:
+        threading.Thread(target=each.server.serve_forever, daemon=True).start()
+    try:
+        yield made
+    finally:
+        for each in made:
+            each.server.shutdown()
+            each.server.server_close()
+
+
+def node(space: Space) -> str:
+    """A node that nobody runs, for pods to be bound to."""
+    name = f"node-of-{space.name}"
+    labels = {"nvidia.com/gpu.product": "NVIDIA-L4"}
+    space.ask("POST", NODE.path(), {"metadata": {"name": name, "labels": labels}})
+    return name
+
+
+def started(space: Space, pod: str, on: str, address: str) -> None:
+    """What the kubelet of the node would say of a pod whose engine is up."""
+    target = {"target": {"kind": "Node", "name": on}, "metadata": {"name": pod}}
+    space.ask("POST", POD.path(space.name, pod, "binding"), target)
+    runs: dict[str, Any] = {"started": True, "restartCount": 0, "image": "image", "imageID": "image"}
+    runs["state"] = {"running": {"startedAt": "2026-11-21T11:58:00Z"}}
+    containers = [{"name": name, "ready": name == names.AGENT, **runs} for name in (names.ENGINE, names.AGENT)]
+    status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "containerStatuses": containers}
+    space.change(POD, pod, {"status": status}, "status")
+
+
+def ready(space: Space, pod: str) -> None:
+    """The kubelet again, once the latch is open."""
+    body = space.find(POD, pod)
+    containers = [{**each, "ready": True} for each in body["status"]["containerStatuses"]]
+    conditions = [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T12:00:01Z"}]
+    space.change(POD, pod, {"status": {"containerStatuses": containers, "conditions": conditions}}, "status")
+
+
+def told(space: Space, pod: str) -> Task:
+    word = read_word(space.find(POD, pod)["metadata"].get("annotations", {}).get(names.BENCHMARK, ""))
+    assert word is not None
+    return word.task
+
+
+@pytest.fixture
+def pods(space: Space, tmp_path: Path) -> Iterator[tuple[OperatorProcess, list[str]]]:
+    """Two replicas of a new model on one node, and the operator that made them."""
+    with running(space, tmp_path) as operator:
+        space.make("vision", {"model": {"name": "qwen2.5-vl-3b-instruct"}, "replicas": 2})
+        settled(space)
+        eventually(lambda: some(len(space.all("Pod")) == 2))
+        where, found = node(space), sorted(space.all("Pod"))
+        for number, pod in enumerate(found, start=1):
+            started(space, pod, where, f"127.0.0.{10 + number}")
+        try:
+            yield operator, found
+        finally:
+            space.ask("DELETE", NODE.path(None, where))
+
+
+def test_one_measures(space: Space, pods: tuple[OperatorProcess, list[str]]) -> None:
+    """One pod is told to measure, its result is kept and shown, and the other one only has to keep up with it."""
+    _, (first, second) = pods
+    with agents("127.0.0.11", "127.0.0.12") as (of_first, of_second):
+        eventually(lambda: some({told(space, first), told(space, second)} == {Task.LADDER, Task.SMOKE}))
+        climber, its_agent = (first, of_first) if told(space, first) is Task.LADDER else (second, of_second)
+        other = second if climber == first else first
+        its_agent.result = CLIMBING
+        time.sleep(3)
+        assert told(space, climber) is Task.LADDER
+        its_agent.result = MEASURED
+        ready(space, climber)
+        (kept,) = eventually(lambda: some(space.all("VLMBenchmark"))).values()
+        assert kept["spec"]["requestsPerSecond"] == "3.25"
+        eventually(lambda: some(told(space, other) is Task.PROBE))
+        status = eventually(lambda: some(space.find(VLMDEPLOYMENT, "vision")["status"].get("benchmark")))
+        assert (status["requestsPerSecond"], status["interval"]) == ("3.25", "3.1-3.4")
+        at_rest(space)
+
+
+def test_no_result_is_lost(space: Space, pods: tuple[OperatorProcess, list[str]]) -> None:
+    """However often the operator is killed around the moment at which a pod has measured, that is kept, once."""
+    operator, (first, second) = pods
+    rng = Random(5)
+    with agents("127.0.0.11", "127.0.0.12") as made:
+        eventually(lambda: some({told(space, first), told(space, second)} == {Task.LADDER, Task.SMOKE}))
+        for each in made:
+            each.result = MEASURED
+        for _ in range(3):
+            time.sleep(rng.uniform(0.0, 3.0))
+            operator.kill()
+            operator.start()
+        eventually(lambda: some(space.find(VLMDEPLOYMENT, "vision")["status"].get("benchmark")))
+        assert len(space.all("VLMBenchmark")) == 1

@@ -1,0 +1,79 @@
+"""The operator's configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vlm_operator.config import OperatorConfig, read_config
+from vlm_operator.records import DeclaredPool
+from vlmctl.errors import InvalidFile
+from vlmctl.specs.workload import LicensePolicy
+
+WHOLE = """
+namespaces: [team]
+agentImage: registry.example/vlm-operator:1
+engineImage: ""
+inventory:
+- {gpu: l4, gpusPerNode: 2, usdPerGpuHour: "0.71"}
+policy: {license: commercial, maxUsdPer1k: "", maxUsdPerMonth: 900, allowTrustRemoteCode: true, imageRegistries: [ghcr.io]}
+lease: {name: ours}
+workers: 4
+"""
+
+
+def written(folder: Path, text: str) -> dict[str, str]:
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return {"VLM_OPERATOR_CONFIG": str(path)}
+
+
+def test_no_file_means_defaults() -> None:
+    """Without a file the whole cluster is served, and the Lease lies in the pod's namespace."""
+    config = read_config({"POD_NAME": "operator-0", "POD_NAMESPACE": "system"})
+    assert config == OperatorConfig(pod_name="operator-0", pod_namespace="system")
+    assert config.lease_namespace == "system"
+
+
+def test_an_empty_file_means_defaults(tmp_path: Path) -> None:
+    """A chart without values writes an empty file."""
+    assert read_config(written(tmp_path, "")) == OperatorConfig()
+
+
+def test_names_are_camel_case_and_empty_is_not_given(tmp_path: Path) -> None:
+    """Fields are written as in Kubernetes; an empty text is what a chart has for nothing."""
+    config = read_config(written(tmp_path, WHOLE))
+    assert config.namespaces == ("team",)
+    assert config.engine_image is None
+    assert config.inventory == (DeclaredPool(gpu="l4", gpus_per_node=2, usd_per_gpu_hour=0.71),)
+    assert config.policy.license is LicensePolicy.COMMERCIAL
+    assert (config.policy.max_usd_per_1k, config.policy.max_usd_per_month) == (None, 900.0)
+    assert config.policy.allow_trust_remote_code
+    assert config.lease.name == "ours"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("policy: {licence: any}", "licence"),
+        ("workers: many", "workers"),
+        ("inventory: [l4]", "l4"),
+        ("logLevel: LOUD", "LOUD"),
+        ("[", "while parsing"),
+        ("text", "config.yaml"),
+    ],
+)
+def test_mistakes_are_told_with_the_file(tmp_path: Path, text: str, told: str) -> None:
+    """A mistake names the file and what is wrong, in one line."""
+    with pytest.raises(InvalidFile) as caught:
+        read_config(written(tmp_path, text))
+    assert "config.yaml" in str(caught.value)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    """A path that leads nowhere is an error, and no reason for defaults."""
+    with pytest.raises(InvalidFile, match="cannot be read"):
+        read_config({"VLM_OPERATOR_CONFIG": str(tmp_path / "none.yaml")})

@@ -1,0 +1,401 @@
+"""What is found wrong: recorded logs, the words of scheduler and kubelet, agents' verdicts; and what never gets out."""
+
+from __future__ import annotations
+
+import re
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from vlm_operator import names
+from vlm_operator.diagnosis import condition_of, diagnose
+from vlm_operator.engine_logs import QUOTE_LIMIT, explain, last_words, patterns, quote
+from vlm_operator.reasons import AvailableReason, BenchmarkReason, ModelReason
+from vlm_operator.records import Finding, Observed
+from vlm_operator.results import Problem, Stage
+from vlm_operator.scheduling import unschedulable
+
+from tests.vlm_operator.children import NAME
+from tests.vlm_operator.worlds import (
+    CRASHED,
+    CREATING,
+    OTHER,
+    REVISION,
+    RUNNING,
+    SERVING,
+    UP,
+    container,
+    download_pod,
+    job,
+    observed,
+    pod,
+    terminated,
+    told,
+    waiting,
+)
+from vlmctl.api.status import ConditionType
+
+LOGS = sorted((Path(__file__).parent / "logs").glob("*.txt"))
+REASONS = {each.value for kind in (AvailableReason, ModelReason) for each in kind}
+TOKENS = st.text(string.ascii_letters + string.digits, min_size=20, max_size=40)
+
+
+def log_of(path: Path) -> tuple[str, str]:
+    """The reason that a recorded log is to give, and the log."""
+    reason, source, text = path.read_text().split("\n", 2)
+    assert reason.startswith("# reason: ")
+    assert source.startswith("# source: ")
+    return reason.removeprefix("# reason: "), text
+
+
+def found(seen: Observed) -> Finding:
+    """What is found wrong with the revision."""
+    finding = diagnose(seen, REVISION.digest)
+    assert finding is not None
+    return finding
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
+def test_recorded_logs_of_engines_that_ended_tell_their_reason(path: Path) -> None:
+    """An engine that ended with the words that others have reported is diagnosed, with a remedy."""
+    reason, text = log_of(path)
+    finding = found(observed(pod(CRASHED), logs={"uid-reader-a": text}))
+    assert finding.reason == reason
+    assert finding.remedy
+
+
+def test_every_pattern_is_the_first_to_fit_some_recorded_log() -> None:
+    """A pattern that no recorded log needs, or that another one hides, is not kept."""
+    texts = [log_of(path)[1] for path in LOGS]
+    said = {finding.message for text in texts if (finding := explain(text)) is not None}
+    shapes = [re.sub(r"\\\{\w+\\\}", ".+", re.escape(entry.message)) for entry in patterns()]
+    unused = [shape for shape in shapes if not any(re.fullmatch(shape, message) for message in said)]
+    assert unused == []
+
+
+@pytest.mark.parametrize("entry", patterns(), ids=lambda entry: entry.pattern[:40])
+def test_patterns_say_an_enumerated_reason_with_what_they_capture(entry: Any) -> None:
+    """An entry's reason is of the API, and its texts use no group that its pattern lacks."""
+    used = set(re.findall(r"\{(\w+)\}", entry.message + entry.remedy))
+    assert entry.reason in REASONS
+    assert used <= set(re.compile(entry.pattern).groupindex)
+    assert entry.source
+
+
+def test_the_engines_own_suggestion_is_in_the_remedy() -> None:
+    """A KV cache that is too small for the planned context tells the length that fits."""
+    finding = explain(log_of(Path(__file__).parent / "logs" / "issue-kv-cache.txt")[1])
+    assert finding is not None
+    assert "--max-model-len=34736" in finding.remedy
+
+
+@given(
+    token=TOKENS,
+    form=st.sampled_from(
+        [
+            "hf_{}",
+            "Authorization: Bearer {}",
+            "--api-key {}",
+            "--api-key={}",
+            "'api_key': ['{}']",
+            "VLLM_API_KEY={}",
+            "token={}",
+            "https://user:{}@hub.test/x",
+            "https://cdn.test/file?X-Amz-Signature={}",
+            "password: {}",
+        ]
+    ),
+    around=st.sampled_from(["ValueError: {}", "vllm: error: unrecognized arguments: {}", "OSError: at {} failed"]),
+)
+def test_secrets_in_a_log_are_never_shown(token: str, form: str, around: str) -> None:
+    """Whatever line of a log is quoted, the keys and tokens in it are masked."""
+    line = around.format(form.format(token))
+    finding = found(observed(pod(CRASHED), logs={"uid-reader-a": line}))
+    assert token not in f"{finding.message} {finding.remedy}"
+    assert token not in last_words(line)
+
+
+@given(st.text())
+def test_quotes_are_one_short_line_without_control_characters(text: str) -> None:
+    """A log cannot move a terminal's cursor, forge a line or fill a status."""
+    said = quote(text)
+    assert len(said) <= QUOTE_LIMIT
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", said)
+
+
+@given(st.text(max_size=5000))
+def test_any_log_is_read_without_an_error(text: str) -> None:
+    """A log is data: nothing in it makes the diagnosis fail, and an engine that ended is always told of."""
+    assert found(observed(pod(CRASHED), logs={"uid-reader-a": text})).reason in REASONS
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("RuntimeError: <function f at 0x7f62>", "RuntimeError: <function f at 0x9a01>"),
+        ("HfHubHTTPError: 500 (Request ID: Root=1-a;b) x", "HfHubHTTPError: 500 (Request ID: Root=1-c;d) x"),
+        (f"RuntimeError: container {'0a' * 32} is gone", f"RuntimeError: container {'0b' * 32} is gone"),
+        ("(EngineCore pid=1) ERROR 05-05 12:36:59 [core.py:3] KeyError: 'a'", "(EngineCore pid=2) KeyError: 'a'"),
+    ],
+)
+def test_what_differs_from_one_start_to_the_next_is_not_quoted(first: str, second: str) -> None:
+    """Addresses, request ids, process ids and times in a log do not make another message of the same failure."""
+    assert last_words(first) == last_words(second) != ""
+
+
+FIT = "0/4 nodes are available: "
+AFTER = " no new claims to deallocate, preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (
+            f"{FIT}1 Insufficient cpu, 2 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint {{a: b}}.{AFTER}",
+            AvailableReason.INSUFFICIENT_GPU,
+        ),
+        (f"{FIT}4 Insufficient amd.com/gpu.{AFTER}", AvailableReason.INSUFFICIENT_GPU),
+        (
+            f"{FIT}1 Insufficient cpu, 3 node(s) didn't match Pod's node affinity/selector.{AFTER}",
+            AvailableReason.INSUFFICIENT_CPU,
+        ),
+        (f"{FIT}1 Insufficient memory, 3 node(s) were unschedulable.{AFTER}", AvailableReason.INSUFFICIENT_MEMORY),
+        (f"{FIT}4 Insufficient ephemeral-storage.{AFTER}", AvailableReason.INSUFFICIENT_STORAGE),
+        (f"{FIT}4 Too many pods.{AFTER}", AvailableReason.TOO_MANY_PODS),
+        (f"{FIT}4 node(s) didn't match Pod's node affinity/selector.{AFTER}", AvailableReason.NO_MATCHING_NODE),
+        (
+            f"{FIT}1 node(s) had untolerated taint {{dedicated: gpu}}, 3 node(s) didn't match Pod's node "
+            f"affinity/selector.{AFTER}",
+            AvailableReason.UNTOLERATED_TAINT,
+        ),
+        (f"{FIT}4 node(s) were unschedulable.{AFTER}", AvailableReason.NODE_UNSCHEDULABLE),
+        (
+            f"{FIT}pod has unbound immediate PersistentVolumeClaims. not found",
+            AvailableReason.VOLUME_UNAVAILABLE,
+        ),
+        (f'{FIT}persistentvolumeclaim "weights" not found.', AvailableReason.VOLUME_UNAVAILABLE),
+        (f"{FIT}2 node(s) had volume node affinity conflict.{AFTER}", AvailableReason.VOLUME_UNAVAILABLE),
+        (f"{FIT}4 node(s) didn't satisfy plugin(s) [Custom].", AvailableReason.UNSCHEDULABLE),
+        ("", AvailableReason.UNSCHEDULABLE),
+    ],
+)
+def test_the_schedulers_message_names_what_is_short(message: str, reason: AvailableReason) -> None:
+    """Of all that keeps nodes from taking a pod, the nearest to being put right is told."""
+    finding = found(observed(pod(unschedulable=message or " ")))
+    assert finding.reason == reason
+    assert finding.remedy
+
+
+@given(counts=st.lists(st.integers(1, 5000), min_size=4, max_size=4))
+def test_a_cluster_that_grows_does_not_change_what_is_said(counts: list[int]) -> None:
+    """The scheduler counts nodes; the message does not, so that it stays while the reason does."""
+    a, b, c, d = counts
+    text = (
+        f"0/{a} nodes are available: {b} Insufficient nvidia.com/gpu, {c} node(s) had untolerated taint {{x: y}}, "
+        f"{d} node(s) didn't match Pod's node affinity/selector.{AFTER}"
+    )
+    assert unschedulable(text) == unschedulable(f"{FIT}1 Insufficient nvidia.com/gpu.")
+
+
+PULL = 'Back-off pulling image "docker.io/vllm/vllm-openai:v0.32.0": ErrImagePull: '
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "words"),
+    [
+        (waiting("ErrImagePull", "manifest unknown"), AvailableReason.IMAGE_PULL_FAILED, "no such image"),
+        (waiting("ImagePullBackOff", f"{PULL}not found"), AvailableReason.IMAGE_PULL_FAILED, "no such image"),
+        (
+            waiting("ImagePullBackOff", f"{PULL}failed to authorize: 401 Unauthorized"),
+            AvailableReason.IMAGE_PULL_FAILED,
+            "no access",
+        ),
+        (
+            waiting("ErrImagePull", "dial tcp: lookup registry.test: no such host"),
+            AvailableReason.IMAGE_PULL_FAILED,
+            "cannot be reached",
+        ),
+        (waiting("ErrImagePull", "no space left on device"), AvailableReason.IMAGE_PULL_FAILED, "disk is full"),
+        (waiting("ErrImagePull", "toomanyrequests: limit"), AvailableReason.IMAGE_PULL_FAILED, "too many images"),
+        (
+            waiting("ErrImagePull", "no match for platform in manifest"),
+            AvailableReason.IMAGE_PULL_FAILED,
+            "node's processor",
+        ),
+        (waiting("ImagePullBackOff", "Back-off"), AvailableReason.IMAGE_PULL_FAILED, "cannot be pulled."),
+        (waiting("InvalidImageName", "couldn't parse"), AvailableReason.INVALID_IMAGE_NAME, "vllm-openai"),
+        (
+            waiting("CreateContainerConfigError", 'secret "hf-token" not found'),
+            AvailableReason.CONFIGURATION_MISSING,
+            'secret "hf-token" not found',
+        ),
+        (
+            waiting("RunContainerError", 'exec: "sh": executable file not found in $PATH'),
+            AvailableReason.CONTAINER_NOT_STARTED,
+            "executable file not found",
+        ),
+        (
+            waiting("RunContainerError", "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8"),
+            AvailableReason.GPU_DRIVER_TOO_OLD,
+            "driver",
+        ),
+        (
+            terminated(128, "StartError", message="failed to create shim task"),
+            AvailableReason.CONTAINER_NOT_STARTED,
+            "shim",
+        ),
+    ],
+)
+def test_a_container_that_does_not_start_tells_why(state: dict[str, Any], reason: str, words: str) -> None:
+    """The kubelet's reason becomes one of ours, with its cause in plain words and a remedy."""
+    finding = found(observed(pod(container(state))))
+    assert finding.reason == reason
+    assert words in finding.message
+    assert finding.remedy
+
+
+def test_an_engine_that_took_too_much_memory_tells_its_limit() -> None:
+    """A container killed by the kernel for its memory is told apart from one that was killed for being slow."""
+    limit = REVISION.template["spec"]["containers"][0]["resources"]["limits"]["memory"]
+    finding = found(observed(pod(container(RUNNING, last=terminated(137, "OOMKilled", seconds=3000), restarts=1))))
+    assert finding.reason == AvailableReason.HOST_OUT_OF_MEMORY
+    assert limit in finding.message
+
+
+@given(seconds=st.integers(0, 59 * 60))
+def test_a_kill_is_the_startup_probes_if_and_only_if_it_came_when_that_gives_up(seconds: int) -> None:
+    """No field says that a startup probe ended a container; the time it lived does."""
+    slow = {"failureThreshold": 120, "periodSeconds": 10, "httpGet": {"path": "/health", "port": 8000}}
+    seen = pod(container(waiting("CrashLoopBackOff"), last=terminated(137, seconds=seconds), restarts=1))
+    engine = {**seen["spec"]["containers"][0], "startupProbe": slow}
+    seen["spec"] = {**seen["spec"], "containers": [engine], "terminationGracePeriodSeconds": 60}
+    is_slow = found(observed(seen)).reason == AvailableReason.STARTUP_TIMEOUT
+    assert is_slow is (1190 <= seconds <= 1285)
+
+
+def test_an_engine_that_its_agent_found_stuck_is_told_as_such() -> None:
+    """A restart that the liveness probe made for want of tokens is no crash."""
+    killed = container(RUNNING, last=terminated(137, seconds=1500), restarts=1)
+    results = told(stage=Stage.OPEN, stuck="2026-11-18T10:24:50Z")
+    assert found(observed(pod(killed), results=results)).reason == AvailableReason.ENGINE_STUCK
+    before = told(stage=Stage.OPEN, stuck="2026-11-18T09:00:00Z")
+    assert found(observed(pod(killed), results=before)).reason == AvailableReason.CRASH_LOOP
+
+
+def test_a_crash_loop_is_told_the_same_while_the_engine_waits_and_while_it_tries_again() -> None:
+    """The finding goes by how the engine ended, so it does not come and go with each try."""
+    log = {"uid-reader-a": "KeyError: 'vision_config'"}
+    first = container(terminated(1))
+    trying = container(RUNNING, last=terminated(1), restarts=3)
+    findings = {str(found(observed(pod(state), logs=log))) for state in (first, CRASHED, trying)}
+    assert len(findings) == 1
+    assert "KeyError: 'vision_config'" in findings.pop()
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [SERVING, UP, CREATING, container(RUNNING), container(RUNNING, started=True, last=terminated(1), restarts=2)],
+    ids=["serving", "benchmarking", "creating", "loading", "recovered"],
+)
+def test_an_engine_on_its_way_has_nothing_wrong(engine: dict[str, Any]) -> None:
+    """What is still under way, or came up again, is no failure."""
+    assert diagnose(observed(pod(engine), logs={"uid-reader-a": "ValueError: old"}), REVISION.digest) is None
+
+
+def test_a_failing_replica_tells_more_than_one_without_a_node() -> None:
+    """With several things wrong, the one that a user can learn from is told, whatever the order of the pods."""
+    waits = pod(unschedulable=f"{FIT}4 Insufficient nvidia.com/gpu.", name="reader-a")
+    fails = pod(CRASHED, name="reader-b")
+    logs = {"uid-reader-b": "torch.OutOfMemoryError: CUDA out of memory."}
+    both = [found(observed(*pods, logs=logs)) for pods in ((waits, fails), (fails, waits))]
+    assert [each.reason for each in both] == [AvailableReason.CUDA_OUT_OF_MEMORY] * 2
+
+
+def test_only_the_asked_revision_and_pods_that_stay_are_judged() -> None:
+    """Another revision's failure, or one of a pod that goes, is not this one's; except to tell why it went."""
+    logs = {"uid-reader-a": "ValueError: x"}
+    assert diagnose(observed(pod(CRASHED, of=OTHER), logs=logs), REVISION.digest) is None
+    leaving = observed(pod(CRASHED, deleted=True), logs=logs)
+    assert diagnose(leaving, REVISION.digest) is None
+    assert diagnose(leaving, REVISION.digest, leaving=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (
+            {"reason": "Evicted", "message": "The node was low on resource: ephemeral-storage."},
+            AvailableReason.EVICTED,
+        ),
+        (
+            {"reason": "UnexpectedAdmissionError", "message": "Allocate failed due to no healthy devices present"},
+            AvailableReason.NODE_REFUSED,
+        ),
+    ],
+)
+def test_a_pod_that_its_node_gave_up_is_told_until_another_takes_its_place(
+    status: dict[str, str], reason: AvailableReason
+) -> None:
+    """Pods that ended for good stay listed for a long time; they matter while no other pod is there."""
+    lost = pod(phase="Failed", **status)
+    finding = found(observed(lost))
+    assert finding.reason == reason
+    assert status["message"].rstrip(".") in finding.message
+    assert diagnose(observed(lost, pod(CREATING, name="reader-b")), REVISION.digest) is None
+
+
+def test_pods_that_may_not_be_made_tell_the_quota() -> None:
+    """A quota or an admission policy shows on the Deployment, as there is no pod that could tell."""
+    message = 'pods "reader-5d9c-x7k2p" is forbidden: exceeded quota: team, requested: requests.nvidia.com/gpu=1'
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
+    deployment = {"metadata": {"name": NAME}, "status": {"conditions": [failure]}}
+    finding = found(observed(children={"Deployment": {NAME: deployment}}))
+    assert finding.reason == AvailableReason.POD_REFUSED
+    assert "exceeded quota: team" in finding.message
+    assert "x7k2p" not in finding.message
+
+
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        (Problem.BELOW_MINIMUM, BenchmarkReason.BELOW_MINIMUM),
+        (Problem.WRONG_IMAGE_TOKENS, BenchmarkReason.SMOKE_FAILED),
+        (Problem.REQUEST_FAILED, BenchmarkReason.SMOKE_FAILED),
+    ],
+)
+def test_an_agent_that_keeps_traffic_away_tells_why(problem: Problem, reason: BenchmarkReason) -> None:
+    """The gate's verdict is a finding of the benchmark, with what the agent said."""
+    message = "the engine counts 12 image tokens in a request that was planned with 14."
+    finding = found(observed(pod(UP), results=told(stage=Stage.SHUT, problem=problem, message=message)))
+    assert finding.reason == reason
+    assert condition_of(finding) is ConditionType.BENCHMARKED
+    assert (message in finding.message) is (reason is BenchmarkReason.SMOKE_FAILED)
+
+
+def test_a_refused_first_request_is_explained_as_a_log_would_be() -> None:
+    """An image that is larger than the encoder cache fails no start, but the first request."""
+    message = (
+        "400: The decoder prompt contains a(n) image item with 6042 embedding tokens, which exceeds the pre-allocated "
+        "encoder cache size 4800. Please reduce the input size"
+    )
+    results = told(stage=Stage.SHUT, problem=Problem.REQUEST_FAILED, message=message)
+    finding = found(observed(pod(UP), results=results))
+    assert "larger than the encoder cache of 4800" in finding.message
+    assert "spec.workload" in finding.remedy
+
+
+def test_a_download_that_fails_stands_in_the_way_of_the_model() -> None:
+    """The Job's pods are diagnosed as the engine's, also while they try again, until the Job is complete."""
+    name = names.download(NAME, REVISION.digest)
+    trying = download_pod(container(RUNNING, started=True, last=terminated(1), restarts=1), job=name)
+    gated = {"uid-reader-download-a": "Cannot access gated repo for url https://huggingface.co/acme/m/resolve/main/x."}
+    finding = found(observed(trying, children=job(), logs=gated))
+    assert finding.reason == ModelReason.GATED_REPOSITORY
+    assert condition_of(finding) is ConditionType.MODEL_READY
+    unknown = found(observed(trying, children=job(), logs={"uid-reader-download-a": "KeyError: 'x'"}))
+    assert unknown.reason == ModelReason.DOWNLOAD_FAILED
+    assert found(observed(children=job(failed=True))).reason == ModelReason.DOWNLOAD_FAILED
+    assert diagnose(observed(trying, children=job(complete=True), logs=gated), REVISION.digest) is None

@@ -1,0 +1,119 @@
+"""What agents tell the operator: read back as it was written, and nothing believed that cannot be read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from vlm_operator.results import (
+    MAXIMUM_BYTES,
+    AgentResult,
+    Figures,
+    Ladder,
+    Probe,
+    Problem,
+    Stage,
+    Task,
+    Word,
+    encode,
+    read_result,
+    read_word,
+    rfc3339,
+)
+
+from vlmctl.errors import InvalidValue
+from vlmctl.specs.measurements import Load, Measured, MeasuredWorkload, Measurement, Parallelism
+
+FIGURES = Figures(concurrency=8, requests_per_second=3.1, low=2.9, high=3.3, measured="2026-11-20T12:30:05Z")
+ROW = Measurement(
+    id="row",
+    source="vlmctl bench",
+    model="qwen2.5-vl-7b",
+    weights="bf16",
+    gpu="L4",
+    gpu_count=1,
+    parallelism=Parallelism(),
+    engine="vllm",
+    engine_version="0.32.0",
+    workload=MeasuredWorkload(prompt_tokens=64, output_tokens=256, images=1, image_width=1280, image_height=720),
+    load=Load(kind="closed", concurrency=8, requests=90),
+    measured=Measured(requests_per_second=3.1),
+    flags={"seed": 1, "arguments": ["--max-num-seqs=8"]},
+)
+
+
+def test_a_result_is_read_back_as_it_was_written() -> None:
+    """Every part of it, measurements with everything that made them included."""
+    result = AgentResult(
+        stage=Stage.OPEN,
+        task=Task.LADDER,
+        problem=Problem.NOT_MEASURED,
+        probe=Probe(figures=FIGURES, minimum=2.0),
+        ladder=Ladder(attempts=2, best=FIGURES, rows=(ROW,), notes=("a note",)),
+        counted_before={"prompt_tokens": 12.0},
+    )
+    assert read_result(encode(result)) == result
+    assert result.measured
+    assert not AgentResult().measured
+
+
+DEEP = b'{"ladder": {"rows": [{"flags": ' + b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"null", b"[]", b'{"stage": "Ready"}', b'{"stages": 1}', b"\xff", DEEP], ids=lambda text: text[:20]
+)
+def test_what_is_no_result_is_refused(content: bytes) -> None:
+    """A pod is not trusted: what cannot be read is an error that says so, of no other kind."""
+    with pytest.raises(InvalidValue, match="result of an agent"):
+        read_result(content)
+
+
+def test_a_result_that_is_too_large_is_not_read() -> None:
+    """Before it is parsed."""
+    with pytest.raises(InvalidValue, match="larger"):
+        read_result(b" " * (MAXIMUM_BYTES + 1))
+
+
+@given(content=st.binary(max_size=200))
+def test_any_bytes_are_a_result_or_an_error(content: bytes) -> None:
+    """Nothing else is raised, whatever a pod sends."""
+    try:
+        assert isinstance(read_result(content), AgentResult)
+    except InvalidValue:
+        return
+
+
+@given(
+    word=st.builds(
+        Word,
+        task=st.sampled_from(Task),
+        budget=st.none() | st.just("90s"),
+        requests_per_second=st.none() | st.just("12.3"),
+        concurrency=st.none() | st.integers(1, 512),
+        minimum_of_measured=st.none() | st.just("0.7"),
+    )
+)
+def test_a_word_is_read_back(word: Word) -> None:
+    """From the text of the annotation."""
+    assert read_word(encode(word).decode()) == word
+
+
+def test_a_word_is_spelled_as_kubernetes_spells_fields() -> None:
+    """In camelCase, and without what was not said."""
+    word = Word(task=Task.PROBE, requests_per_second="12.3", concurrency=8)
+    assert encode(word) == b'{"task":"probe","requestsPerSecond":"12.3","concurrency":8}'
+
+
+@pytest.mark.parametrize("content", ["", "\n", "ladder", "{}", '{"task": "dance"}', "\ud800"])
+def test_an_annotation_that_says_nothing_is_no_word(content: str) -> None:
+    """Missing, empty, or written by somebody else."""
+    assert read_word(content) is None
+
+
+def test_times_are_of_utc() -> None:
+    """Whatever zone they are given in."""
+    noon = datetime(2026, 11, 20, 12, 30, 5, tzinfo=UTC)
+    assert rfc3339(noon) == rfc3339(noon.astimezone(timezone(timedelta(hours=9)))) == "2026-11-20T12:30:05Z"

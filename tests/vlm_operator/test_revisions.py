@@ -1,0 +1,135 @@
+"""What a plan is asked for, as a digest that stays, and what keeps the answer."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from vlm_operator import names
+from vlm_operator.agent.config import read_config
+from vlm_operator.records import Planned, Verdict
+from vlm_operator.revisions import DIGEST_LENGTH, digest, read, write
+from vlm_operator.spec import InvalidSpec, parse
+
+from tests.support.crd_strategies import deployment_schema, deployments, with_defaults
+from tests.vlm_operator.children import CACHED, PARENT, PLANNED, SPEC, revision
+from vlmctl.api import v1alpha1 as api
+from vlmctl.errors import InvalidFile
+
+WHOLE = replace(
+    CACHED,
+    model=api.ModelReference(name="qwen3-vl-8b", source=api.ModelSource(pvc=api.PvcSource(claim_name="weights"))),
+    hardware=api.Hardware(gpu="L4", count=2),
+    license_policy=api.LicensePolicy.COMMERCIAL,
+    api_key=api.SecretKey(name="mine", key="key"),
+    quantization=api.Quantization.FP8,
+    workload=api.Workload(images=(api.Images(size="1280x720", count=2),), output_tokens=128),
+    objectives=api.Objectives(ttft="2s"),
+    budget=api.Budget(max_usd_per_month="900"),
+    pod=api.PodOverrides(labels={"team": "vision"}),
+    engine=api.Engine(env=(api.Variable(name="A", value="é"),)),
+)
+# Digests of an earlier version: with another one, each running model would be planned anew and started again.
+DIGESTS = [(SPEC, "", "631850fa71"), (WHOLE, "", "6c1efec7fc"), (WHOLE, "2026-02-01", "582e0bb2db")]
+
+EXAMPLES = 25  # of whole specs, which are slow to draw
+SPECS = deployments().map(lambda body: {**body, "metadata": {**body["metadata"], "namespace": "team"}})
+
+
+def parsed(body: dict[str, object]) -> api.VLMDeploymentSpec:
+    try:
+        return parse(body).spec
+    except InvalidSpec:
+        assume(False)
+        raise
+
+
+@pytest.mark.parametrize(("spec", "replan", "expected"), DIGESTS)
+def test_digests_stay(spec: api.VLMDeploymentSpec, replan: str, expected: str) -> None:
+    """A new version of the operator knows what an earlier one planned."""
+    assert digest(spec, replan) == expected
+    assert len(expected) == DIGEST_LENGTH
+
+
+@settings(max_examples=EXAMPLES)
+@given(SPECS)
+def test_written_defaults_change_nothing(body: dict[str, object]) -> None:
+    """What the API server fills in, and what is planned for without it, are the same."""
+    filled = with_defaults(deployment_schema(), body)
+    assert digest(parsed(filled)) == digest(parsed(body))
+
+
+@settings(max_examples=EXAMPLES)
+@given(SPECS, st.data())
+def test_what_moves_replicas_restarts_none(body: dict[str, object], data: st.DataObject) -> None:
+    """Scale, bounds, pause and the gates of the benchmark are not planned by."""
+    spec = parsed(body)
+    changed = replace(
+        spec,
+        replicas=data.draw(st.integers(0, 9)),
+        scaling=api.Scaling(min=1, max=data.draw(st.integers(1, 9))),
+        benchmark=api.BenchmarkSpec(minimum_of_measured="0.5", budget="30s"),
+        paused=data.draw(st.booleans()),
+    )
+    assert digest(changed) == digest(spec)
+
+
+@pytest.mark.parametrize("field", sorted(set(SPEC.__struct_fields__) - {"replicas", "scaling", "benchmark", "paused"}))
+def test_whatever_else_differs_is_another_revision(field: str) -> None:
+    """With another value in any field that is planned by, the digest is another."""
+    assert digest(replace(SPEC, **{field: getattr(WHOLE, field)})) != digest(SPEC)
+    assert digest(replace(WHOLE, **{field: getattr(SPEC, field)})) != digest(WHOLE)
+
+
+def test_an_empty_group_asks_for_nothing() -> None:
+    """It is as if it were not written."""
+    assert digest(replace(SPEC, engine=api.Engine(), pod=api.PodOverrides(), cache=api.Cache())) == digest(SPEC)
+
+
+def test_a_new_plan_is_asked_for_by_an_annotation() -> None:
+    """Each other value is another revision of the same spec."""
+    assert len({digest(SPEC), digest(SPEC, "1"), digest(SPEC, "2")}) == 3
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_revision_reads_back(verdict: Verdict) -> None:
+    """Plan, template, files and verdict are what was written, through JSON as the API server keeps it."""
+    kept = revision(WHOLE, number=7, verdict=verdict)
+    written = json.loads(json.dumps(write(kept, PARENT)))
+    written["metadata"]["uid"] = kept.uid
+    assert read(written) == kept
+
+
+def test_what_nobody_knows_is_open() -> None:
+    """A verdict that was removed, or that another version wrote, is none."""
+    written = json.loads(json.dumps(write(revision(), PARENT)))
+    written["metadata"]["uid"] = "u"
+    for told in ({}, {names.VERDICT: "Excellent"}):
+        written["metadata"]["annotations"] = told
+        assert read(written).verdict is Verdict.UNKNOWN
+
+
+def test_another_versions_plan_is_said_to_be_one() -> None:
+    """A field that this version does not know is not dropped in silence: another plan runs than it would tell."""
+    written = deepcopy(write(revision(), PARENT))
+    written["metadata"]["uid"] = "u"
+    written["data"]["planned"]["invented"] = 1
+    with pytest.raises(InvalidFile, match=r"ControllerRevision reader-.*invented.*annotation vlmctl.dev/replan"):
+        read(written)
+
+
+def test_its_files_are_for_the_agent_and_for_people(tmp_path: Path) -> None:
+    """The agent reads its file, and the plan is there as YAML with all that was decided."""
+    made = revision()
+    assert sorted(made.config) == ["agent.json", "plan.yaml"]
+    path = tmp_path / "agent.json"
+    path.write_text(made.config["agent.json"], encoding="utf-8")
+    assert read_config(path).served_name == PLANNED.served_name
+    assert msgspec.convert(yaml.safe_load(made.config["plan.yaml"]), Planned) == PLANNED

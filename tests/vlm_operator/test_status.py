@@ -1,0 +1,342 @@
+"""The whole status: laws over any world of pods, and what a person reads in each part of it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from vlm_operator import names
+from vlm_operator.benchmarks import benchmark, benchmark_key
+from vlm_operator.diagnosis import diagnose
+from vlm_operator.reasons import (
+    AvailableReason,
+    BenchmarkReason,
+    DegradedReason,
+    ModelReason,
+    Phase,
+    PlanReason,
+    ReadyReason,
+)
+from vlm_operator.records import Finding, Observed, Verdict
+from vlm_operator.results import AgentResult, Ladder, Probe, Problem, Stage
+from vlm_operator.rollout import Rollout
+from vlm_operator.status import build, cost, drift
+
+from tests.vlm_operator.children import CACHED, NAME, PARENT, PLANNED, SPEC
+from tests.vlm_operator.worlds import (
+    BEST,
+    CRASHED,
+    CREATING,
+    NOW,
+    OTHER,
+    PRICED,
+    REVISION,
+    RUNNING,
+    SERVING,
+    UP,
+    answered,
+    container,
+    job,
+    measured,
+    observed,
+    pod,
+    rollout,
+    told,
+)
+from vlmctl.api import v1alpha1 as api
+from vlmctl.api.status import ConditionType
+
+BOTH = (REVISION, OTHER)
+NO_GPU = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
+FAILED = replace(OTHER, verdict=Verdict.FAILED)
+BACK = Rollout(wanted=FAILED, carried=REVISION)
+STATES = {
+    "none": None,
+    "creating": CREATING,
+    "loading": container(RUNNING),
+    "crashed": CRASHED,
+    "up": UP,
+    "serving": SERVING,
+}
+RESULTS: dict[str, AgentResult | None] = {
+    "none": None,
+    "waiting": AgentResult(),
+    "measuring": AgentResult(stage=Stage.LADDER, engine_ready="2026-11-18T10:03:00Z"),
+    "measured": measured()["uid-reader-a"],
+    "probed": AgentResult(stage=Stage.OPEN, probe=Probe(figures=BEST, minimum=0.5)),
+    "shut": AgentResult(stage=Stage.SHUT, problem=Problem.EMPTY_ANSWER, message="the answer holds no text."),
+    "unmeasured": AgentResult(stage=Stage.OPEN, problem=Problem.NOT_MEASURED, message="Too few requests."),
+}
+STORED = benchmark(measured()["uid-reader-a"], benchmark_key(PRICED, "NVIDIA-L4"), PRICED, namespace="team")
+assert STORED is not None
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[Observed, Rollout]:
+    """A VLMDeployment with up to three pods of two revisions, in any states."""
+    pods, results = [], {}
+    for index in range(draw(st.integers(0, 3))):
+        name, state = f"reader-{index}", draw(st.sampled_from(sorted(STATES)))
+        lost = draw(st.sampled_from(["", "", NO_GPU]))
+        of = draw(st.sampled_from(BOTH))
+        pods.append(pod(STATES[state], name=name, of=of, unschedulable=lost, deleted=draw(st.booleans())))
+        result = RESULTS[draw(st.sampled_from(sorted(RESULTS)))]
+        if result is not None:
+            results[f"uid-{name}"] = result
+    children = draw(st.sampled_from([{}, job(), job(complete=True)]))
+    kept = draw(st.sampled_from([(), (STORED,)]))
+    seen = observed(*pods, results=results, children=children, benchmarks=kept, revisions=BOTH)
+    return seen, draw(st.sampled_from([rollout(), rollout(OTHER), rollout(OTHER, OTHER), BACK, rollout(None, None)]))
+
+
+def said(seen: Observed, where: Rollout | None = None, **given: Any) -> api.VLMDeploymentStatus:
+    """The status of a world, with its own finding."""
+    where = where or rollout()
+    finding = diagnose(seen, where.carried.digest) if where.carried is not None else None
+    return build(seen, given.pop("spec", SPEC), where, **{"finding": finding, **given})
+
+
+def of(status: api.VLMDeploymentStatus, kind: ConditionType) -> api.Condition:
+    """One condition."""
+    return next(each for each in status.conditions if each.type is kind)
+
+
+@given(worlds(), st.floats(1, 1e8))
+def test_a_status_once_written_stays_while_the_world_does(world: tuple[Observed, Rollout], later: float) -> None:
+    """The same world at any later moment gives the very status that was written: nothing in it moves by itself."""
+    seen, where = world
+    first = said(seen, where)
+    again = said(replace(answered(seen, first), now=NOW + later), where)
+    assert msgspec.to_builtins(again) == msgspec.to_builtins(first)
+
+
+@given(worlds())
+def test_the_order_of_pods_does_not_matter(world: tuple[Observed, Rollout]) -> None:
+    """Watches bring pods in any order."""
+    seen, where = world
+    statuses = [said(replace(seen, pods=order), where) for order in itertools.permutations(seen.pods)]
+    assert all(each == statuses[0] for each in statuses)
+
+
+@given(worlds())
+def test_a_status_is_one_that_the_api_takes_and_gives_back(world: tuple[Observed, Rollout]) -> None:
+    """It reads back as it was written, holds all conditions, and counts what it says."""
+    status = said(*world)
+    assert msgspec.convert(msgspec.to_builtins(status), api.VLMDeploymentStatus) == status
+    assert [each.type for each in status.conditions] == list(ConditionType)
+    assert status.ready_replicas <= status.replicas
+    assert (of(status, ConditionType.AVAILABLE).status == "True") is (status.ready_replicas > 0)
+    assert (status.current_revision is not None) is (status.ready_replicas > 0)
+    if of(status, ConditionType.READY).status == "True":
+        assert status.update_revision is None
+        assert status.phase in (Phase.READY, Phase.DEGRADED)
+
+
+@given(worlds(), st.integers(0, 500))
+def test_messages_hold_no_counts_of_pods_or_restarts(world: tuple[Observed, Rollout], restarts: int) -> None:
+    """A container that restarts once more gives no new status."""
+    seen, where = world
+    pods = []
+    for each in seen.pods:
+        statuses = each["status"].get("containerStatuses", [])
+        more = [
+            {**status, "restartCount": status["restartCount"] + restarts * bool(status["lastState"])}
+            for status in statuses
+        ]
+        pods.append({**each, "status": {**each["status"], "containerStatuses": more}})
+    assert said(replace(seen, pods=tuple(pods)), where) == said(seen, where)
+
+
+WAY = {
+    "nothing": (observed(), Phase.PENDING, AvailableReason.PENDING),
+    "downloading": (observed(children=job()), Phase.DOWNLOADING, AvailableReason.PENDING),
+    "no node": (observed(pod(unschedulable=NO_GPU)), Phase.PENDING, AvailableReason.INSUFFICIENT_GPU),
+    "image": (observed(pod(CREATING)), Phase.STARTING, AvailableReason.PULLING_IMAGE),
+    "loading": (observed(pod(container(RUNNING))), Phase.STARTING, AvailableReason.STARTING),
+    "measuring": (
+        observed(pod(UP), results={"uid-reader-a": RESULTS["measuring"]}),
+        Phase.BENCHMARKING,
+        AvailableReason.BENCHMARKING,
+    ),
+    "crashed": (observed(pod(CRASHED)), Phase.FAILED, AvailableReason.CRASH_LOOP),
+    "ready": (observed(pod(SERVING), results=measured()), Phase.READY, ReadyReason.READY),
+}
+
+
+@pytest.mark.parametrize(("seen", "phase", "reason"), WAY.values(), ids=WAY)
+def test_the_way_to_ready(seen: Observed, phase: Phase, reason: str) -> None:
+    """Each step of a first start has its phase, and Ready's reason tells what it waits for."""
+    status = said(seen)
+    assert status.phase == phase
+    assert of(status, ConditionType.READY).reason == reason
+
+
+def test_what_a_person_reads_of_a_replica_that_serves() -> None:
+    """Plan, measurement, drift, money and address stand in the status, as text where they have a fraction."""
+    status = said(observed(pod(SERVING), results=measured()))
+    assert (status.ready, status.model, status.current_revision) == ("1/1", PLANNED.model, REVISION.name)
+    assert status.url == f"http://{NAME}.team.svc/v1"
+    assert status.selector == f"{names.DEPLOYMENT}={NAME},{names.COMPONENT}=engine"
+    assert status.benchmark == api.BenchmarkStatus(
+        requests_per_second="0.85", interval="0.8-0.9", concurrency=8, ttft="1500ms", measured=BEST.measured
+    )
+    assert status.drift == api.Drift(throughput="0.94")  # 0.85 measured of 0.9 planned
+    assert status.cost == api.CostStatus(
+        hourly="0.8", saturated_per_1k="0.2614", basis="measured", price_source="aws list", as_of="2026-01-01"
+    )  # 0.8 / (0.85 x 3600) x 1000
+    assert status.plan is not None
+    assert status.plan.arguments == tuple(word for each in PLANNED.arguments for word in each.words)
+    assert (status.plan.ttft, status.plan.tpot, status.plan.basis) == ("1600ms", "40ms", "estimated")
+    assert of(status, ConditionType.BENCHMARKED).reason == BenchmarkReason.MEASURED
+    assert of(status, ConditionType.MODEL_READY).reason == ModelReason.LOADED
+
+
+def test_money_is_said_only_as_far_as_it_is_known() -> None:
+    """No price gives no figure, and no measurement gives the planned rate's."""
+    assert cost(PLANNED, 3, None) == api.CostStatus(price_source="unknown")
+    assert cost(PRICED, 3, None) == api.CostStatus(
+        hourly="2.4", saturated_per_1k="0.2469", basis="estimated", price_source="aws list", as_of="2026-01-01"
+    )  # 0.8 / (0.9 x 3600) x 1000
+
+
+@given(rate=st.floats(0.001, 1e6))
+def test_drift_is_measured_over_planned_in_two_digits(rate: float) -> None:
+    """Within the rounding of its two digits, and never written with an exponent."""
+    text = f"{rate:.6f}"
+    known = api.BenchmarkStatus(requests_per_second=text, interval="unknown", concurrency=1, measured="x")
+    found = drift(PRICED, known)
+    assert found is not None
+    assert "e" not in found.throughput
+    assert float(found.throughput) == pytest.approx(float(text) / 0.9, rel=0.051)
+
+
+@pytest.mark.parametrize(("rate", "degraded"), [(0.74, DegradedReason.BELOW_PLAN), (0.76, DegradedReason.AS_PLANNED)])
+def test_less_than_the_plans_error_explains_degrades(rate: float, degraded: str) -> None:
+    """The plan says 0.9 with an error of 20%, which is 0.75 at the least; below that the figure is told."""
+    best = replace(BEST, requests_per_second=rate)
+    results = told(stage=Stage.OPEN, ladder=Ladder(best=best))
+    status = said(observed(pod(SERVING), results=results))
+    condition = of(status, ConditionType.DEGRADED)
+    assert condition.reason == degraded
+    assert of(status, ConditionType.READY).status == "True"
+    if degraded == DegradedReason.BELOW_PLAN:
+        assert "0.74 requests/s of the planned 0.9" in condition.message
+
+
+def test_a_measurement_outlives_the_replica_that_made_it() -> None:
+    """Figures come from what is kept; a revision that never measured itself says that they were measured before."""
+    kept = (STORED,)
+    first = said(observed(pod(SERVING), results=measured(), benchmarks=kept))
+    seen = answered(observed(pod(SERVING, name="reader-b"), benchmarks=kept), first)
+    later = said(seen)
+    assert later.benchmark == first.benchmark
+    assert of(later, ConditionType.BENCHMARKED) == of(first, ConditionType.BENCHMARKED)
+    fresh = said(observed(pod(SERVING, name="reader-b"), benchmarks=kept))
+    assert of(fresh, ConditionType.BENCHMARKED).reason == BenchmarkReason.REUSED
+
+
+@pytest.mark.parametrize(
+    ("result", "reason", "ready"),
+    [
+        ("none", BenchmarkReason.PENDING, "False"),
+        ("probed", BenchmarkReason.PROBED, "True"),
+        ("unmeasured", BenchmarkReason.NOT_MEASURED, "True"),
+    ],
+)
+def test_what_is_known_without_a_measurement(result: str, reason: str, ready: str) -> None:
+    """A replica that serves is ready once its benchmark is over, whatever came of it."""
+    found = RESULTS[result]
+    status = said(observed(pod(SERVING), results={} if found is None else {"uid-reader-a": found}))
+    assert of(status, ConditionType.BENCHMARKED).reason == reason
+    assert of(status, ConditionType.READY).status == ready
+
+
+def test_no_benchmark_is_asked_for() -> None:
+    """With the policy None a replica is ready without figures."""
+    spec = replace(SPEC, benchmark=api.BenchmarkSpec(policy=api.BenchmarkPolicy.NONE))
+    status = said(observed(pod(SERVING), results=told(stage=Stage.OPEN)), spec=spec)
+    assert of(status, ConditionType.BENCHMARKED).reason == BenchmarkReason.DISABLED
+    assert of(status, ConditionType.READY).status == "True"
+
+
+def test_a_revision_that_is_rolled_out_names_both() -> None:
+    """While the old one serves and the new one starts, Ready waits and Available does not."""
+    seen = observed(pod(SERVING), pod(CREATING, name="reader-b", of=OTHER), results=measured(), revisions=BOTH)
+    status = said(seen, rollout(OTHER, OTHER))
+    assert (status.current_revision, status.update_revision) == (REVISION.name, OTHER.name)
+    assert of(status, ConditionType.AVAILABLE).status == "True"
+    assert of(status, ConditionType.READY).reason == ReadyReason.ROLLING_OUT
+    assert status.phase == Phase.ROLLING_OUT
+
+
+def test_why_a_revision_was_given_up_is_said_as_long_as_it_is_wanted() -> None:
+    """The reason is in the failing pods, which soon are gone; the status keeps it."""
+    logs = {"uid-reader-b": "main.py: error: unrecognized arguments: --no-such-flag"}
+    failing = pod(CRASHED, name="reader-b", of=FAILED, deleted=True)
+    seen = observed(pod(SERVING), failing, logs=logs, results=measured(), revisions=(REVISION, FAILED))
+    first = said(seen, BACK)
+    condition = of(first, ConditionType.DEGRADED)
+    assert condition.reason == DegradedReason.ROLLED_BACK
+    assert "--no-such-flag" in condition.message
+    assert of(first, ConditionType.READY).reason == ReadyReason.ROLLED_BACK
+    assert (first.current_revision, first.update_revision) == (REVISION.name, FAILED.name)
+    gone = answered(replace(seen, pods=seen.pods[:1], logs={}), first)
+    assert msgspec.to_builtins(said(gone, BACK)) == msgspec.to_builtins(first)
+
+
+def test_a_refused_spec_says_so_while_what_runs_goes_on() -> None:
+    """An edit that cannot be planned stops nothing: Planned and Ready tell, Available stays."""
+    refused = Finding(reason=PlanReason.NOTHING_FITS, message="No GPU of the cluster holds it.")
+    running = rollout(None, REVISION)
+    status = said(observed(pod(SERVING), results=measured()), running, refused=refused)
+    assert status.phase == Phase.REFUSED
+    assert of(status, ConditionType.PLANNED).reason == PlanReason.NOTHING_FITS
+    assert of(status, ConditionType.READY).reason == PlanReason.NOTHING_FITS
+    assert of(status, ConditionType.AVAILABLE).status == "True"
+    assert status.plan is None
+    assert status.cost is not None
+
+
+def test_an_invalid_spec_is_not_read() -> None:
+    """Nothing but the error and what runs is said of a spec that cannot be read."""
+    refused = Finding(reason=PlanReason.INVALID_SPEC, message="spec.workload: no.")
+    status = build(observed(), None, Rollout(), refused=refused)
+    assert status.phase == Phase.INVALID
+    assert of(status, ConditionType.PLANNED).message == "spec.workload: no."
+
+
+def test_scaled_to_zero_is_no_failure() -> None:
+    """Without replicas nothing serves, and nothing is wrong."""
+    status = said(observed(), spec=replace(SPEC, replicas=0))
+    assert (status.phase, status.ready) == (Phase.SCALED_TO_ZERO, "0/0")
+    assert of(status, ConditionType.READY).reason == AvailableReason.SCALED_TO_ZERO
+    assert of(status, ConditionType.DEGRADED).status == "False"
+
+
+def test_the_download_of_a_cached_model_is_told() -> None:
+    """With a cache the model is ready before any engine is."""
+    running, done = (said(observed(children=job(complete=each)), spec=CACHED) for each in (False, True))
+    assert of(running, ConditionType.MODEL_READY).reason == ModelReason.DOWNLOADING
+    assert of(done, ConditionType.MODEL_READY).reason == ModelReason.DOWNLOADED
+    assert done.timeline == api.Timeline(weights_ready="2026-11-18T09:58:00Z")
+
+
+@pytest.mark.parametrize(
+    ("own", "made", "expected"),
+    [(None, None, "reader-api-key"), (None, "made", "made"), (api.SecretKey(name="mine", key="k"), None, "mine")],
+)
+def test_the_secret_with_the_key_is_named(own: api.SecretKey | None, made: str | None, expected: str) -> None:
+    """The user's own, else the one that was made, which the status remembers as nobody reads it."""
+    status = build(observed(), replace(SPEC, api_key=own), rollout(), api_key=made)
+    assert status.api_key_secret == expected
+
+
+def test_a_status_of_another_version_counts_as_none() -> None:
+    """What cannot be read is written anew, not an error."""
+    parent = {**PARENT, "status": {"conditions": "yes"}}
+    assert said(observed(parent=parent)).phase == Phase.PENDING
