@@ -32,13 +32,15 @@ demo: $(LEAN) ## install the product alone and ask it the main question
 test: $(DEV) ## run the tests that need nothing but Python (ARGS="tests/unit -k name" narrows them)
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(DEV) ## lint, types, import walls, generated documents, catalog integrity
+check: $(DEV) ## lint, types, import walls, generated documents, catalog integrity, the chart
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m docs.generate --check
 	$(BIN)/vlmctl catalog check
+	@tools=$$(PYTHON=$(PYTHON) scripts/cluster/build.sh helm helm-unittest) && \
+		$$tools/helm lint --strict --quiet charts/vlm-operator && $$tools/helm-unittest charts/vlm-operator
 
 format: $(DEV) ## let ruff put the code in form
 	$(BIN)/ruff check --fix

@@ -83,6 +83,18 @@ P
     keep helm kubectl
 }
 
+keep_stages() { # what kwok lets nodes and pods go through: `kwok --config kwok.yaml --manage-all-nodes`
+    [ -x "$out/kwok" ] && [ ! -e "$out/kwok.yaml" ] || return 0
+    need_go
+    local module
+    module=$(cd "$work" && go mod download -json "sigs.k8s.io/kwok@$KWOK" | awk -F '"' '$2 == "Dir" {print $4}')
+    for stage in "$module"/kustomize/stage/{node/fast,node/heartbeat-with-lease,pod/fast}/*-*.yaml; do
+        echo "---"
+        cat "$stage"
+    done >"$work/kwok.yaml"
+    keep kwok.yaml
+}
+
 unpack_kubectl
 kubernetes=$(awk '$1 == "k8s.io/kubernetes" {print $2}' "$here/binary/go.mod")
 version="-X k8s.io/component-base/version"
@@ -95,4 +107,5 @@ for part in containerd containerd-shim-runc-v2 ctr; do
 done
 build helm-unittest helm-unittest github.com/helm-unittest/helm-unittest/cmd/helm-unittest
 install "sigs.k8s.io/kwok/cmd/kwok@$KWOK"
+keep_stages
 echo "$out"

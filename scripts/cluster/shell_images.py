@@ -137,8 +137,8 @@ def main(arguments: list[str]) -> None:
             content = Path(program).read_bytes()
             sys.stdout.buffer.write(image("localhost/pause:1", [Entry("pause", content)], Entrypoint=["/pause"]))
         case ["shell"]:
-            environment = [f"PATH={PATH}"]
-            sys.stdout.buffer.write(image("localhost/shell:1", of_this_machine(), Cmd=["/bin/sh"], Env=environment))
+            path = f"PATH={PATH}"
+            sys.stdout.buffer.write(image("localhost/shell:1", of_this_machine(), Cmd=["/bin/sh"], Env=[path]))
         case ["vllm", name, environment]:
             sys.stdout.buffer.write(vllm(name, Path(environment).absolute()))
         case _:
