@@ -21,6 +21,19 @@ def user_cache_folder() -> Path | None:
     return _user_folder("XDG_CACHE_HOME", linux=".cache", macos="Library/Caches")
 
 
+def check_writable(path: Path) -> None:
+    """Whether a file could be written there, asked before long work; raises CannotWrite."""
+    if path.is_dir():
+        raise CannotWrite(f"cannot write {path}: it is a folder.")
+    if path.exists() and not path.is_file():
+        return  # /dev/stdout, a pipe
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise CannotWrite(f"cannot write {path}: there is no folder {path.parent}.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CannotWrite(f"cannot write {path}: nothing may be written into {path.parent}.")
+
+
 def write_atomically(path: Path, content: bytes, *, make_folders: bool = False) -> None:
     """Write through a temporary file beside `path` and a rename, so that readers see the old content or the new.
 

@@ -17,11 +17,13 @@ GB = 10**9
 SECONDS_PER_HOUR = 3600
 HOURS_PER_MONTH = 730  # 365 x 24 / 12, the figure cloud price lists use
 A4_SCAN = "1680x2240"  # an A4 page scanned at about 200 dots per inch
+MAX_USD = 1e6  # of any price; beyond it lies a mistake
 MAX_SIDE_PIXELS = 65_535  # the largest side that a JPEG can hold
 
 _SIZE = re.compile(r"^\s*(\d{1,6})\s*[xX×]\s*(\d{1,6})\s*$")
 _DURATION = re.compile(r"^\s*(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|min|h)?\s*$")
 _DURATION_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_USD = re.compile(r"^\s*\$?(\d{0,9}\.?\d{1,12})\s*$")
 _VIDEO = re.compile(
     r"^\s*(\d{1,9}(?:\.\d{1,9})?(?:ms|s|m|min|h)?)@(\d{1,9}(?:\.\d{1,9})?)fps:(\d{1,6}[xX×]\d{1,6})\s*$"
 )
@@ -64,6 +66,19 @@ def parse_duration_seconds(text: str) -> float:
             f"{text!r} is not a duration.", remedy="Write a number with ms, s, m or h, such as 50ms or 2s."
         )
     return float(match[1]) * _DURATION_SECONDS[match[2] or "s"]
+
+
+def parse_usd(text: str) -> float:
+    """Dollars from ``1.20`` or ``$1.20``: 0 or more, below a million; raises InvalidValue."""
+    match = _USD.match(text)
+    if match is None or not float(match[1]) < MAX_USD:
+        raise InvalidValue(f"{text!r} is no amount of dollars.", remedy="Write a number such as 1.20.")
+    return float(match[1])
+
+
+def parse_usd_per_hour(text: str) -> float:
+    """Dollars per hour from ``1.20/h``, ``$1.20/h`` or either without ``/h``; raises InvalidValue."""
+    return parse_usd(text.strip().removesuffix("/h"))
 
 
 def split_commas(value: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from vlmctl.serving.manifest import api_workload
 
 DIGEST_LENGTH = 16  # hexadecimal digits
 NAME_PART_LENGTH = 40  # of the model's name, for people
+SIGNIFICANT = 4  # digits of figures: a measurement is less sure than their rounding
 DECIMALS = 6
 SHORTEST_SECONDS = 1e-6  # that `api.duration` writes
 UNKNOWN = "unknown"
@@ -86,8 +87,8 @@ def find_benchmark(benchmarks: Iterable[api.VLMBenchmark], key: api.BenchmarkKey
 
 
 def decimal(value: float) -> str:
-    """A number as the API writes it, without an exponent."""
-    return f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
+    """A number as the API writes it: in `SIGNIFICANT` digits, without an exponent."""
+    return f"{float(f'{value:.{SIGNIFICANT}g}'):.{DECIMALS}f}".rstrip("0").rstrip(".")
 
 
 def _duration(seconds: float | None) -> str | None:

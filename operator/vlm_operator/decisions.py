@@ -63,7 +63,14 @@ def decide(
     finding = diagnose(observed, now)
     rollout = target(name, known, digest, deployment=deployment, pods=observed.pods, jobs=jobs, finding=finding)
     about = subject(observed, rollout)
-    children = desired(_parent(observed), spec, rollout, new_api_key=new_api_key, monitors=observed.monitors)
+    children = desired(
+        _parent(observed),
+        spec,
+        rollout,
+        new_api_key=new_api_key,
+        monitors=observed.monitors,
+        held_claim=observed.children.get("PersistentVolumeClaim", {}).get(names.cache(name)),
+    )
     return Decision(
         digest=digest,
         rollout=rollout,

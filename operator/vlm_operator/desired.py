@@ -33,21 +33,24 @@ def desired(
     *,
     new_api_key: str,
     monitors: bool = False,
+    held_claim: KubernetesObject | None = None,
 ) -> tuple[KubernetesObject, ...]:
     """The children of `parent`, which was read from the API server and holds `spec`.
 
     Nothing as long as no plan was made. `new_api_key`: for the Secret, where it is still to be made. `monitors`:
-    whether the cluster has PodMonitors. A revision's ConfigMap and Job need its ControllerRevision as their owner, so
-    they and the Deployment follow once that has its uid.
+    whether the cluster has PodMonitors. `held_claim`: the cache's claim, where it is there already. A revision's
+    ConfigMap and Job need its ControllerRevision as their owner, so they and the Deployment follow once that has its
+    uid.
     """
     if not rollout.revisions:
         return ()
     made = [each for each in rollout.revisions if each.uid and each in (rollout.wanted, rollout.carried)]
     newest = rollout.carried or rollout.revisions[-1]
+    mode = _access_mode(spec, held_claim)
     return (
         _service_account(parent),
         *_secret(parent, spec, new_api_key),
-        *_claim(parent, spec),
+        *_claim(parent, spec, mode),
         _network_policy(parent, newest),
         *(revisions.write(each, parent) for each in rollout.revisions),
         *(_config(parent, each) for each in made),
@@ -55,7 +58,7 @@ def desired(
         _service(parent),
         _disruption_budget(parent),
         *([_monitor(parent)] if monitors else []),
-        *_deployment(parent, rollout),
+        *_deployment(parent, rollout, surge=rollout.surge and mode != api.AccessMode.READ_WRITE_ONCE),
     )
 
 
@@ -92,15 +95,26 @@ def _secret(parent: KubernetesObject, spec: api.VLMDeploymentSpec, key: str) -> 
         yield {**child, "type": "Opaque", "stringData": {"api-key": key}}
 
 
-def _claim(parent: KubernetesObject, spec: api.VLMDeploymentSpec) -> Iterator[KubernetesObject]:
+def _access_mode(spec: api.VLMDeploymentSpec, held: KubernetesObject | None) -> str | None:
+    """Of the cache's claim: what it has, else what is asked for, else the least that all replicas can work with."""
     asked = claim(spec)
     if asked is None:
+        return None
+    if held is not None:
+        return str(held["spec"]["accessModes"][0])
+    is_single = max(spec.replicas, spec.scaling.max) <= 1
+    return asked.access_mode or (api.AccessMode.READ_WRITE_ONCE if is_single else api.AccessMode.READ_WRITE_MANY)
+
+
+def _claim(parent: KubernetesObject, spec: api.VLMDeploymentSpec, mode: str | None) -> Iterator[KubernetesObject]:
+    asked = claim(spec)
+    if asked is None or mode is None:
         return
     child = _child(parent, "v1", "PersistentVolumeClaim", Component.CACHE, names.cache(parent["metadata"]["name"]))
     if asked.retain:
         del child["metadata"]["ownerReferences"]  # what nobody owns outlives the VLMDeployment
     fields: dict[str, Any] = {
-        "accessModes": [str(asked.access_mode)],
+        "accessModes": [str(mode)],
         "resources": {"requests": {"storage": str(asked.size)}},
     }
     if asked.storage_class_name is not None:
@@ -109,8 +123,8 @@ def _claim(parent: KubernetesObject, spec: api.VLMDeploymentSpec) -> Iterator[Ku
 
 
 def _network_policy(parent: KubernetesObject, revision: Revision) -> KubernetesObject:
-    """Requests come from the whole cluster; the agent answers the operator alone. Downloads go out, but nothing to where
-    the node's own credentials are.
+    """Requests come from the whole cluster; the agent answers the operator alone. Downloads go out, but nothing goes to
+    where the node's own credentials are.
     """
     ports = sorted({HTTPS_PORT, *_named_ports(revision)})
     ranges = [("0.0.0.0/0", [each for each in METADATA_RANGES if ":" not in each])]
@@ -183,12 +197,15 @@ def _monitor(parent: KubernetesObject) -> KubernetesObject:
     return {**_child(parent, "monitoring.coreos.com/v1", "PodMonitor", Component.ENGINE), "spec": fields}
 
 
-def _deployment(parent: KubernetesObject, rollout: Rollout) -> Iterator[KubernetesObject]:
-    """Without `replicas`: whoever scales owns them, and a field that is dropped would go back to its default."""
+def _deployment(parent: KubernetesObject, rollout: Rollout, *, surge: bool) -> Iterator[KubernetesObject]:
+    """Without `replicas`: whoever scales owns them, and a field that is dropped would go back to its default.
+
+    `surge`: not with a volume that one node holds at a time, where a new pod on another would wait for the old one.
+    """
     revision = rollout.carried
     if revision is None:
         return
-    steps = {"maxSurge": 1, "maxUnavailable": 0} if rollout.surge else {"maxSurge": 0, "maxUnavailable": 1}
+    steps = {"maxSurge": 1, "maxUnavailable": 0} if surge else {"maxSurge": 0, "maxUnavailable": 1}
     stop_seconds = revision.template["spec"]["terminationGracePeriodSeconds"]
     fields = {
         "selector": {"matchLabels": names.selector(parent["metadata"]["name"])},

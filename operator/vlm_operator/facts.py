@@ -16,8 +16,6 @@ from vlm_operator.rollout import Rollout, carried_digest
 from vlmctl.api import v1alpha1 as api
 from vlmctl.api.status import ConditionType
 
-SIGNIFICANT = 4  # digits of figures: a measurement's interval is wider than their rounding
-
 _AT_WORK = frozenset({Stage.SMOKE, Stage.PROBE, Stage.LADDER})
 _FURTHEST_FIRST = (
     AvailableReason.BENCHMARKING,
@@ -96,7 +94,7 @@ def measured(observed: Observed, revision: Revision | None) -> api.BenchmarkStat
     known = max((each for each in kept if each is not None), key=lambda each: each.spec.measured, default=None)
     if known is not None:
         return api.BenchmarkStatus(
-            requests_per_second=figure(float(known.spec.requests_per_second)),
+            requests_per_second=decimal(float(known.spec.requests_per_second)),
             interval=known.spec.interval,
             concurrency=known.spec.concurrency,
             ttft=known.spec.ttft,
@@ -105,11 +103,6 @@ def measured(observed: Observed, revision: Revision | None) -> api.BenchmarkStat
         )
     best = next((result.ladder.best for result in _results(observed, revision) if result.ladder.best), None)
     return None if best is None else _told(best)
-
-
-def figure(value: float) -> str:
-    """A number in `SIGNIFICANT` digits, without an exponent."""
-    return decimal(float(f"{value:.{SIGNIFICANT}g}"))
 
 
 def is_serving(pod: KubernetesObject) -> bool:
@@ -133,7 +126,7 @@ def revision_of(pod: KubernetesObject) -> str:
 
 def _told(best: Figures) -> api.BenchmarkStatus:
     return api.BenchmarkStatus(
-        requests_per_second=figure(best.requests_per_second),
+        requests_per_second=decimal(best.requests_per_second),
         interval=interval(best),
         concurrency=best.concurrency,
         ttft=None if best.ttft_p95_seconds is None else api.duration(best.ttft_p95_seconds),
@@ -191,7 +184,7 @@ def _below_plan(revision: Revision, known: api.BenchmarkStatus) -> str:
     if rate * (1 + error) >= planned:
         return ""
     return (
-        f"A replica measured {known.requests_per_second} requests/s of the planned {figure(planned)}, less than the "
+        f"A replica measured {known.requests_per_second} requests/s of the planned {decimal(planned)}, less than the "
         f"plan's error of {error:.0%} explains. Look after its node, or plan with what was measured: change the "
         f"annotation {names.REPLAN}."
     )

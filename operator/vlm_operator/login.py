@@ -73,6 +73,7 @@ class RotatedToken:
         self._token = ""
 
     def __call__(self) -> dict[str, str]:
+        """The header for a request that is sent now."""
         changed_at = self._path.stat().st_mtime_ns
         if changed_at != self._read_at:
             self._token, self._read_at = self._path.read_text(encoding="utf-8").strip(), changed_at

@@ -111,19 +111,19 @@ class Observer:
             owned=fields,
             pods=tuple(pods),
             revisions=_revisions(parent, children.get(REVISION.kind, {})),
-            benchmarks=self.benchmarks(),
+            benchmarks=self.benchmarks(key.namespace),
             results=dict(self._results.get(key, {})),
             logs={uid: tail.text for uid, tail in self._tails.get(key, {}).items()},
             monitors=self._monitors(),
         )
 
-    def benchmarks(self) -> tuple[api.VLMBenchmark, ...]:
-        """All measurements of the cluster, as far as they are read here."""
+    def benchmarks(self, namespace: str) -> tuple[api.VLMBenchmark, ...]:
+        """The measurements of a namespace: what one tenant's models do is no concern of another's."""
         changes = self._store.changes(VLMBENCHMARK.kind)
         if self._benchmarks[0] != changes:
             read = (_benchmark(body) for body in self._store.all(VLMBENCHMARK.kind))
             self._benchmarks = (changes, tuple(each for each in read if each is not None))
-        return self._benchmarks[1]
+        return tuple(each for each in self._benchmarks[1] if each.metadata.namespace == namespace)
 
     def node_label(self, node: str, label: str) -> str | None:
         """A label of a node; None where nodes are not read, or it has none."""

@@ -7,6 +7,7 @@ import secrets
 import time
 import traceback
 from dataclasses import dataclass, field
+from functools import partial
 
 from vlm_operator.actions import Action, Verb
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
@@ -149,18 +150,16 @@ class Reconciler:
         return decide(
             observed,
             spec,
-            plan=self._plan,
+            plan=partial(self._plan, observed.benchmarks),
             node_label=self._observer.node_label,
             new_api_key=secrets.token_urlsafe(KEY_BYTES),
             agent_image=self._config.agent_image,
             hub_endpoint=self._config.hub_endpoint,
         )
 
-    def _plan(self, spec: api.VLMDeploymentSpec) -> Planned:
+    def _plan(self, benchmarks: tuple[api.VLMBenchmark, ...], spec: api.VLMDeploymentSpec) -> Planned:
         found = inventory(self._store.all(NODE.kind), self._config.inventory, self._catalog)
-        return self._planner.plan(
-            spec, found, self._config.policy, self._observer.benchmarks(), engine_image=self._config.engine_image
-        )
+        return self._planner.plan(spec, found, self._config.policy, benchmarks, engine_image=self._config.engine_image)
 
     async def _fail(self, key: Key, error: Exception) -> None:
         """Tell it in the log, with a traceback where it is a bug, and in the status as far as that can be."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import msgspec
 
 from vlm_operator import names
+from vlm_operator.benchmarks import decimal
 from vlm_operator.conditions import Facts, Judged, conditions, judge
 from vlm_operator.diagnosis import agent_result
-from vlm_operator.facts import download_job, facts, figure, is_serving, live_pods, measured, revision_of, subject
+from vlm_operator.facts import download_job, facts, is_serving, live_pods, measured, revision_of, subject
 from vlm_operator.reasons import AvailableReason, DegradedReason, ModelReason, Phase, PlanReason, ReadyReason
 from vlm_operator.records import Finding, KubernetesObject, Observed, Planned, Revision
 from vlm_operator.rollout import Rollout
@@ -102,14 +103,14 @@ def plan_status(planned: Planned) -> api.PlanStatus:
         precision=placement.precision.value,
         gpu=placement.gpu,
         gpu_count=placement.gpu_count,
-        requests_per_second=figure(speed.requests_per_second),
+        requests_per_second=decimal(speed.requests_per_second),
         ttft=api.duration(round(speed.ttft_p95_seconds, 6)),
         tpot=api.duration(round(speed.tpot_p95_seconds, 6)),
         basis=speed.basis.value,
         concurrency=speed.concurrency,
         image=planned.image,
         arguments=tuple(word for argument in planned.arguments for word in argument.words),
-        error_median=None if speed.error_median is None else figure(speed.error_median),
+        error_median=None if speed.error_median is None else decimal(speed.error_median),
         notes=planned.notes,
     )
 
@@ -119,7 +120,7 @@ def drift(planned: Planned, benchmark: api.BenchmarkStatus) -> api.Drift | None:
     expected = planned.plan.speed.requests_per_second
     if expected <= 0:
         return None
-    return api.Drift(throughput=figure(float(f"{float(benchmark.requests_per_second) / expected:.2g}")))
+    return api.Drift(throughput=decimal(float(f"{float(benchmark.requests_per_second) / expected:.2g}")))
 
 
 def cost(planned: Planned, replicas: int, benchmark: api.BenchmarkStatus | None) -> api.CostStatus:
@@ -130,8 +131,8 @@ def cost(planned: Planned, replicas: int, benchmark: api.BenchmarkStatus | None)
     of_replica = planned.usd_per_gpu_hour * planned.plan.placement.gpu_count
     rate = float(benchmark.requests_per_second) if benchmark is not None else speed.requests_per_second
     return api.CostStatus(
-        hourly=figure(of_replica * replicas),
-        saturated_per_1k=figure(usd_per_1k_requests(of_replica, rate)) if rate > 0 else None,
+        hourly=decimal(of_replica * replicas),
+        saturated_per_1k=decimal(usd_per_1k_requests(of_replica, rate)) if rate > 0 else None,
         basis=Basis.MEASURED.value if benchmark is not None else speed.basis.value,
         price_source=planned.price_source,
         as_of=planned.price_as_of,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vlmctl.errors import CannotWrite
-from vlmctl.files import user_cache_folder, user_data_folder, write_atomically
+from vlmctl.files import check_writable, user_cache_folder, user_data_folder, write_atomically
 
 
 def test_content_is_replaced_whole(tmp_path: Path) -> None:
@@ -22,6 +22,16 @@ def test_content_is_replaced_whole(tmp_path: Path) -> None:
     assert path.read_bytes() == b"two"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert os.listdir(tmp_path) == ["a.yaml"]
+
+
+def test_what_cannot_be_written_is_told_beforehand(tmp_path: Path) -> None:
+    """A folder that is not there, a folder in the file's place; what can be written passes, a device too."""
+    check_writable(tmp_path / "new.json")
+    check_writable(Path(os.devnull))
+    with pytest.raises(CannotWrite, match="there is no folder"):
+        check_writable(tmp_path / "no" / "a.json")
+    with pytest.raises(CannotWrite, match="it is a folder"):
+        check_writable(tmp_path)
 
 
 def test_a_full_disk_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

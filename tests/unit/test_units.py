@@ -84,6 +84,21 @@ def test_bad_videos_are_refused(text: str) -> None:
         units.parse_video(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "usd"), [("1.20", 1.2), ("$1.20", 1.2), (" $2 ", 2.0), ("1.20/h", 1.2), ("$1.20/h", 1.2), (".5", 0.5)]
+)
+def test_dollars_per_hour(text: str, usd: float) -> None:
+    """With or without the sign and the unit."""
+    assert units.parse_usd_per_hour(text) == usd
+
+
+@pytest.mark.parametrize("text", ["", "$", "-1", "nan", "inf", "1e9", "1000000", "1.2.3", "€1", "1/d"])
+def test_bad_dollars_are_refused(text: str) -> None:
+    """What is negative, endless or no number."""
+    with pytest.raises(InvalidValue):
+        units.parse_usd_per_hour(text)
+
+
 @given(POSITIVE, POSITIVE)
 def test_showing_keeps_the_order(small: float, large: float) -> None:
     """Of two amounts the larger never reads as the smaller one, whichever units the two are shown in."""

@@ -53,6 +53,7 @@ KEYS = {
     "volumes": ("name",),
 }
 PORT_KEYS = (("containerPort", "protocol"), ("port", "protocol"))
+OPAQUE = "data"  # of ControllerRevisions and ConfigMaps: kept as it is
 IDENTITY = ("f:apiVersion", "f:kind", "f:name", "f:namespace")
 
 
@@ -95,9 +96,10 @@ class ApiServer:
         """Write the whole object in the operator's name."""
         place = (body["kind"], body["metadata"]["name"])
         held = self.objects.get(place, {"metadata": {"uid": f"uid-{len(self.objects)}"}})
+        body = _without_empty(body)
         fields = fields_of(body)
         _remove(held, held["metadata"].get("managedFields", [{}])[0].get("fieldsV1", {}), fields)
-        _merge(held, deepcopy(body))
+        _merge(held, body)
         _fill(held)
         owned = {"manager": names.FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields}
         held["metadata"]["managedFields"] = [owned]
@@ -137,7 +139,7 @@ def at_rest(spec: api.VLMDeploymentSpec = SPEC) -> ApiServer:
 def fields_of(value: Any, field: str = "") -> dict[str, Any]:
     """`fieldsV1` of an applied object; items of a list have paths of their own only where they have keys."""
     if isinstance(value, dict):
-        told = {f"f:{name}": fields_of(part, name) for name, part in value.items()}
+        told = {f"f:{name}": {} if name == OPAQUE else fields_of(part, name) for name, part in value.items()}
         return {path: below for path, below in told.items() if path not in IDENTITY or field not in ("", "metadata")}
     keys = _keys(field, value)
     if not keys:
@@ -204,10 +206,21 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "template.spec": {"dnsPolicy": "ClusterFirst", "restartPolicy": "Always", "schedulerName": "default-scheduler"},
 }
 SPELLED = {"requests", "limits"}
+EMPTY = {"env", "tolerations"}
+
+
+def _without_empty(body: Any, field: str = "") -> Any:
+    """A copy without the empty values of variables and tolerations, which are as if they had not been written."""
+    if isinstance(body, list):
+        return [_without_empty(item, field) for item in body]
+    if not isinstance(body, dict):
+        return body
+    kept = {name: part for name, part in body.items() if field not in EMPTY or (name, part) != ("value", "")}
+    return {name: deepcopy(part) if name == OPAQUE else _without_empty(part, name) for name, part in kept.items()}
 
 
 def _fill(held: Any, field: str = "") -> None:
-    """Defaults, quantities in their shortest form, and no values that are empty."""
+    """Defaults, and quantities in their shortest form."""
     if isinstance(held, list):
         for item in held:
             _fill(item, field)
@@ -216,12 +229,11 @@ def _fill(held: Any, field: str = "") -> None:
     if field in SPELLED:
         held.update({name: _short(value) for name, value in held.items()})
         return
-    if field in ("env", "tolerations") and held.get("value") == "":
-        del held["value"]
     for name, value in DEFAULTS.get(field, {}).items():
         held.setdefault(name, value)
     for name, value in held.items():
-        _fill(value, "template.spec" if (field, name) == ("template", "spec") else name)
+        if name != OPAQUE:
+            _fill(value, "template.spec" if (field, name) == ("template", "spec") else name)
 
 
 def _short(quantity: str) -> str:

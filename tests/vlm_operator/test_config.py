@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from vlm_operator.config import OperatorConfig, read_config
 from vlm_operator.records import DeclaredPool
+
 from vlmctl.errors import InvalidFile
 from vlmctl.specs.workload import LicensePolicy
 
@@ -17,7 +17,8 @@ agentImage: registry.example/vlm-operator:1
 engineImage: ""
 inventory:
 - {gpu: l4, gpusPerNode: 2, usdPerGpuHour: "0.71"}
-policy: {license: commercial, maxUsdPer1k: "", maxUsdPerMonth: 900, allowTrustRemoteCode: true, imageRegistries: [ghcr.io]}
+policy:
+  {license: commercial, maxUsdPer1k: "", maxUsdPerMonth: 900, allowTrustRemoteCode: true, imageRegistries: [ghcr.io]}
 lease: {name: ours}
 workers: 4
 """

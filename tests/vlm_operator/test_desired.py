@@ -175,6 +175,30 @@ def test_pods_follow_each_other(surge: bool, steps: tuple[int, int]) -> None:
     assert fields["progressDeadlineSeconds"] == host.START_SECONDS + stop_seconds
 
 
+def claimed(mode: str | None, replicas: int, held: str | None = None) -> tuple[str, int]:
+    """The access mode of the claim, and how many pods more than wanted there may be."""
+    asked = api.CachePvc(size="1Gi", access_mode=None if mode is None else api.AccessMode(mode))
+    spec = replace(SPEC, cache=api.Cache(pvc=asked), scaling=api.Scaling(max=replicas))
+    claim = None if held is None else {"spec": {"accessModes": [held]}}
+    children = desired(PARENT, spec, serving(spec), new_api_key="k", held_claim=claim)
+    steps = of_kind(children, "Deployment")["spec"]["strategy"]["rollingUpdate"]
+    return of_kind(children, "PersistentVolumeClaim")["spec"]["accessModes"][0], steps["maxSurge"]
+
+
+def test_the_access_mode_is_what_the_replicas_need() -> None:
+    """Where it is not said: one node for one replica, as every cluster has it, else many."""
+    assert claimed(None, 1) == ("ReadWriteOnce", 0)
+    assert claimed(None, 2) == ("ReadWriteMany", 1)
+    assert claimed("ReadWriteMany", 1) == ("ReadWriteMany", 1)
+    assert claimed("ReadWriteOnce", 2) == ("ReadWriteOnce", 0)
+
+
+def test_a_volume_of_one_node_is_let_go_before_it_is_taken() -> None:
+    """A new pod on another node would wait for the old one for ever; what counts is the mode that the claim has."""
+    assert claimed(None, 2, held="ReadWriteOnce") == ("ReadWriteOnce", 0)
+    assert claimed("ReadWriteOnce", 1, held="ReadWriteMany") == ("ReadWriteMany", 1)
+
+
 def test_a_new_operator_restarts_nothing() -> None:
     """With another image of the agent, Deployment and ConfigMap are made of the revision as it is kept."""
     kept = revision(CACHED, verdict=Verdict.GOOD)

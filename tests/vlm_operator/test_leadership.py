@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-
-from tests.support import virtual_time
 from vlm_operator.cluster import Cluster, Connection
 from vlm_operator.leadership import DEADLINE_SECONDS, LEASE_SECONDS, RETRY_SECONDS, Leadership
+
+from tests.support import virtual_time
 
 PATH = "/apis/coordination.k8s.io/v1/namespaces/system/leases"
 

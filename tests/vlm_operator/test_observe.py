@@ -228,6 +228,6 @@ def test_a_measurement_of_another_version_is_left_out() -> None:
         async with observing() as (world, observer):
             unreadable = {"apiVersion": "vlmctl.dev/v1alpha1", "kind": "VLMBenchmark", "spec": {"key": 1}}
             world.put({**unreadable, "metadata": {"name": "b", "namespace": "team", "uid": "b1"}})
-            assert observer.benchmarks() == ()
+            assert observer.benchmarks("team") == ()
 
     asyncio.run(scenario())

@@ -6,7 +6,6 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from vlm_operator import names
 from vlm_operator.kinds import DEPLOYMENT, NODE, VLMDEPLOYMENT
 from vlm_operator.records import Key

@@ -10,11 +10,11 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from tests.support import virtual_time
 from vlm_operator import work_queue
 from vlm_operator.records import Key
 from vlm_operator.work_queue import Outcome, WorkQueue
+
+from tests.support import virtual_time
 
 A, B = Key("default", "a"), Key("default", "b")
 

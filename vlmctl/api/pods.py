@@ -43,7 +43,11 @@ class CachePvc(ApiRecord, frozen=True, kw_only=True):
             " && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
             "storageClassName cannot change: the claim's is immutable",
         ),
-        Rule("self.accessMode == oldSelf.accessMode", "accessMode cannot change: the claim's is immutable"),
+        Rule(
+            "has(self.accessMode) == has(oldSelf.accessMode)"
+            " && (!has(self.accessMode) || self.accessMode == oldSelf.accessMode)",
+            "accessMode cannot change: the claim's is immutable",
+        ),
     )
 
     size: Annotated[Quantity, Meta(description="Storage asked for, such as `100Gi`. It may grow, not shrink.")]
@@ -51,8 +55,12 @@ class CachePvc(ApiRecord, frozen=True, kw_only=True):
         ObjectName | None, Meta(description="StorageClass; immutable. Left out: the cluster's default.")
     ] = None
     access_mode: Annotated[
-        AccessMode, Meta(description="ReadWriteMany lets replicas on several nodes share the cache; immutable.")
-    ] = AccessMode.READ_WRITE_MANY
+        AccessMode | None,
+        Meta(
+            description="ReadWriteMany lets replicas on several nodes share the cache; immutable. Left out: "
+            "ReadWriteOnce where scaling.max and replicas are 1, else ReadWriteMany."
+        ),
+    ] = None
     retain: Annotated[bool, Meta(description="Keep the claim when the VLMDeployment is deleted.")] = True
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from time import monotonic, time
 from types import TracebackType
@@ -16,11 +15,8 @@ from aiohttp.abc import AbstractStreamWriter
 
 from vlmctl.bench.body import ChatRequest, encode_body
 from vlmctl.bench.endpoint import Answer, Endpoint, Failure, FailureKind, Timeouts
-from vlmctl.bench.images import EncodedImage
 from vlmctl.bench.stream import InvalidStream, StreamReader, error_message, shown
 from vlmctl.errors import InvalidValue, NotReachable, UnknownName
-
-__all__ = ["Answer", "ChatRequest", "Client", "EncodedImage", "Endpoint", "Failure", "FailureKind", "Timeouts"]
 
 KEEP_ALIVE_SECONDS = 4.0  # below the 5 s after which vLLM's server (uvicorn) closes a connection that is idle
 GET_SECONDS = 10.0  # for a list of models or a page of counters
@@ -97,14 +93,24 @@ class Client:
         return self.served
 
     async def get(self, path: str) -> bytes:
-        """What the server answers on a path below its root within seconds; raises NotReachable for anything but 200."""
+        """What the server answers on a path below its root within seconds; raises NotReachable for anything but 200.
+
+        No redirect is followed: it would take the key and the headers to another server.
+        """
         url = self._root + path
         try:
-            async with asyncio.timeout(GET_SECONDS), self._open_session.get(url) as response:
+            async with (
+                asyncio.timeout(GET_SECONDS),
+                self._open_session.get(url, allow_redirects=False) as response,
+            ):
                 content = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             failure = _broken(error, self.endpoint, began=False)
             raise NotReachable(failure.message, remedy="Is the server up, and the address right?") from error
+        if 300 <= response.status < 400:
+            raise NotReachable(
+                f"{url} answered {response.status}: {_redirection(response)}.", remedy="Give the address it names."
+            )
         if response.status != 200:
             remedy = NAME_THE_KEY if response.status in (401, 403) else ""
             raise NotReachable(f"{url} answered {response.status}: {error_message(content)}", remedy=remedy)
@@ -115,11 +121,14 @@ class Client:
         request: ChatRequest,
         *,
         intended_at: float | None = None,
-        on_text: Callable[[str], None] | None = None,
+        reader: StreamReader | None = None,
     ) -> Answer:
-        """Send a request and read its answer to the end; a failed request is an answer too, with what came before."""
+        """Send a request and read its answer to the end; a failed request is an answer too, with what came before.
+
+        `reader`: a new one of the caller's, who sees in it how far the answer is.
+        """
         body = encode_body(request, self.model)
-        reader, failure = StreamReader(on_text), None
+        reader, failure = reader or StreamReader(), None
         sent_at = monotonic()
         try:
             async with asyncio.timeout_at(sent_at + self.timeouts.first_token_seconds) as limit:
@@ -130,7 +139,7 @@ class Client:
         return _answer(reader, failure, intended_at=sent_at if intended_at is None else intended_at, sent_at=sent_at)
 
     async def _exchange(self, body: bytes, reader: StreamReader, limit: asyncio.Timeout) -> Failure | None:
-        stall = self.timeouts.stall_seconds
+        stall, steps = self.timeouts.stall_seconds, 0
         async with self._open_session.post(self._chat_url, data=_Body(body), allow_redirects=False) as response:
             if response.status != 200:
                 return await self._refusal(response)
@@ -140,7 +149,8 @@ class Client:
             async for received in response.content.iter_any():
                 now = monotonic()
                 reader.feed(received, now)
-                if reader.token_at:
+                if reader.token_at and reader.steps > steps:  # comments that keep a connection open are no output
+                    steps = reader.steps
                     limit.reschedule(now + (CLOSING_SECONDS if reader.done else stall))
         if reader.complete:
             return None
@@ -151,7 +161,7 @@ class Client:
         kind = KINDS.get(status, FailureKind.SERVER_ERROR if status >= 500 else FailureKind.CLIENT_ERROR)
         said = error_message(await response.content.read(ERROR_BODY_BYTES)) or response.reason or ""
         if 300 <= status < 400:
-            said = f"it redirects to {response.headers.get('Location', 'another address')}"
+            said = _redirection(response)
         if kind is FailureKind.NOT_FOUND and self.served:
             said = f"{said} It serves {', '.join(self.served)}."
         return Failure(
@@ -243,6 +253,10 @@ def _broken(error: Exception, endpoint: Endpoint, *, began: bool) -> Failure:
         return Failure(kind=FailureKind.INVALID, message=f"{host} does not speak HTTP as expected: {reason}.")
     when = "in the middle of an answer" if began else "before it answered"
     return Failure(kind=FailureKind.TRUNCATED, message=f"{host} closed the connection {when}.")
+
+
+def _redirection(response: aiohttp.ClientResponse) -> str:
+    return f"it redirects to {response.headers.get('Location', 'another address')}"
 
 
 def _reason(error: Exception) -> str:

@@ -54,8 +54,8 @@ class Money(Record, frozen=True, kw_only=True):
 
     usd_per_hour: float
     usd_per_1k_requests: Estimate
-    usd_per_1k_images: float | None
-    usd_per_million_tokens: float | None
+    usd_per_1k_images: Estimate | None
+    usd_per_million_tokens: Estimate | None
 
 
 def step_at(steps: Sequence[StepFigures], concurrency: int | None) -> StepFigures | None:
@@ -99,16 +99,19 @@ def money(step: StepFigures, usd_per_hour: float) -> Money | None:
     if rate is None or not rate.value or not done:
         return None
     per_second = usd_per_hour / SECONDS_PER_HOUR
-    each = per_second / rate.value
     images = step.images / done
     tokens = ((step.tokens.prompt_tokens or 0) + step.tokens.output_tokens) / done
     return Money(
         usd_per_hour=usd_per_hour,
-        usd_per_1k_requests=Estimate(
-            value=1000 * each,
-            low=1000 * per_second / rate.high if rate.high else None,
-            high=1000 * per_second / rate.low if rate.low else None,
-        ),
-        usd_per_1k_images=1000 * each / images if images else None,
-        usd_per_million_tokens=1e6 * each / tokens if tokens else None,
+        usd_per_1k_requests=_per_request(1000 * per_second, rate),
+        usd_per_1k_images=_per_request(1000 * per_second / images, rate) if images else None,
+        usd_per_million_tokens=_per_request(1e6 * per_second / tokens, rate) if tokens else None,
+    )
+
+
+def _per_request(per_second: float, rate: Estimate) -> Estimate:
+    return Estimate(
+        value=per_second / rate.value,
+        low=per_second / rate.high if rate.high else None,
+        high=per_second / rate.low if rate.low else None,
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from vlmctl.errors import InvalidValue
 from vlmctl.specs.record import Record
@@ -18,12 +21,18 @@ HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token (RFC 9110, 5
 HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, 5.5
 FRAMING = ("content-length", "content-type", "transfer-encoding")  # headers that follow from the request itself
 PASTED = ("/chat/completions", "/completions", "/models")  # ends of addresses that people paste
+AUTHORIZATION = "Authorization"
+PLAIN_NAME = re.compile(r"[A-Z_]{1,64}")  # of a variable; keys have small letters or digits
+_USERINFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)?([^/?#]*)@")  # RFC 3986, 3.2.1
+_UP_TO_AT = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", re.DOTALL)
 
 
 class Endpoint(Record, frozen=True, kw_only=True):
     """An OpenAI-compatible server: `url` with or without /v1; `model` of None: the only one it serves.
 
-    The key and the headers' values are never shown.
+    A name and password in the address (``http://NAME:PASSWORD@HOST``) move into an Authorization header (RFC 7617),
+    where none is given. They, the key and the headers' values are never shown. Raises InvalidValue for an address with
+    a password where there is a key as well.
     """
 
     url: str
@@ -31,6 +40,20 @@ class Endpoint(Record, frozen=True, kw_only=True):
     api_key: str | None = None
     verify_tls: bool = True
     headers: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        found = _USERINFO.match(self.url)
+        if found is None:
+            return
+        if self.api_key is not None:
+            raise InvalidValue(
+                f"the address of {shown_address(self.url)} holds a password, and there is a key too.",
+                remedy="Give one of them.",
+            )
+        force_setattr(self, "url", without_userinfo(self.url))
+        if found[2] and AUTHORIZATION.lower() not in {name.lower() for name in self.headers}:
+            basic = b64encode(unquote(found[2]).encode()).decode()
+            force_setattr(self, "headers", {**self.headers, AUTHORIZATION: f"Basic {basic}"})
 
     @property
     def root(self) -> str:
@@ -42,7 +65,9 @@ class Endpoint(Record, frozen=True, kw_only=True):
         except ValueError:
             known = False
         if not known:
-            raise InvalidValue(f"{self.url!r} is not an address.", remedy="Write http://HOST:PORT or https://HOST.")
+            raise InvalidValue(
+                f"{shown_address(self.url)!r} is not an address.", remedy="Write http://HOST:PORT or https://HOST."
+            )
         path = parts.path.rstrip("/")
         for end in PASTED:
             path = path.removesuffix(end)
@@ -50,6 +75,19 @@ class Endpoint(Record, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Endpoint(url={self.url!r}, model={self.model!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("url", self.url), ("model", self.model)]
+
+
+def without_userinfo(url: str) -> str:
+    """A URL without the name and password that it may hold."""
+    return _USERINFO.sub(lambda found: found[1] or "", url)
+
+
+def shown_address(text: str) -> str:
+    """An address, or what was meant as one, without anything that may be a password in it."""
+    return _UP_TO_AT.sub(lambda found: found[1] or "", text)
 
 
 def parse_headers(texts: Iterable[str]) -> dict[str, str]:
@@ -69,9 +107,13 @@ def parse_headers(texts: Iterable[str]) -> dict[str, str]:
 
 
 def key_from(variable: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
-    """The API key in that environment variable, None where none is named; raises InvalidValue where it is not set."""
+    """The API key in that environment variable, None where none is named; raises InvalidValue where it is not set.
+
+    What looks like no name is not repeated in the error: it may be the key itself.
+    """
     if variable is not None and variable not in environment:
-        raise InvalidValue(f"there is no environment variable {variable}.", remedy="Set it to the API key.")
+        name = variable if PLAIN_NAME.fullmatch(variable) else "of the name that was given for the key"
+        raise InvalidValue(f"there is no environment variable {name}.", remedy="Name the one that holds the key.")
     return environment[variable] if variable is not None else None
 
 
@@ -105,7 +147,7 @@ class Answer(Record, frozen=True, kw_only=True):
 
     `token_at`: when each piece of output came, which may be several tokens. `finished_at`: the last piece, or the
     failure. Latency counts from `intended_at`, which is `sent_at` where no time was set. `image_tokens`,
-    `cached_tokens`: parts of `prompt_tokens`, where the server tells them apart. `rejected` requests have a `failure`.
+    `cached_tokens`: parts of `prompt_tokens`, where the server tells them apart. One that did not end has a `failure`.
     """
 
     text: str

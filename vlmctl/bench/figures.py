@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from msgspec.structs import replace
 
 from vlmctl.bench.counters import Disagreement, ServerLoad
 from vlmctl.bench.endpoint import Failure
 from vlmctl.bench.load import LoadShape
-from vlmctl.bench.samples import Sample
-from vlmctl.bench.statistics import Distribution, Estimate, distribution, proportion, throughput
+from vlmctl.bench.samples import CutOff, Sample
+from vlmctl.bench.statistics import Distribution, Estimate, Span, distribution, proportion, throughput
 from vlmctl.specs.record import Record
 from vlmctl.specs.workload import Objectives
 
@@ -52,10 +53,11 @@ class FailureCount(Record, frozen=True, kw_only=True):
 class StepFigures(Record, frozen=True, kw_only=True):
     """One load and what came of it. Requests that were sent in `window_seconds`, after warming up, count.
 
-    `completed`, `images` and `failures` are of those; `unfinished`: cut off when time was up. `requests_per_second`:
-    completed while the load lasted, each by the part of its life in the window. `completed_per_second`: completed over
-    the whole time until the last one ended, as most tools tell it. `met`: share of the requests that kept the
-    objectives, failed ones counted as missed; `goodput_per_second`: such requests. `late_p99_seconds`: of sending.
+    `completed`, `images` and `failures` are of those; `unfinished`: cut off when time was up, `overdue` of them when
+    the objective for their first token was already missed. `requests_per_second`: completed while the load lasted, see
+    `throughput`; `output_tokens_per_second`: of those. `completed_per_second`: completed over the whole time until the
+    last one ended, as most tools tell it. `met`: share of the requests that kept the objectives, failed and overdue
+    ones counted as missed; `goodput_per_second`: such requests. `late_p99_seconds`: of sending.
     """
 
     shape: LoadShape
@@ -74,7 +76,9 @@ class StepFigures(Record, frozen=True, kw_only=True):
     e2e: Distribution | None
     tokens: Tokens
     met: Estimate | None = None
-    goodput_per_second: float | None = None
+    goodput_per_second: Estimate | None = None
+    output_tokens_per_second: Estimate | None = None
+    overdue: int = 0
     late_p99_seconds: float = 0.0
     ended_by: str = ""
     server: ServerLoad | None = None
@@ -93,11 +97,17 @@ class StepFigures(Record, frozen=True, kw_only=True):
 
 
 class Window(Record, frozen=True, kw_only=True):
-    """When a step was measured, in monotonic seconds: `start` after warming up, `end` when sending stopped."""
+    """When a step was measured, in monotonic seconds: `start` after warming up, `end` when sending stopped.
+
+    `steady`: from when the load was in its stride, for the throughput; None: it has to count from where it began.
+    `widened`: times as wide are the intervals of rates.
+    """
 
     start: float
     end: float
     last: float  # the last request ended, or was cut off
+    steady: float | None = None
+    widened: float = 1.0
 
 
 def step_figures(
@@ -106,19 +116,16 @@ def step_figures(
     window: Window,
     *,
     objectives: Objectives,
-    unfinished: int = 0,
-    ended_by: str = "",
-    server: ServerLoad | None = None,
-    disagreements: tuple[Disagreement, ...] = (),
+    cut_off: Sequence[CutOff] = (),
 ) -> StepFigures:
-    """The figures of a step from its samples."""
+    """The figures of a step from its samples, and from what was in flight at its end."""
+    sent, window = window, whole_window(window, cut_off)
     inside = [sample for sample in samples if window.start <= sample.intended_at < window.end]
     done = [sample for sample in inside if sample.failure is None]
-    spans = [(sample.intended_at, sample.finished_at) for sample in samples if sample.failure is None]
+    answered = [sample for sample in samples if sample.failure is None]
     whole = window.last - window.start
-    rate = throughput(spans, window.start, window.end)
-    hits = sum(_keeps(sample, objectives) for sample in done)
-    met = proportion(hits, len(inside)) if objectives != Objectives() else None
+    overdue = sum(_overdue(each, sent, objectives) for each in cut_off)
+    met, goodput = _goodput(samples, sent, window, objectives=objectives, overdue=overdue)
     late = distribution([sample.sent_at - sample.intended_at for sample in inside])
     return StepFigures(
         shape=shape,
@@ -126,9 +133,9 @@ def step_figures(
         whole_seconds=whole,
         completed=len(done),
         images=sum(sample.images for sample in done),
-        unfinished=unfinished,
+        unfinished=len(cut_off),
         failures=count_failures(sample.failure for sample in inside),
-        requests_per_second=rate,
+        requests_per_second=_rate(_spans(answered), sent, window),
         completed_per_second=len(done) / whole if whole > 0 else 0.0,
         mean_in_flight=_in_flight(samples, window),
         ttft=_known(sample.ttft_seconds for sample in done),
@@ -137,12 +144,53 @@ def step_figures(
         e2e=distribution([sample.e2e_seconds for sample in done]),
         tokens=_tokens(done),
         met=met,
-        goodput_per_second=rate.value * hits / len(done) if met and rate and done else None,
+        goodput_per_second=goodput,
+        output_tokens_per_second=_rate(_spans(answered, tokens=True), sent, window),
+        overdue=overdue,
         late_p99_seconds=late.p99.value if late is not None else 0.0,
-        ended_by=ended_by,
-        server=server,
-        disagreements=disagreements,
     )
+
+
+def whole_window(window: Window, cut_off: Sequence[CutOff]) -> Window:
+    """The window up to where the oldest request that was cut off began, since those that began later and are done were
+    the quick ones; as it is, where that would leave less than half.
+    """
+    end = min((window.end, *(each.intended_at for each in cut_off)))
+    return replace(window, end=end) if end - window.start >= (window.end - window.start) / 2 else window
+
+
+def _goodput(
+    samples: Sequence[Sample], sent: Window, whole: Window, *, objectives: Objectives, overdue: int
+) -> tuple[Estimate | None, Estimate | None]:
+    """The share of requests that kept the objectives, and how many a second; None without objectives."""
+    if objectives == Objectives():
+        return None, None
+    kept = [sample for sample in samples if sample.failure is None and _keeps(sample, objectives)]
+    asked = sum(_sent_in(sent, sample) for sample in samples) + overdue
+    met = proportion(sum(_sent_in(sent, sample) for sample in kept), asked)
+    return met, _rate(_spans(kept), sent, whole)
+
+
+def _rate(spans: Sequence[Span], sent: Window, whole: Window) -> Estimate | None:
+    """Per second. Requests that count where they end are known to the end, whatever was then in flight."""
+    if sent.steady is None:
+        return throughput(spans, sent.start, sent.end, by_end=True, widened=sent.widened)
+    return throughput(spans, sent.steady, whole.end, widened=sent.widened)
+
+
+def _spans(samples: Iterable[Sample], *, tokens: bool = False) -> list[Span]:
+    return [Span(each.intended_at, each.finished_at, each.output_tokens if tokens else 1.0) for each in samples]
+
+
+def _sent_in(window: Window, request: Sample | CutOff) -> bool:
+    return window.start <= request.intended_at < window.end
+
+
+def _overdue(request: CutOff, window: Window, objectives: Objectives) -> bool:
+    """Whether a request of the window had missed the objective for its first token when it was cut off."""
+    limit, came = objectives.ttft_seconds, request.first_token_at
+    waited = (window.last if came is None else came) - request.intended_at
+    return limit is not None and waited > limit and _sent_in(window, request)
 
 
 def count_failures(failures: Iterable[Failure | None]) -> tuple[FailureCount, ...]:

@@ -45,12 +45,20 @@ def encode(picture: Image.Image, media_type: str, *, jpeg_quality: int) -> Encod
 
 
 def read_image(path: Path) -> EncodedImage:
-    """A file as it is where it is a JPEG or PNG, other formats as PNG; raises InvalidFile.
+    """The image in a file, as `image_from`; raises InvalidFile."""
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise _unusable(str(path), error) from error
+    return image_from(data, str(path))
+
+
+def image_from(data: bytes, source: str) -> EncodedImage:
+    """An image as it is where it is a JPEG or PNG, other formats as PNG; raises InvalidFile, which names the source.
 
     One that its EXIF data says to turn is turned and encoded again: servers differ in whether they heed it.
     """
     try:
-        data = path.read_bytes()
         with Image.open(BytesIO(data)) as picture:
             picture.load()
             width, height = picture.size
@@ -60,9 +68,13 @@ def read_image(path: Path) -> EncodedImage:
                 upright = ImageOps.exif_transpose(picture) if turned else picture
                 return encode(upright, media_type or PNG, jpeg_quality=TURNED_JPEG_QUALITY)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or "it is no image that can be read"
-        raise InvalidFile(str(path), f"cannot be used: {reason}.", remedy="Give JPEG, PNG or WebP images.") from error
+        raise _unusable(source, error) from error
     return EncodedImage(data=data, media_type=media_type, width_pixels=width, height_pixels=height)
+
+
+def _unusable(source: str, error: Exception) -> InvalidFile:
+    reason = getattr(error, "strerror", None) or "it is no image that can be read"
+    return InvalidFile(source, f"cannot be used: {reason}.", remedy="Give JPEG, PNG or WebP images.")
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -79,9 +79,14 @@ class Sending:
             self.stopped_at = monotonic()
             self._stopped.set()
 
-    async def stopped(self) -> None:
-        """Wait until it is stopped."""
-        await self._stopped.wait()
+    async def stopped_or(self, interrupted: asyncio.Event) -> None:
+        """Wait until it is stopped, or the other event is set."""
+        waiting = [asyncio.ensure_future(each.wait()) for each in (interrupted, self._stopped)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
 
     async def pause(self, seconds: float) -> None:
         """Wait, but no longer than until it is stopped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -25,9 +26,13 @@ Prepared = Callable[[int, int], None]  # told how many pictures are ready, of ho
 
 
 class Pictures(NamedTuple):
-    """Pictures by size; those of the user's folder are under None. `held_bytes`: what they take in memory."""
+    """Pictures by size; those of the user's folder are under None, with the digest of their files' bytes.
+
+    `held_bytes`: what they take in memory.
+    """
 
     by_size: dict[tuple[int, int] | None, list[VariableImage]]
+    folder_sha256: str | None = None
 
     @property
     def held_bytes(self) -> int:
@@ -55,7 +60,7 @@ def prepare(workload: BenchWorkload, *, seed: int, prepared: Prepared = lambda _
     Takes a core for some seconds: call it in a thread.
     """
     if workload.folder is not None:
-        return Pictures({None: _read_folder(Path(workload.folder), prepared)})
+        return _read_folder(Path(workload.folder), prepared)
     sizes = sorted({(size.width_pixels, size.height_pixels) for slot in workload.slots for size in slot.sizes})
     pixels = sum(width * height for width, height in sizes)
     each = max(len(workload.contents), min(DRAWN_PER_SIZE, DRAWN_PIXELS // max(pixels, 1)))
@@ -73,21 +78,22 @@ def prepare(workload: BenchWorkload, *, seed: int, prepared: Prepared = lambda _
     return Pictures(found)
 
 
-def _read_folder(folder: Path, prepared: Prepared) -> list[VariableImage]:
+def _read_folder(folder: Path, prepared: Prepared) -> Pictures:
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_FILES)
     except OSError as error:
         raise InvalidFile(str(folder), f"cannot be read: {error.strerror}.") from error
     if not paths:
         raise InvalidFile(str(folder), "holds no images.", remedy=f"Their names end in {', '.join(IMAGE_FILES)}.")
-    pictures, held = [], 0
+    pictures, held, digest = [], 0, hashlib.sha256()
     for number, path in enumerate(paths, start=1):
         pictures.append(variable_image(read_image(path)))
+        digest.update(path.read_bytes())
         held += len(pictures[-1].middle)
         prepared(number, len(paths))
         if held > FOLDER_BYTES:
             break
-    return pictures
+    return Pictures({None: pictures}, digest.hexdigest())
 
 
 class PromptShape(NamedTuple):
@@ -114,18 +120,24 @@ def shape_of(shorter: tuple[int, int], longer: tuple[int, int]) -> PromptShape:
 
 
 class RequestSource:
-    """The requests of a run by number. The same workload, seed and shape give the same requests."""
+    """The requests of a run by number. The same workload, seed and shape give the same requests.
 
-    def __init__(self, workload: BenchWorkload, pictures: Pictures, *, seed: int, shape: PromptShape) -> None:
+    `most_images`: that any of them is to have, where that may be more than the workload says.
+    """
+
+    def __init__(
+        self, workload: BenchWorkload, pictures: Pictures, *, seed: int, shape: PromptShape, most_images: int = 0
+    ) -> None:
         self.workload = workload
         self.pictures = pictures
         self.shape = shape
         self._seed = seed
         self._first_variant = Random(seed).randrange(VARIANTS)
-        self._slots = workload.slots
+        slots = workload.slots
         if workload.folder is not None:
-            self._slots = (ImageSlot(sizes=(), count=workload.folder_images),)
-        self._weights = [[size.weight for size in slot.sizes] for slot in self._slots]
+            slots = (ImageSlot(sizes=(), count=workload.folder_images),)
+        self._mixtures = [slot.sizes for slot in slots for _ in range(slot.count)]
+        self._most_images = max(len(self._mixtures), most_images)
         shared = shape.words(workload.shared_prefix_tokens) if workload.shared_prefix_tokens else 0
         self._shared = Random(seed).choices(WORDS, k=shared)
 
@@ -158,19 +170,17 @@ class RequestSource:
         return " ".join((*self._shared, *rng.choices(WORDS, k=own)))
 
     def _images(self, rng: Random, number: int, wanted: int | None) -> tuple[ImageVariant, ...]:
-        found: list[ImageVariant] = []
-        serial = number * max(self.workload.image_count, 1)
-        for slot, weights in zip(self._slots, self._weights, strict=True):
-            count = slot.count if wanted is None else wanted
-            found += (self._image(rng, serial + place, slot.sizes, weights) for place in range(count))
-            serial += count
-        return tuple(found)
+        """One for each place of the workload; where another number is wanted, the places are filled in turn."""
+        mixtures = self._mixtures
+        count = len(mixtures) if wanted is None or not mixtures else wanted
+        serial = number * self._most_images
+        return tuple(self._image(rng, serial + place, mixtures[place % len(mixtures)]) for place in range(count))
 
-    def _image(self, rng: Random, serial: int, sizes: Sequence[SizeShare], weights: Sequence[float]) -> ImageVariant:
+    def _image(self, rng: Random, serial: int, sizes: Sequence[SizeShare]) -> ImageVariant:
         """The variant of a picture for each serial number; where images are reused, the numbers begin again."""
         if self.workload.reuse_images is not None:
             serial %= self.workload.reuse_images
             rng = Random((self._seed << 32) + serial)
-        size = rng.choices(sizes, weights)[0] if sizes else None
+        size = rng.choices(sizes, [size.weight for size in sizes])[0] if sizes else None
         pictures = self.pictures.by_size[(size.width_pixels, size.height_pixels) if size is not None else None]
         return pictures[serial % len(pictures)].variant((self._first_variant + serial) % VARIANTS)

@@ -22,6 +22,7 @@ from vlmctl.version import __version__
 
 UNKNOWN = "unknown"
 MEAN_SIZE = "Images of several sizes: image_width and image_height have their mean area and mean shape."
+MEAN_COUNT = "Requests had different numbers of images, {:.3g} on average."
 _UNUSUAL = re.compile(r"[^a-z0-9.]+")
 
 
@@ -48,7 +49,7 @@ def _row(step: StepFigures, report: Report, about: About, now: datetime) -> Meas
     gpu = about.gpu or UNKNOWN
     closed = step.shape.arrival is Arrival.CLOSED
     load = f"c{step.shape.concurrency}" if closed else step.shape.label
-    words = (model, f"{about.gpu_count}x{gpu}", load, f"{now:%Y%m%dt%H%M%S}", report.workload.digest)
+    words = (model, f"{about.gpu_count}x{gpu}", load, f"{now:%Y%m%dt%H%M%S}", report.digest)
     return Measurement(
         id="-".join(_UNUSUAL.sub("-", word.lower()).strip("-") for word in words),
         source=f"vlmctl {__version__} bench, {now:%Y-%m-%d}",
@@ -73,12 +74,13 @@ def _row(step: StepFigures, report: Report, about: About, now: datetime) -> Meas
 def _workload(step: StepFigures, report: Report) -> MeasuredWorkload:
     """What was sent as the server counted it, else as it was asked for. Images of several sizes: their mean."""
     asked, tokens = report.workload, step.tokens
-    size = report.image_size if asked.image_count else None
+    images = round(step.images / step.completed)
+    size = report.image_size if images else None
     text = tokens.text_tokens
     return MeasuredWorkload(
         prompt_tokens=max(round(text / step.completed), 0) if text is not None else asked.prompt_tokens,
         output_tokens=max(round(tokens.output_tokens / step.completed), 1),
-        images=asked.image_count,
+        images=images,
         image_width=size[0] if size is not None else None,
         image_height=size[1] if size is not None else None,
     )
@@ -108,10 +110,16 @@ def _made_by(step: StepFigures, report: Report, about: About, now: datetime) -> 
         "date": now.isoformat(timespec="seconds"),
         "vlmctl": __version__,
         "seed": report.seed,
-        "workload_hash": report.workload.digest,
+        "workload_hash": report.digest,
         "workload": msgspec.to_builtins(report.workload),
+        "trace": msgspec.to_builtins(report.trace),
+        "folder_sha256": report.folder_sha256,
         "step": msgspec.to_builtins(step),
-        "notes": [*report.notes, *([MEAN_SIZE] if report.mixed_sizes else [])],
+        "notes": [
+            *report.notes,
+            *([MEAN_SIZE] if report.mixed_sizes else []),
+            *([MEAN_COUNT.format(step.images / step.completed)] if step.images % step.completed else []),
+        ],
         "interrupted": report.interrupted,
     }
 

@@ -6,30 +6,32 @@ No terminal: progress goes to a callback, and an event ends the run early with w
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import secrets
 from collections.abc import Callable, Iterable
 from random import Random
 from time import monotonic
 
+import msgspec
 from msgspec.structs import replace
 
 from vlmctl.bench.body import ChatRequest
 from vlmctl.bench.client import Client
-from vlmctl.bench.endpoint import Endpoint, FailureKind, Timeouts
+from vlmctl.bench.endpoint import Answer, Endpoint, Timeouts
 from vlmctl.bench.figures import StepFigures
 from vlmctl.bench.ladder import knee, next_concurrency, steps_left
 from vlmctl.bench.load import Arrival, LoadShape, offsets
-from vlmctl.bench.requests import Pictures, PromptShape, RequestSource, prepare, shape_of
+from vlmctl.bench.probing import answer_within, probe
+from vlmctl.bench.requests import Pictures, PromptShape, RequestSource, prepare
 from vlmctl.bench.server import ServerFacts, server_facts
 from vlmctl.bench.steps import BY_ERRORS, Going, Step, StepLimits
-from vlmctl.bench.workload import BenchWorkload
+from vlmctl.bench.workload import BenchWorkload, Replayed, replayed
 from vlmctl.errors import InvalidValue, NotReachable
 from vlmctl.planning.arrivals import Arrivals
 from vlmctl.specs.record import Record
 from vlmctl.specs.workload import Objectives
 
-PROBE_WORDS = (1, 128)  # of two requests without images, from whose tokens the shape of prompts follows
 WARM_UP_REQUESTS = 2  # one after the other, before anything is measured
 MINIMUM_STEP_SECONDS = 1.0  # below it a step is not begun
 SENDING_SHARE = 0.8  # of a step's part of the time; the rest is for what is in flight then
@@ -42,7 +44,8 @@ class Settings(Record, frozen=True, kw_only=True):
     `step_seconds`, `deadline_seconds`: of a step and of all of them; `budget_seconds`: of these, the pictures and the
     requests before them, where that is to have an end. `interval`: half the interval of the throughput over it, at
     which a closed step is over. `requests`: so many for each step, instead. `seed` of None: one of its own, so that no
-    cache knows the requests. `maximum_concurrency` bounds the ladder.
+    cache knows the requests. `maximum_concurrency` bounds the ladder. `trace_name`, `trace_scale`: of a trace, for the
+    record.
     """
 
     workload: BenchWorkload
@@ -59,6 +62,8 @@ class Settings(Record, frozen=True, kw_only=True):
     seed: int | None = None
     timeouts: Timeouts = Timeouts()
     budget_seconds: float | None = None
+    trace_name: str = "unknown"
+    trace_scale: float = 1.0
 
 
 class Progress(Record, frozen=True, kw_only=True):
@@ -75,7 +80,7 @@ class Progress(Record, frozen=True, kw_only=True):
 class Report(Record, frozen=True, kw_only=True):
     """What a run measured. `shape`: tokens of the chat template, and of a word. `image_size`: mean width and height in
     pixels, over several sizes where they are `mixed_sizes`. `picture_bytes`: what the prepared pictures take. `notes`:
-    what a reader should know.
+    what a reader should know. `trace`, `folder_sha256`: of what was sent, beside the workload.
     """
 
     url: str
@@ -91,6 +96,16 @@ class Report(Record, frozen=True, kw_only=True):
     interrupted: bool
     notes: tuple[str, ...] = ()
     mixed_sizes: bool = False
+    trace: Replayed | None = None
+    folder_sha256: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits, the same where the same was sent."""
+        if self.trace is None and self.folder_sha256 is None:
+            return self.workload.digest
+        made = (self.workload, self.trace, self.folder_sha256)
+        return hashlib.sha256(msgspec.json.encode(made, order="deterministic")).hexdigest()[:12]
 
     @property
     def best(self) -> StepFigures | None:
@@ -156,12 +171,13 @@ class _Run:
         self._arrivals = arrivals
         self._progress = progress
         self._stop = stop
+        self._began = began
         self._next = 0  # number of the next request
         self._ends_at = math.inf if settings.budget_seconds is None else began + settings.budget_seconds
 
     def report(self, url: str, server: ServerFacts) -> Report:
         """What was measured until now."""
-        settings, pictures = self._settings, self._pictures
+        settings, pictures, arrivals = self._settings, self._pictures, self._arrivals
         return Report(
             url=url,
             model=self._client.model or "",
@@ -176,43 +192,35 @@ class _Run:
             interrupted=self._stop.is_set(),
             notes=tuple(dict.fromkeys(self.notes)),
             mixed_sizes=len(pictures.sizes) > 1,
+            trace=None
+            if arrivals is None
+            else replayed(arrivals, name=settings.trace_name, scale=settings.trace_scale),
+            folder_sha256=pictures.folder_sha256,
         )
 
     async def probe(self) -> None:
-        """Learn how many tokens words make, and whether the server can be told to ignore the end of an answer."""
+        """Learn what the server makes of words, and whether it takes `ignore_eos`."""
         self._progress(Progress(phase="probe"))
-        counted = []
-        for words in PROBE_WORDS:
-            source = self._source()
-            request = ChatRequest(
-                prompt=source.prompt(Random((self._seed << 32) - words - 1), words),
-                max_tokens=1,
-                ignore_eos=self.workload.ignore_eos,
-            )
-            answer = await self._client.ask(request)
-            if answer.failure is not None and answer.failure.kind is FailureKind.CLIENT_ERROR and request.ignore_eos:
-                self.workload = replace(self.workload, ignore_eos=False)
-                self.notes.append("The server does not take `ignore_eos`: answers may be shorter than asked for.")
-                answer = await self._client.ask(replace(request, ignore_eos=False))
-            if answer.failure is not None:
-                raise NotReachable(f"the first request failed: {answer.failure.message}")
-            if answer.prompt_tokens is not None:
-                counted.append((words, answer.prompt_tokens))
-        if len(counted) == len(PROBE_WORDS):
-            self.shape = shape_of(counted[0], counted[1])
-        else:
-            self.notes.append("The server tells no `usage`: words are taken for tokens, pieces of output too.")
+        probed = await probe(self._answer, self._source(), seed=self._seed)
+        if probed is not None:
+            self.shape = probed.shape
+            self.workload = replace(self.workload, ignore_eos=probed.ignore_eos)
+            self.notes += probed.notes
 
     async def warm_up(self) -> None:
         """Requests that are not measured, one after the other, so that the engine has compiled what it needs."""
         source, total = self._source(), self._settings.warm_up_requests
         for done in range(total):
             self._progress(Progress(phase="warm-up", done=done, total=total))
-            answer = await self._client.ask(source.request(self._taken()))
+            answer = await self._answer(source.request(self._taken()))
+            if answer is None:
+                return
             if answer.failure is not None:
                 raise NotReachable(f"a request with images failed: {answer.failure.message}")
-            if self._stop.is_set():
-                return
+
+    async def _answer(self, request: ChatRequest) -> Answer | None:
+        until = min(self._ends_at, self._began + self._settings.deadline_seconds)
+        return await answer_within(self._client, request, stop=self._stop, seconds=until - monotonic())
 
     async def climb(self) -> None:
         """Hold the loads one after the other, until there are no more, time is up or too much fails."""
@@ -224,8 +232,6 @@ class _Run:
                 return
             await self._step(shape, left)
             if self.steps[-1].ended_by == BY_ERRORS:
-                first = self.steps[-1].failures[0]
-                self.notes.append(f"Given up: {first.count} requests failed ({first.kind}): {first.message}")
                 return
 
     def _shape(self) -> LoadShape | None:
@@ -264,6 +270,9 @@ class _Run:
         )
         self._next += step.sent
         self.steps.append(figures)
+        if figures.ended_by == BY_ERRORS:
+            first = step.failures[0]
+            self.notes.append(f"Given up: {first.count} requests failed ({first.kind}): {first.message}")
         self._progress(Progress(phase="load", step=place, ended=figures))
 
     def _offsets(self, shape: LoadShape) -> Iterable[float]:
@@ -276,7 +285,9 @@ class _Run:
         return offsets(shape, Random(self._seed))
 
     def _source(self) -> RequestSource:
-        return RequestSource(self.workload, self._pictures, seed=self._seed, shape=self.shape)
+        images = self._arrivals.images if self._arrivals is not None else None
+        most = max(images or (), default=0)
+        return RequestSource(self.workload, self._pictures, seed=self._seed, shape=self.shape, most_images=most)
 
     def _taken(self) -> int:
         self._next += 1

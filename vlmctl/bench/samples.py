@@ -46,6 +46,13 @@ class Sample(Record, frozen=True, kw_only=True):
         return (self.finished_at - self.first_token_at) / (self.output_tokens - 1)
 
 
+class CutOff(Record, frozen=True, kw_only=True):
+    """A request that was in flight when time was up; `first_token_at` of None: nothing had come."""
+
+    intended_at: float
+    first_token_at: float | None
+
+
 def sample_of(answer: Answer, *, images: int, text_tokens: float) -> Sample:
     """What is kept of an answer."""
     counted = answer.output_tokens if answer.output_tokens is not None else len(answer.token_at)

@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 from vlmctl.bench.client import Client
 from vlmctl.bench.counters import ServerState, disagreements, read_state, restarted, server_load
-from vlmctl.bench.figures import StepFigures, Window, step_figures
+from vlmctl.bench.figures import FailureCount, StepFigures, Window, count_failures, step_figures
 from vlmctl.bench.load import Arrival, LoadShape, Sending, closed_loop, open_loop
 from vlmctl.bench.requests import RequestSource
-from vlmctl.bench.samples import Sample, sample_of
-from vlmctl.bench.statistics import requests_needed, throughput
+from vlmctl.bench.samples import CutOff, Sample, sample_of
+from vlmctl.bench.statistics import WIDENED, Span, requests_needed, throughput
+from vlmctl.bench.stream import StreamReader
 from vlmctl.errors import NotReachable
 from vlmctl.planning.arrivals import Arrivals
 from vlmctl.specs.record import Record
@@ -83,7 +84,7 @@ class Step:
         self.samples: list[Sample] = []
         self.sending = Sending(first=first, limit=limits.requests)
         self.ended_by = ""
-        self._begun: dict[int, float] = {}  # requests in flight, and when they began
+        self._begun: dict[int, tuple[float, StreamReader]] = {}  # requests in flight, and when they began
         self._failed = 0
         self._client = client
         self._source = source
@@ -99,6 +100,11 @@ class Step:
         """Requests so far."""
         return self.sending.sent
 
+    @property
+    def failures(self) -> tuple[FailureCount, ...]:
+        """Of all requests so far, those of warming up too."""
+        return count_failures(each.failure for each in self.samples)
+
     async def run(
         self, *, objectives: Objectives, interrupted: asyncio.Event, going: Callable[[Going], None]
     ) -> StepFigures:
@@ -110,7 +116,10 @@ class Step:
         stopping = asyncio.ensure_future(self._until_over(interrupted))
         try:
             await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
-            unfinished = tuple(self._begun.values())
+            cut_off = tuple(
+                CutOff(intended_at=begun, first_token_at=reader.token_at[0] if reader.token_at else None)
+                for begun, reader in self._begun.values()
+            )
             last = monotonic()
         finally:
             for task in (loading, stopping, *watchers):
@@ -123,7 +132,7 @@ class Step:
         if not interrupted.is_set():
             await asyncio.sleep(SETTLING_SECONDS if self._states else 0)
             await self._scrape()
-        return self._figures(last, unfinished, objectives)
+        return self._figures(last, cut_off, objectives)
 
     async def _load(self) -> None:
         if self.shape.arrival is Arrival.CLOSED:
@@ -140,9 +149,10 @@ class Step:
             output_tokens=trace.output_tokens[index] if trace and trace.output_tokens is not None else None,
             images=trace.images[index] if trace and trace.images is not None else None,
         )
-        self._begun[number] = monotonic() if intended_at is None else intended_at
+        reader = StreamReader()
+        self._begun[number] = (monotonic() if intended_at is None else intended_at, reader)
         try:
-            answer = await self._client.ask(request, intended_at=intended_at)
+            answer = await self._client.ask(request, intended_at=intended_at, reader=reader)
         finally:
             del self._begun[number]
         text_tokens = self._source.text_tokens(request)
@@ -169,7 +179,7 @@ class Step:
         """Return when what is still in flight is to be cut off."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.limits.seconds):
-                await _either(interrupted, self.sending)
+                await self.sending.stopped_or(interrupted)
         exhausted = BY_REQUESTS if self.sending.stopped_at is not None else BY_TIME
         self._end(BY_USER if interrupted.is_set() else exhausted)
         with suppress(TimeoutError):
@@ -190,20 +200,34 @@ class Step:
         wanted, start = self.limits.interval, self._window_start()
         if wanted is None or self.limits.requests or self._warm_at is None or self.sending.stopped_at is not None:
             return False
-        spans = [(each.intended_at, each.finished_at) for each in self.samples if each.failure is None]
-        if sum(begin >= start for begin, _ in spans) < max(MINIMUM_REQUESTS, 2 * (self.shape.concurrency or 1)):
+        spans = [Span(each.intended_at, each.finished_at) for each in self.samples if each.failure is None]
+        if sum(span.begin >= start for span in spans) < max(MINIMUM_REQUESTS, 2 * (self.shape.concurrency or 1)):
             return False
         # What is in flight is no sample yet, so that the time since the oldest of it began is left out.
-        until = min(self._begun.values(), default=monotonic())
-        rate = throughput(spans, start, until)
+        until = min((begun for begun, _ in self._begun.values()), default=monotonic())
+        rate = throughput(spans, start, until, widened=WIDENED)
         return rate is not None and (rate.relative_half_width or 1.0) <= wanted
 
     def _window_start(self) -> float:
-        """When the load was in its stride; a load of a fixed number of requests, or an open one, counts whole."""
+        """When the load was in its stride; a load of a fixed number of requests, or an open one, counts whole, and so
+        does one that was over before.
+        """
         if self.limits.requests or self.shape.arrival is not Arrival.CLOSED:
             return self._started_at
-        latest = self._started_at + WARMING_SHARE * self.limits.seconds
-        return min(latest if self._warm_at is None else self._warm_at, latest)
+        latest, stopped = self._started_at + WARMING_SHARE * self.limits.seconds, self.sending.stopped_at
+        start = min(latest if self._warm_at is None else self._warm_at, latest)
+        return start if stopped is None or start < stopped else self._started_at
+
+    def _steady_from(self) -> float | None:
+        """From when a closed load was in its stride; None where too little was sent then."""
+        if self.shape.arrival is not Arrival.CLOSED:
+            return None
+        stopped, warm = self.sending.stopped_at, self._warm_at
+        if not self.limits.requests:
+            start = self._window_start()
+            return start if start > self._started_at else None
+        enough = stopped is not None and warm is not None and stopped - warm >= (stopped - self._started_at) / 2
+        return warm if enough else None
 
     def going(self) -> Going:
         """How it stands."""
@@ -241,42 +265,23 @@ class Step:
             if state.totals:
                 self._states.append(state)
 
-    def _figures(self, last: float, unfinished: tuple[float, ...], objectives: Objectives) -> StepFigures:
-        window = Window(start=self._window_start(), end=self.sending.stopped_at or last, last=last)
+    def _figures(self, last: float, cut_off: tuple[CutOff, ...], objectives: Objectives) -> StepFigures:
+        end = last if self.sending.stopped_at is None else self.sending.stopped_at
+        window = Window(
+            start=self._window_start(),
+            end=end,
+            last=last,
+            steady=self._steady_from(),
+            widened=WIDENED if self.ended_by == BY_INTERVAL else 1.0,
+        )
         done = [each for each in self.samples if each.failure is None]
         server = server_load(self._states)
         seen = {"requests": float(len(done)), "output_tokens": float(sum(each.output_tokens for each in done))}
         if all(each.prompt_tokens is not None for each in done):
             seen["prompt_tokens"] = float(sum(each.prompt_tokens or 0 for each in done))
         doubts = disagreements(seen, server.rises) if server is not None and not restarted(self._states) else ()
-        return step_figures(
-            self.shape,
-            self.samples,
-            whole_window(window, unfinished),
-            objectives=objectives,
-            unfinished=len(unfinished),
-            ended_by=self.ended_by,
-            server=server,
-            disagreements=doubts,
-        )
-
-
-def whole_window(window: Window, unfinished: tuple[float, ...]) -> Window:
-    """The window up to where the oldest request that was cut off began, since those that began later and are done were
-    the quick ones; as it is, where that would leave less than half.
-    """
-    end = min((window.end, *unfinished))
-    return replace(window, end=end) if end - window.start >= (window.end - window.start) / 2 else window
-
-
-async def _either(interrupted: asyncio.Event, sending: Sending) -> None:
-    """Wait until one of the two is over."""
-    waiting = [asyncio.ensure_future(each) for each in (interrupted.wait(), sending.stopped())]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()
+        figures = step_figures(self.shape, self.samples, window, objectives=objectives, cut_off=cut_off)
+        return replace(figures, ended_by=self.ended_by, server=server, disagreements=doubts)
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -82,13 +82,17 @@ _decode = msgspec.json.Decoder(Chunk).decode
 
 
 class StreamReader:
-    """Takes bytes as they arrive; `token_at` holds the time at which each chunk with output came."""
+    """Takes bytes as they arrive; `token_at` holds the time at which each chunk with output came.
+
+    `steps`: how often output, usage or the end came.
+    """
 
     def __init__(self, on_text: Callable[[str], None] | None = None) -> None:
         self.texts: list[str] = []
         self.token_at: list[float] = []
         self.usage: Usage | None = None
         self.done = False
+        self.steps = 0
         self.finish_reason: str | None = None
         self._on_text = on_text
         self._rest = b""
@@ -120,6 +124,7 @@ class StreamReader:
     def _take(self, event: bytes, at: float) -> None:
         if event == DONE:
             self.done = True
+            self.steps += 1
             return
         try:
             chunk = _decode(event)
@@ -129,6 +134,7 @@ class StreamReader:
             raise InvalidStream(_message(chunk.error), by_server=True)
         if chunk.usage is not None:
             self.usage = chunk.usage
+            self.steps += 1
         for choice in chunk.choices:
             self._take_delta(choice.delta, at)
             self.finish_reason = choice.finish_reason or self.finish_reason
@@ -145,6 +151,7 @@ class StreamReader:
         ):
             return
         self.token_at.append(at)
+        self.steps += 1
 
 
 def shown(content: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from array import array
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 import yaml
 
 from vlmctl.errors import InvalidFile, InvalidValue
+from vlmctl.planning.arrivals import Arrivals
 from vlmctl.specs.record import Record
 from vlmctl.specs.workload import Workload
 from vlmctl.units import MAX_SIDE_PIXELS, parse_image_size
@@ -82,12 +84,37 @@ class BenchWorkload(Record, frozen=True, kw_only=True):
 
     @property
     def mean_size(self) -> tuple[int, int] | None:
-        """Width and height of an image with the mean area, and the mean of width over height; None without sizes."""
+        """Width and height of an image with the mean area, and the mean of width over height; None without sizes, as
+        of a folder.
+        """
+        if self.folder is not None:
+            return None
         return mean_size(
             (size.width_pixels, size.height_pixels, slot.count * size.weight / sum(each.weight for each in slot.sizes))
             for slot in self.slots
             for size in slot.sizes
         )
+
+
+class Replayed(Record, frozen=True, kw_only=True):
+    """A trace as it was replayed, `scale` times as many requests; `sha256`: of their times, tokens and images."""
+
+    name: str
+    scale: float
+    sha256: str
+
+
+def replayed(arrivals: Arrivals, *, name: str, scale: float) -> Replayed:
+    """What is kept of a trace, to tell it from others."""
+    digest = hashlib.sha256()
+    for kind, values in (
+        ("d", arrivals.seconds),
+        ("q", arrivals.prompt_tokens),
+        ("q", arrivals.output_tokens),
+        ("q", arrivals.images),
+    ):
+        digest.update(b"-" if values is None else array(kind, values).tobytes())
+    return Replayed(name=name, scale=scale, sha256=digest.hexdigest())
 
 
 def mean_size(sizes: Iterable[tuple[int, int, float]]) -> tuple[int, int] | None:

@@ -75,28 +75,31 @@ def make_set(
         program=f"vlmctl {__version__}", drawing=f"Pillow {PIL.__version__}", seed=seed, size=str(size)
     )
     earlier = _images_of_earlier(folder, made_with)
-    written: set[str] = set()
     found: list[Case] = []
-    turns = [(kind, _questions(kind, Studio(size, fonts), seed)) for kind in able]
-    for number in range(cases):
-        kind, questions = turns[number % len(turns)]
-        drawn = next(questions)
-        for name, canvas in zip(drawn.case.images, drawn.picture.canvases, strict=True):
-            if name not in written:
-                write_atomically(folder / name, _encoded(canvas.finished(), kind), make_folders=True)
-                written.add(name)
-        found.append(drawn.case)
-        progress(number + 1, cases)
+    for number, case in enumerate(_drawn_into(folder, able, Studio(size, fonts), seed, cases), start=1):
+        found.append(case)
+        progress(number, cases)
     order = {kind.name: place for place, kind in enumerate(able)}
     case_set = CaseSet(
         cases=tuple(sorted(found, key=lambda case: order[case.category])),
         made_with=replace(made_with, fonts=fonts.used(), left_out=left_out),
     )
-    path = folder / FILE
-    write_atomically(path, case_set_yaml(case_set), make_folders=True)
+    written = {name for case in found for name in case.images}
+    write_atomically(folder / FILE, case_set_yaml(case_set), make_folders=True)
     for name in earlier - written:
         (folder / name).unlink(missing_ok=True)
-    return Made(path, case_set, len(written))
+    return Made(folder / FILE, case_set, len(written))
+
+
+def _drawn_into(folder: Path, kinds: Sequence[Kind], studio: Studio, seed: int, cases: int) -> Iterator[Case]:
+    """So many cases of each kind in turn, each when its pictures are written."""
+    turns = [(kind, _questions(kind, studio, seed)) for kind in kinds]
+    for number in range(cases):
+        kind, questions = turns[number % len(turns)]
+        drawn = next(questions)
+        for name, canvas in zip(drawn.case.images, drawn.picture.canvases, strict=True):
+            write_atomically(folder / name, _encoded(canvas.finished(), kind), make_folders=True)
+        yield drawn.case
 
 
 def draw_picture(kind: Kind, studio: Studio, *, seed: int, number: int) -> Picture:

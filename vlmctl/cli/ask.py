@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmctl.cli import options
+from vlmctl.cli.extras import needing_bench
 from vlmctl.cli.options import Format, OutputOption
 from vlmctl.cli.output import Output, write
-from vlmctl.errors import InvalidValue, NotReachable, UsageError
+from vlmctl.errors import InvalidValue, NotReachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vlmctl.bench.client import Answer, ChatRequest
-    from vlmctl.bench.endpoint import Endpoint
+    from vlmctl.bench.body import ChatRequest
+    from vlmctl.bench.endpoint import Answer, Endpoint
     from vlmctl.compare.contenders import Price
 
 app = options.command_app()
 
-EXTRA = "pip install 'vlmctl[bench]'"
 MAXIMUM_OUTPUT_TOKENS = 1_000_000
 WORDS = "IMAGE... QUESTION"
 
@@ -51,13 +51,12 @@ def ask(
     """
     import asyncio
 
-    try:
-        from vlmctl.bench.client import ChatRequest
+    with needing_bench("asking"):
+        import vlmctl.bench.client  # noqa: F401  # which needs it
+        from vlmctl.bench.body import ChatRequest
         from vlmctl.bench.endpoint import Endpoint, key_from, parse_headers
         from vlmctl.compare.contenders import parse_price
         from vlmctl.compare.pictures import load_image
-    except ImportError as error:
-        raise UsageError(f"asking needs the package {error.name}.", remedy=f"Run: {EXTRA}") from error
 
     *images, question = words
     if not question.strip():
@@ -86,10 +85,11 @@ def ask(
 async def _ask(endpoint: Endpoint, request: ChatRequest, on_text: Callable[[str], None] | None) -> tuple[str, Answer]:
     """The model that answered, and its answer."""
     from vlmctl.bench.client import Client
+    from vlmctl.bench.stream import StreamReader
 
     async with Client(endpoint, connections=1) as client:
         served = await client.open()
-        return served, await client.ask(request, on_text=on_text)
+        return served, await client.ask(request, reader=StreamReader(on_text))
 
 
 def _data(model: str, answer: Answer, price: Price | None) -> dict[str, Any]:

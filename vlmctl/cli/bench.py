@@ -10,6 +10,7 @@ import typer
 
 from vlmctl.cli import bench_options as own
 from vlmctl.cli import options
+from vlmctl.cli.extras import needing_bench
 from vlmctl.cli.options import CatalogOption, Format, OutputOption
 from vlmctl.cli.output import Block, Output
 from vlmctl.errors import CannotWrite, NotReachable
@@ -74,13 +75,14 @@ def bench(
     what was measured. Needs the `bench` extra.
 
     JSON: an object with url, model, server, workload, objectives, seed, shape, steps, best (place in steps), drift,
-    money, notes, interrupted and measurements. CSV: the steps. Exit code 4 where no request was answered or too many
-    failed.
+    money, notes, interrupted and measurements; progress on stderr, where that is no terminal, is one a line too. CSV:
+    the steps. Exit code 4 where no request was answered or too many failed.
     """
-    from vlmctl.bench.endpoint import Endpoint, key_from, parse_headers
-    from vlmctl.bench.results import measurements, write_results
-    from vlmctl.cli import bench_page, bench_setup
-    from vlmctl.cli.bench_progress import Progress
+    with needing_bench("benchmarking"):
+        from vlmctl.bench.endpoint import Endpoint, key_from, parse_headers
+        from vlmctl.bench.results import measurements, write_results
+        from vlmctl.cli import bench_page, bench_setup
+        from vlmctl.cli.bench_progress import Progress
 
     said = {name: value for name, value in context.params.items() if value is not None}
     planned = bench_setup.planned(against)
@@ -92,16 +94,17 @@ def bench(
     )
     if write is not None and not write.parent.is_dir():
         raise CannotWrite(f"cannot write {write}: there is no folder {write.parent}.")
-    report = bench_setup.run(endpoint, settings, arrivals, Progress())
+    report = bench_setup.run(endpoint, settings, arrivals, Progress(machine=output is Format.JSON))
     rows = measurements(report, about, now=bench_setup.now())
     out = Output(output)
     found = bench_page.Found(report=report, about=about, planned=planned, usd_per_hour=usd_per_hour, rows=rows)
     blocks: list[Block] = bench_page.blocks(found, write) if out.for_people else []
-    if report.steps:
-        out.show(bench_page.data(found), blocks, rows=bench_page.flat(found))
+    out.show(bench_page.data(found), blocks, rows=bench_page.flat(found))
     if write is not None and rows:
         write_results(write, rows)
         out.note(f"wrote {write}")
+    elif write is not None:
+        out.note(f"did not write {write}: no step was answered")
     _end(report)
 
 
@@ -112,9 +115,11 @@ def _end(report: Report) -> None:
 
     if report.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
+    if not report.steps:
+        raise NotReachable("time was up before the first step.", remedy="Raise --deadline.")
     failed = [failure for each in report.steps for failure in each.failures]
     answered = sum(each.completed for each in report.steps)
-    if report.steps and (not answered or report.steps[-1].ended_by == BY_ERRORS):
+    if not answered or report.steps[-1].ended_by == BY_ERRORS:
         count = sum(each.count for each in failed)
         why = failed[-1].message if failed else "time was up before the first answer; raise --deadline and --step."
         raise NotReachable(f"{count} of {count + answered} requests failed: {why}")

@@ -60,7 +60,7 @@ def data(found: Found) -> dict[str, Any]:
         "best": report.steps.index(best) if best is not None else None,
         "drift": [{**_plain(each), "error": each.error} for each in found.drift],
         "money": found.money,
-        "notes": [*report.notes, *_remarks(report)],
+        "notes": [*report.notes, *_remarks(found)],
         "interrupted": report.interrupted,
         "measurements": found.rows,
     }
@@ -72,22 +72,26 @@ def flat(found: Found) -> list[dict[str, Any]]:
 
 
 def _flat(step: StepFigures) -> dict[str, Any]:
-    rate = step.requests_per_second
     row: dict[str, Any] = {
         "load": step.shape.label,
         "completed": step.completed,
         "failed": step.failed,
         "unfinished": step.unfinished,
-        "requests_per_second": rate.value if rate is not None else None,
-        "requests_per_second_low": rate.low if rate is not None else None,
-        "requests_per_second_high": rate.high if rate is not None else None,
-        "goodput_per_second": step.goodput_per_second,
+        "overdue": step.overdue,
+        **_estimate("requests_per_second", step.requests_per_second),
+        **_estimate("goodput_per_second", step.goodput_per_second),
+        **_estimate("output_tokens_per_second", step.output_tokens_per_second),
     }
     for name in LATENCIES:
         found: Distribution | None = getattr(step, name)
         for figure in ("mean", *SHOWN):
             row[f"{name}_{figure}"] = getattr(found, figure).value if found is not None else None
     return row | {"prompt_tokens": step.tokens.prompt_tokens, "output_tokens": step.tokens.output_tokens}
+
+
+def _estimate(name: str, found: Estimate | None) -> dict[str, float | None]:
+    low, high = (found.low, found.high) if found is not None else (None, None)
+    return {name: found.value if found is not None else None, f"{name}_low": low, f"{name}_high": high}
 
 
 def _plain(value: object) -> dict[str, Any]:
@@ -104,13 +108,12 @@ def blocks(found: Found, write: Path | None) -> list[Block]:
     engine = f"{server.engine} {server.engine_version}".strip()
     listed: list[Block] = [
         Text(f"{report.model} at {report.url} ({engine}), seed {report.seed}"),
-        _loads(report),
-        _latencies(report.steps),
+        *([_loads(report), _latencies(report.steps)] if report.steps else [Text("Nothing was measured.")]),
         *_best(found),
         *_failures(report.steps),
         *_drift(found),
     ]
-    remarks = [*report.notes, *_remarks(report), *([usable(found.about)] if write is not None else [])]
+    remarks = [*report.notes, *_remarks(found), *([usable(found.about)] if write is not None else [])]
     return [*listed, *(Text(each, bullet=True) for each in remarks if each)]
 
 
@@ -125,9 +128,9 @@ def _loads(report: Report) -> Table:
             _rate(step.requests_per_second),
             _interval(step.requests_per_second),
             f"{step.mean_in_flight:.1f}",
-            f"{_output_rate(step):,.0f}",
+            _tokens_rate(step.output_tokens_per_second),
             f"{step.server.maximum_kv_cache:.0%}" if step.server and step.server.maximum_kv_cache is not None else "-",
-            f"{step.goodput_per_second:.3g}/s, {step.met.value:.0%}" if step.goodput_per_second and step.met else "-",
+            _goodput(step),
         )
         for step in report.steps
     ]
@@ -135,9 +138,21 @@ def _loads(report: Report) -> Table:
     return Table(headers[:shown], [row[:shown] for row in rows], right=headers[1:])
 
 
-def _output_rate(step: StepFigures) -> float:
-    rate = step.requests_per_second
-    return rate.value * step.tokens.output_tokens / step.completed if rate is not None and step.completed else 0.0
+def _tokens_rate(rate: Estimate | None) -> str:
+    """With half its interval, where there is one."""
+    if rate is None:
+        return "-"
+    half = (rate.high - rate.low) / 2 if rate.low is not None and rate.high is not None else None
+    return f"{rate.value:,.0f}" if half is None else f"{rate.value:,.0f} ± {half:,.0f}"
+
+
+def _goodput(step: StepFigures) -> str:
+    """How many a second, and the share that was asked, with its interval."""
+    met, rate = step.met, step.goodput_per_second
+    if met is None or rate is None:
+        return "-"
+    band = f" ({met.low:.0%} to {met.high:.0%})" if met.low is not None and met.high is not None else ""
+    return f"{rate.value:.3g}/s, {met.value:.0%}{band}"
 
 
 def _latencies(steps: Sequence[StepFigures]) -> Table:
@@ -168,19 +183,19 @@ def _best(found: Found) -> Iterator[Block]:
     if best.tokens.prompt_tokens is not None:
         pairs.append(("Tokens of a request", _token_line(best)))
     if costs is not None:
-        each = costs.usd_per_1k_requests
-        band = f" ({show_usd(each.low)} to {show_usd(each.high)})" if each.low and each.high else ""
-        images = f", {show_usd(costs.usd_per_1k_images)} per 1,000 images" if costs.usd_per_1k_images else ""
-        million = (
-            f", {show_usd(costs.usd_per_million_tokens)} per million tokens" if costs.usd_per_million_tokens else ""
+        each = (
+            (costs.usd_per_1k_requests, "1,000 requests"),
+            (costs.usd_per_1k_images, "1,000 images"),
+            (costs.usd_per_million_tokens, "million tokens"),
         )
-        pairs.append(
-            (
-                f"At {show_usd(costs.usd_per_hour)} an hour",
-                f"{show_usd(each.value)} per 1,000 requests{band}{images}{million}",
-            )
-        )
+        line = ", ".join(_price(usd, what) for usd, what in each if usd is not None)
+        pairs.append((f"At {show_usd(costs.usd_per_hour)} an hour", line))
     yield Facts(pairs)
+
+
+def _price(usd: Estimate, what: str) -> str:
+    band = f" ({show_usd(usd.low)} to {show_usd(usd.high)})" if usd.low and usd.high else ""
+    return f"{show_usd(usd.value)} per {what}{band}"
 
 
 def _best_line(best: StepFigures) -> str:
@@ -231,8 +246,14 @@ def _figure(quantity: str, value: float) -> str:
     return show_seconds(value) if quantity.endswith("seconds") else f"{value:,.4g}"
 
 
-def _remarks(report: Report) -> Iterator[str]:
+def _remarks(found: Found) -> Iterator[str]:
     """What to keep in mind of the figures."""
+    report = found.report
+    if found.planned is not None and report.steps and not found.drift:
+        yield (
+            "The plan says what a replica does with so many requests in flight: measured with --rate or --trace there "
+            "is nothing to set beside it."
+        )
     few = [step for step in report.steps if 0 < step.completed < requests_needed(0.95)]
     if few:
         counts = ", ".join(f"{step.shape.label}: {step.completed}" for step in few)
@@ -249,7 +270,8 @@ def _remarks(report: Report) -> Iterator[str]:
         if step.server is not None and step.server.rises.get("preemptions"):
             yield f"{step.shape.label}: {step.server.rises['preemptions']:.0f} preemptions: the KV cache was full."
         if step.unfinished:
-            yield f"{step.shape.label}: {step.unfinished} requests were cut off when time was up, and count nowhere."
+            missed = f"; {step.overdue} of them count as missed" if step.overdue else ", and count nowhere"
+            yield f"{step.shape.label}: {step.unfinished} requests were cut off when time was up{missed}."
         yield from (f"{step.shape.label}: {each.text}" for each in step.disagreements)
     if report.interrupted:
         yield "Interrupted: this is what was measured until then."

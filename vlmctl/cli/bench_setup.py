@@ -23,7 +23,7 @@ from vlmctl.errors import InvalidValue
 from vlmctl.library.planned import read_planned
 from vlmctl.planning.arrivals import Arrivals
 from vlmctl.specs.workload import Objectives
-from vlmctl.units import parse_duration_seconds
+from vlmctl.units import parse_duration_seconds, parse_usd_per_hour
 
 Said = Mapping[str, Any]
 USUAL_IMAGE = "1280x720"  # where nothing says what is sent: a frame of a video, or a photograph made small
@@ -64,6 +64,8 @@ def settings(said: Said, plan: Planned | None) -> tuple[Settings, Arrivals | Non
         "warm_up_requests": said.get("warm_up"),
         "seed": said.get("seed"),
     }
+    if arrivals is not None:
+        given |= {"trace_name": str(said["trace"]), "trace_scale": _scale(said)}
     if arrivals is not None and given["deadline_seconds"] is None:
         given["deadline_seconds"] = (arrivals.duration_seconds + DRAIN_AFTER_TRACE_SECONDS) * 1.25
     asked = Settings(
@@ -83,7 +85,11 @@ def _workload(said: Said, plan: Planned | None) -> BenchWorkload:
         below = read_workload(Path(said["workload"]))
     count = said.get("images")
     slots = tuple(parse_slot(text, count=count or 1) for text in said.get("image") or ())
-    if count is not None and not slots:
+    if slots and "folder" in said:
+        raise InvalidValue(
+            "--image and --folder exclude each other.", remedy="Images of a folder have their own sizes."
+        )
+    if count is not None and not slots and "folder" not in said:
         slots = tuple(replace(slot, count=count) for slot in below.slots) if count else ()
     given = {
         "contents": tuple(_content(name) for name in said["content"]) if said.get("content") else None,
@@ -95,7 +101,7 @@ def _workload(said: Said, plan: Planned | None) -> BenchWorkload:
         "prompt_tokens": said.get("prompt_tokens"),
         "shared_prefix_tokens": said.get("shared_prefix"),
         "output_tokens": said.get("output_tokens"),
-        "slots": slots if slots or count == 0 else None,
+        "slots": slots if slots or count == 0 or "folder" in said else None,
     }
     return checked(replace(below, **{name: value for name, value in given.items() if value is not None}))
 
@@ -135,7 +141,7 @@ def _shapes(said: Said, arrivals: Arrivals | None) -> tuple[LoadShape, ...]:
 def _arrivals(said: Said) -> Arrivals | None:
     from random import Random
 
-    from vlmctl.library.arrivals import parse_factor, read_trace
+    from vlmctl.library.arrivals import read_trace
     from vlmctl.planning.arrivals import scaled_arrivals
 
     if "trace" not in said:
@@ -145,7 +151,13 @@ def _arrivals(said: Said) -> Arrivals | None:
     arrivals = read_trace(said["trace"])
     if "scale" not in said:
         return arrivals
-    return scaled_arrivals(arrivals, parse_factor(said["scale"]), Random(said.get("seed", 0)))
+    return scaled_arrivals(arrivals, _scale(said), Random(said.get("seed", 0)))
+
+
+def _scale(said: Said) -> float:
+    from vlmctl.library.arrivals import parse_factor
+
+    return parse_factor(said["scale"]) if "scale" in said else 1.0
 
 
 def _objectives(said: Said, plan: Planned | None) -> Objectives:
@@ -178,11 +190,11 @@ def usd_per_hour(price: str | None, plan: Planned | None) -> float | None:
     """Dollars per hour from ``1.20`` or ``1.20/h``, else the plan's for one replica; raises InvalidValue."""
     if price is None:
         return plan.usd_per_hour if plan is not None else None
-    with contextlib.suppress(ValueError):
-        usd = float(price.strip().removeprefix("$").removesuffix("/h"))
-        if 0 < usd < 1e6:
-            return usd
-    raise InvalidValue(f"--price {price!r} is no price.", remedy="Write dollars per hour of the server, such as 1.20.")
+    try:
+        return parse_usd_per_hour(price)
+    except InvalidValue as error:
+        remedy = "Write dollars per hour of the server, such as 1.20."
+        raise InvalidValue(f"--price {price!r} is no price.", remedy=remedy) from error
 
 
 def run(endpoint: Endpoint, asked: Settings, arrivals: Arrivals | None, progress: Callable[[Progress], None]) -> Report:

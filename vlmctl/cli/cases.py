@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmctl.cli import options
+from vlmctl.cli.extras import needing_bench
 from vlmctl.cli.options import Format, OutputOption, bare_group_shows_help
 from vlmctl.cli.output import Block, Output, Table, Text
-from vlmctl.errors import UsageError
 from vlmctl.units import parse_image_size, split_commas
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 app = options.command_app(help="Make labelled pictures and questions.")
 app.callback(invoke_without_command=True)(bare_group_shows_help)
 
-EXTRA = "pip install 'vlmctl[bench]'"
 TOLD_EVERY = 100  # cases between two lines of progress where stderr is no terminal
 
 
@@ -53,11 +52,9 @@ def make_cases(
     JSON: an object with path, cases and images (how many), categories (how many cases of each), left_out (what,
     reason). CSV: the categories.
     """
-    try:
+    with needing_bench("drawing"):
         from vlmctl.cases import fonts as known_fonts
         from vlmctl.cases import kinds, making
-    except ImportError as error:
-        raise UsageError("drawing needs Pillow.", remedy=f"Run: {EXTRA}.") from error
     found = making.make_set(
         folder,
         cases=making.DEFAULT_CASES if cases is None else cases,

@@ -10,9 +10,11 @@ import typer
 from vlmctl.cli import compare_options as own
 from vlmctl.cli import options
 from vlmctl.cli.errors import EXIT_INTERRUPTED
+from vlmctl.cli.extras import needing_bench
 from vlmctl.cli.options import CatalogOption, Format, OutputOption
 from vlmctl.cli.output import Block, Output
 from vlmctl.errors import InvalidValue, NotReachable, UsageError
+from vlmctl.files import check_writable
 
 if TYPE_CHECKING:
     from vlmctl.compare.album import Album
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from vlmctl.compare.results import ComparisonResult
 
 app = options.command_app()
-
-EXTRA = "pip install 'vlmctl[bench]'"
 
 
 @app.command()
@@ -58,19 +58,17 @@ def compare(
     category_winners, pareto, resolution and images (points and plateaus of the sweeps). CSV: the leaderboard. Exit code
     4 where no model could be asked, 130 where it was interrupted.
     """
-    try:
+    with needing_bench("comparing"):
+        from vlmctl import library
         from vlmctl.cli.compare_progress import Line
-        from vlmctl.compare import sweep
+        from vlmctl.compare import contenders, sweep
         from vlmctl.compare.album import Album
         from vlmctl.compare.cases import read_cases
         from vlmctl.compare.comparison import Comparison
-        from vlmctl.compare.results import Settings, write_results
-    except ImportError as error:
-        raise UsageError(f"comparing needs the package {error.name}.", remedy=f"Run: {EXTRA}") from error
+        from vlmctl.compare.results import Settings
 
-    out, find_model = Output(output), _finder(catalog)
-    sides = sweep.parse_sides(sweep_resolution) if sweep_resolution is not None else ()
-    counts = sweep.parse_counts(sweep_images) if sweep_images is not None else ()
+    sides, counts = sweep.parse_sides(sweep_resolution), sweep.parse_counts(sweep_images)
+    find_model = contenders.finder(library.load_catalog(catalog))
     settings = Settings(
         repeats=repeats,
         concurrency=concurrency,
@@ -80,56 +78,53 @@ def compare(
         seed=seed,
         alpha=alpha,
     )
-    contenders = _contenders(endpoint or [], local or [], engine_argument or [], find_model)
+    for path in filter(None, (report, results)):
+        check_writable(path)
+    named = _contenders(endpoint or [], local or [], engine_argument or [], find_model)
     album = Album(read_cases(cases).cases)
     with Comparison(find_model=find_model) as comparison, Line() as line:
-        _add(comparison, contenders, deployment or [], header or [], find_model)
+        _add(comparison, named, deployment or [], header or [], find_model)
         result = comparison.compare(
-            album,
-            source=cases.name,
-            settings=settings,
-            sides_pixels=sides,
-            image_counts=counts,
-            on_progress=line.show,
+            album, source=cases.name, settings=settings, sides_pixels=sides, image_counts=counts, on_progress=line.show
         )
-    if results is not None:
-        write_results(results, result)
-        out.note(f"wrote {results}")
-    if report is not None:
-        _write_report(report, result, album, report_image_side)
-        out.note(f"wrote {report}")
-    _show(result, out)
+    _tell(result, album, results, report, report_image_side, Output(output))
+
+
+def _tell(
+    result: ComparisonResult, album: Album, results: Path | None, report: Path | None, side: int, out: Output
+) -> None:
+    """Write the files that were asked for, show the answer, and exit as the comparison ended."""
+    from vlmctl.compare.report import report_html
+    from vlmctl.compare.results import write_results
+    from vlmctl.files import write_atomically
+
+    try:
+        if results is not None:
+            write_results(results, result)
+            out.note(f"wrote {results}")
+        if report is not None:
+            write_atomically(report, report_html(result, album.thumbnails(side)).encode())
+            out.note(f"wrote {report}")
+    finally:  # whatever became of the files, what took an hour to ask is shown
+        _show(result, out)
+    _end(result)
 
 
 def _show(result: ComparisonResult, out: Output) -> None:
-    """The answer, and the exit code that it comes with."""
     from vlmctl.cli import compare_page
 
     data = compare_page.data(result)
     blocks: list[Block] = compare_page.blocks(result) if out.for_people else []
     out.show(data, blocks, rows=data["leaderboard"])
+
+
+def _end(result: ComparisonResult) -> None:
+    """Exit as the comparison ended; raises NotReachable where no model answered."""
     if not result.complete:
         raise typer.Exit(EXIT_INTERRUPTED)
     if not any(reply.answered for reply in result.replies):
         problem = next((each.problem for each in result.contenders if each.problem), "")
         raise NotReachable("no model answered.", remedy=problem)
-
-
-def _finder(catalog: list[Path] | None) -> FindModel:
-    """The catalog's model behind a name, or none: most served names are in no catalog."""
-    from vlmctl import library
-    from vlmctl.errors import UnknownName
-    from vlmctl.specs.model import ModelSpec
-
-    known = library.load_catalog(catalog)
-
-    def find(name: str) -> ModelSpec | None:
-        try:
-            return library.find_model(name, catalog=known)
-        except UnknownName:
-            return None
-
-    return find
 
 
 def _contenders(endpoints: list[str], local: list[str], arguments: list[str], find_model: FindModel) -> list[Contender]:
@@ -169,10 +164,3 @@ def _add(
             comparison.add(contender)
         except NotReachable as error:
             raise NotReachable(error.message, remedy=remedies.get(contender.name, error.remedy)) from error
-
-
-def _write_report(path: Path, result: ComparisonResult, album: Album, side: int) -> None:
-    from vlmctl.compare.report import report_html
-    from vlmctl.files import write_atomically
-
-    write_atomically(path, report_html(result, album.thumbnails(side)).encode())

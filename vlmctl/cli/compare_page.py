@@ -120,7 +120,7 @@ def _pairs(result: ComparisonResult, found: Standings) -> list[Block]:
             f"{pair.difference * 100:+.1f} ({pair.low * 100:+.1f} to {pair.high * 100:+.1f})",
             f"{pair.adjusted_p:.4f}",
             f"{pair.cases}{in_clusters(pair)}",
-            pair_verdict(pair, result.settings.alpha),
+            pair_verdict(pair, found.pairs, result.settings.alpha),
         )
         for pair in found.pairs
     ]

@@ -11,8 +11,10 @@ from typing import NamedTuple
 from msgspec.structs import replace
 from PIL import Image
 
-from vlmctl.bench.client import Answer, ChatRequest, Client, EncodedImage, FailureKind
-from vlmctl.bench.images import PNG, encode
+from vlmctl.bench.body import ChatRequest
+from vlmctl.bench.client import Client
+from vlmctl.bench.endpoint import Answer, FailureKind
+from vlmctl.bench.images import PNG, EncodedImage, encode
 from vlmctl.compare.album import Album
 from vlmctl.compare.contenders import Contender
 from vlmctl.compare.judging import SentImage, judge, prompt_of, sent_image

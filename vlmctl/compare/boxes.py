@@ -89,25 +89,37 @@ def boxes_to_pixels(
     image or without area, UnsupportedModel where the convention is unknown or not text, or where the resized size is
     needed and unknown.
     """
+    return tuple(each_box(text, frame, width_pixels=width_pixels, height_pixels=height_pixels, images=images))
+
+
+def each_box(text: str, frame: Frame, *, width_pixels: int, height_pixels: int, images: int = 1) -> Iterator[Box]:
+    """The same one after another: an error comes up where its box stands, so that it voids none before."""
     spans = _spans(frame, width_pixels, height_pixels, images)
-    return tuple(_scaled_box(each, frame, spans, (width_pixels, height_pixels)) for each in _written_boxes(text, frame))
+    for written in _written_boxes(text, frame):
+        yield _scaled_box(written, frame, spans, (width_pixels, height_pixels))
 
 
 def points_to_pixels(
     text: str, frame: Frame, *, width_pixels: int, height_pixels: int, images: int = 1
 ) -> tuple[tuple[float, float], ...]:
     """The points of an answer in pixels, or the centres of the boxes it wrote; errors as boxes_to_pixels."""
+    return tuple(each_point(text, frame, width_pixels=width_pixels, height_pixels=height_pixels, images=images))
+
+
+def each_point(
+    text: str, frame: Frame, *, width_pixels: int, height_pixels: int, images: int = 1
+) -> Iterator[tuple[float, float]]:
+    """The same one after another, as each_box."""
     spans = _spans(frame, width_pixels, height_pixels, images)
-    found = []
-    for x, y in _written_points(text):
+    written = list(_written_points(text))
+    for x, y in written:
         point = (x * width_pixels / spans[0], y * height_pixels / spans[1])
         if not (0 <= point[0] <= width_pixels and 0 <= point[1] <= height_pixels):
             raise InvalidValue(f"the point {x:g}, {y:g} lies outside the image in the convention {frame.convention}.")
-        found.append(point)
-    if found:
-        return tuple(found)
-    boxes = boxes_to_pixels(text, frame, width_pixels=width_pixels, height_pixels=height_pixels, images=images)
-    return tuple(box.centre for box in boxes)
+        yield point
+    if not written:
+        boxes = each_box(text, frame, width_pixels=width_pixels, height_pixels=height_pixels, images=images)
+        yield from (box.centre for box in boxes)
 
 
 def _spans(frame: Frame, width: int, height: int, images: int) -> tuple[float, float]:

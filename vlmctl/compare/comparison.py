@@ -20,12 +20,13 @@ from typing import Any, Self, TypeVar
 
 from msgspec.structs import replace
 
-from vlmctl.bench.client import Answer, ChatRequest, Client
-from vlmctl.bench.endpoint import Endpoint
+from vlmctl.bench.body import ChatRequest
+from vlmctl.bench.client import Client
+from vlmctl.bench.endpoint import Answer, Endpoint
 from vlmctl.compare.album import Album
 from vlmctl.compare.asking import Asking, Block, blocks
 from vlmctl.compare.cases import Case, read_cases
-from vlmctl.compare.contenders import Contender, FindModel, LocalModel, parse_price, with_model
+from vlmctl.compare.contenders import Contender, FindModel, LocalModel, described, finder, parse_price, with_model
 from vlmctl.compare.local import require_engine, served
 from vlmctl.compare.pictures import load_image
 from vlmctl.compare.results import ComparisonResult, ContenderFacts, Reply, Settings
@@ -53,11 +54,11 @@ OnProgress = Callable[[Progress], None]
 class Comparison:
     """Several models on the same images and questions. Blocking; `compare_all` is the same for asyncio."""
 
-    def __init__(self, *, find_model: FindModel = lambda _: None) -> None:
-        """`find_model`: the catalog's model behind a name, which tells what its boxes mean."""
+    def __init__(self, *, find_model: FindModel | None = None) -> None:
+        """`find_model`: the model behind a name, which tells what its boxes mean; in the catalog where not said."""
         self.contenders: list[Contender] = []
         self.results: list[ComparisonResult] = []
-        self._find_model = find_model
+        self._find_model = find_model or finder()
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
@@ -76,14 +77,17 @@ class Comparison:
         local: str | None = None,
         model: str | None = None,
         price: str | None = None,
+        catalog: str | None = None,
+        boxes: str | None = None,
         api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
     ) -> Contender:
         """Take in a model: at `url`, or a `local` repository or folder that vLLM then serves whenever it is its turn.
 
-        `price`: 1.20/h, or 0.10:0.40 per million tokens. `headers`: of every request to `url`. Raises InvalidValue,
-        UsageError, and NotReachable where the endpoint does not answer.
+        `price`: 1.20/h, or 0.10:0.40 per million tokens. `catalog`: the catalog's id of the model, if the name it is
+        served by does not tell; it says what its boxes mean, unless `boxes` names a convention. `headers`: of every
+        request to `url`. Raises InvalidValue, UsageError, and NotReachable where the endpoint does not answer.
         """
         if (url is None) == (local is None):
             raise InvalidValue(f"{name} needs a url or a local model, one of them.")
@@ -96,6 +100,7 @@ class Comparison:
             local=LocalModel(checkpoint=local, arguments=tuple(arguments)) if local is not None else None,
             price=parse_price(price) if price is not None else None,
         )
+        contender = described(contender, self._find_model, catalog=catalog, boxes=boxes)
         self.add(contender)
         return contender
 
@@ -165,35 +170,32 @@ async def compare_all(
     image_counts: Sequence[int] = (),
     find_model: FindModel = lambda _: None,
     on_progress: OnProgress | None = None,
-    now: datetime | None = None,
 ) -> ComparisonResult:
     """Ask each contender in turn, so that none slows another down; interrupted, it returns what there is.
 
-    Raises InvalidValue where the cases hold too few images for a sweep. A contender that cannot be reached has its
-    `problem` in the result.
+    Raises InvalidValue where the cases hold too few images for a sweep. Who cannot be reached has a `problem` in it.
     """
     work = blocks(album, settings, sides_pixels, image_counts)
     _check_counts(album, settings, image_counts)
     total = len(contenders) * sum(len(block.cases) for block in work)
-    facts, replies, complete = list[ContenderFacts](), list[Reply](), True
+    most = max(1, *(len(case.images) for case in album.asked), *image_counts)
+    turns, complete = list[_Turn](), True
     for contender in contenders:
-        turn = _Turn(contender, album, settings, replies, total, on_progress)
+        before = [reply for turn in turns for reply in turn.replies]
+        turns.append(_Turn(contender, album, settings, before, total, on_progress))
         try:
-            await turn.run(work, find_model, max((len(case.images) for case in album.asked), default=1), image_counts)
+            await turns[-1].run(work, find_model, most)
         except asyncio.CancelledError:
             complete = False
-        facts.append(turn.facts)
-        replies += turn.replies
-        if not complete:
             break
     return ComparisonResult(
-        made_at=(now or datetime.now(UTC)).isoformat(timespec="seconds"),
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         program=f"vlmctl {__version__}",
         cases_source=cases_source,
         settings=settings,
-        contenders=tuple(facts),
+        contenders=tuple(turn.facts for turn in turns),
         cases=album.asked,
-        replies=tuple(replies),
+        replies=tuple(reply for turn in turns for reply in turn.replies),
         sides_pixels=tuple(sides_pixels),
         image_counts=tuple(image_counts),
         complete=complete,
@@ -237,10 +239,10 @@ class _Turn:
         self._total = total
         self._on_progress = on_progress or (lambda _: None)
 
-    async def run(self, work: Sequence[Block], find_model: FindModel, most: int, counts: Sequence[int]) -> None:
+    async def run(self, work: Sequence[Block], find_model: FindModel, images: int) -> None:
         self._say("loading" if self._contender.endpoint is None else "connecting")
         try:
-            async with _client(self._contender, self._settings.concurrency, max(most, *counts, 1)) as client:
+            async with _client(self._contender, self._settings.concurrency, images) as client:
                 model = await client.open()
                 contender = with_model(self._contender, find_model(model))
                 self.facts = _facts(contender, model=model, url=client.endpoint.url)

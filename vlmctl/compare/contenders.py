@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 
 from msgspec.structs import replace
 
-from vlmctl.bench.endpoint import Endpoint, key_from, parse_headers
+from vlmctl.bench.endpoint import Endpoint, key_from, parse_headers, shown_address
+from vlmctl.catalog.load import load_catalog
+from vlmctl.catalog.names import resolve_model
 from vlmctl.compare.boxes import Frame
 from vlmctl.errors import InvalidValue, UnknownName
+from vlmctl.specs.hardware import Catalog
 from vlmctl.specs.model import GroundingConvention, ModelSpec
 from vlmctl.specs.record import Record
-from vlmctl.units import SECONDS_PER_HOUR
+from vlmctl.units import SECONDS_PER_HOUR, parse_usd, parse_usd_per_hour
 
 TOKENS_PER_PRICE = 1_000_000  # hosted models are priced per million tokens
 FIELDS = ("model", "price", "catalog", "boxes", "key")
@@ -73,25 +77,50 @@ def parse_contender(text: str, find_model: FindModel, environment: Mapping[str, 
     first, *rest = text.split(",")
     name, equals, url = (part.strip() for part in first.partition("="))
     if not (equals and name and url.startswith(("http://", "https://"))):
-        raise InvalidValue(f"--endpoint {text!r} is no name and URL.", remedy=_EXAMPLE)
+        raise InvalidValue(f"--endpoint {shown_address(first)!r} is no name and URL.", remedy=_EXAMPLE)
     said: dict[str, str] = {}
     for part in rest:
         key, equals, value = (each.strip() for each in part.partition("="))
         if key not in FIELDS or not value or key in said:
-            raise InvalidValue(f"--endpoint {text!r} has {part.strip()!r}.", remedy=_EXAMPLE)
+            # The value may be a key that was pasted, and what has no name the end of a password with a comma.
+            problem = f"{key!r} twice, unknown or without a value" if key.isalpha() and equals else "a part without ="
+            raise InvalidValue(f"--endpoint {name} has {problem}.", remedy=_EXAMPLE)
         said[key] = value
-    spec = find_model(said["catalog"]) if "catalog" in said else None
-    if "catalog" in said and spec is None:
-        raise InvalidValue(f"the catalog holds no {said['catalog']!r}.", remedy="See `vlmctl models`.")
-    if spec is None and "model" in said:
-        spec = find_model(said["model"])
-    return Contender(
-        name=name,
-        endpoint=Endpoint(url=url, model=said.get("model"), api_key=key_from(said.get("key"), environment)),
-        price=parse_price(said["price"]) if "price" in said else None,
-        catalog_id=spec.id if spec else None,
-        frame=_frame(said.get("boxes"), spec),
-    )
+    endpoint = Endpoint(url=url, model=said.get("model"), api_key=key_from(said.get("key"), environment))
+    price = parse_price(said["price"]) if "price" in said else None
+    contender = Contender(name=name, endpoint=endpoint, price=price)
+    return described(contender, find_model, catalog=said.get("catalog"), boxes=said.get("boxes"))
+
+
+def described(
+    contender: Contender, find_model: FindModel, *, catalog: str | None = None, boxes: str | None = None
+) -> Contender:
+    """The contender with its model as `catalog` names it, else as it is served; it tells what boxes mean.
+
+    `boxes`: their convention, where the catalog's is not meant. Raises InvalidValue for a name that is none.
+    """
+    served = contender.endpoint.model if contender.endpoint is not None else None
+    name = catalog or served
+    spec = find_model(name) if name is not None else None
+    if catalog is not None and spec is None:
+        raise InvalidValue(f"the catalog holds no {catalog!r}.", remedy="See `vlmctl models`.")
+    return replace(contender, catalog_id=spec.id if spec else None, frame=_frame(boxes, spec))
+
+
+def finder(catalog: Catalog | None = None) -> FindModel:
+    """The catalog's model behind a name, or None: most served names are in no catalog.
+
+    Without a catalog it is that of `vlmctl models`, loaded when the first name is looked up; errors as load_catalog.
+    """
+    known = cache(lambda: catalog if catalog is not None else load_catalog([]))
+
+    def find(name: str) -> ModelSpec | None:
+        try:
+            return resolve_model(known(), name)
+        except UnknownName:
+            return None
+
+    return find
 
 
 def with_headers(contenders: Sequence[Contender], texts: Iterable[str]) -> list[Contender]:
@@ -118,19 +147,13 @@ def with_headers(contenders: Sequence[Contender], texts: Iterable[str]) -> list[
 
 def parse_price(text: str) -> Price:
     """``1.20/h``: dollars per hour of the whole server; ``0.10:0.40``: per million tokens in, out; or InvalidValue."""
-    per_hour = text.removesuffix("/h")
+    given, colon, back = text.partition(":")
     try:
-        if per_hour != text or ":" not in text:
-            price = Price(usd_per_hour=float(per_hour))
-        else:
-            given, back = text.split(":")
-            price = Price(usd_per_million_input=float(given), usd_per_million_output=float(back))
-    except ValueError as error:
+        if not colon:
+            return Price(usd_per_hour=parse_usd_per_hour(text))
+        return Price(usd_per_million_input=parse_usd(given), usd_per_million_output=parse_usd(back))
+    except InvalidValue as error:
         raise InvalidValue(f"{text!r} is no price.", remedy=_PRICE_EXAMPLE) from error
-    amounts = (price.usd_per_hour, price.usd_per_million_input, price.usd_per_million_output)
-    if not all(0 <= amount < float("inf") for amount in amounts if amount is not None):
-        raise InvalidValue(f"{text!r} is no price.", remedy=_PRICE_EXAMPLE)
-    return price
 
 
 def with_model(contender: Contender, spec: ModelSpec | None) -> Contender:

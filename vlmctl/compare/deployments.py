@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlmctl.api.records import GROUP, VERSION
 from vlmctl.bench.endpoint import Endpoint
 from vlmctl.compare.contenders import Contender, FindModel, Price, with_model
-from vlmctl.errors import InvalidValue, NotReachable, UsageError
+from vlmctl.errors import InvalidValue, NotReachable
+from vlmctl.kubeconfig import connected, not_answering
 
-EXTRA = "pip install 'vlmctl[cluster]'"
 PLURAL = "vlmdeployments"
 KEY = "api-key"  # in the Secret that the status names
 ANSWER_SECONDS = 10.0  # of the API server
-POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 LOCAL_PORT = 8000  # in the command that is suggested
 
 
@@ -33,27 +31,8 @@ def deployed(names: list[str], find_model: FindModel) -> list[Deployed]:
     Raises UsageError without the `kubernetes` package or a kubeconfig, InvalidValue for a deployment that is not there
     or has no address yet, NotReachable where the API server does not answer or refuses.
     """
-    try:
-        import kubernetes
-    except ImportError as error:
-        raise UsageError("to read deployments, the package kubernetes is needed.", remedy=f"Run: {EXTRA}") from error
-    usual = _configured(kubernetes)
+    kubernetes, usual = connected()
     return [_deployed(kubernetes, text, usual, find_model) for text in names]
-
-
-def _configured(kubernetes: Any) -> str:
-    """Take the kubeconfig, else the pod's own account; the namespace that is meant where none is said."""
-    config = kubernetes.config
-    try:
-        config.load_kube_config()
-        return str(config.list_kube_config_contexts()[1]["context"].get("namespace") or "default")
-    except config.ConfigException as missing:
-        try:
-            config.load_incluster_config()
-            return POD_NAMESPACE.read_text().strip()
-        except (config.ConfigException, OSError):
-            problem = f"there is no cluster to read deployments from: {str(missing).rstrip('.')}."
-            raise UsageError(problem, remedy="Set KUBECONFIG.") from missing
 
 
 def _deployed(kubernetes: Any, text: str, usual: str, find_model: FindModel) -> Deployed:
@@ -110,4 +89,4 @@ def _asked(kubernetes: Any, where: str, ask: Any) -> Any:
             raise InvalidValue(f"there is no {where}.", remedy=f"See `kubectl get {PLURAL} -A`.") from error
         raise NotReachable(f"the cluster does not show {where}: {error.status} {error.reason}.") from error
     except (HTTPError, OSError) as error:
-        raise NotReachable(f"the cluster does not answer: {type(error).__name__}.", remedy="Is it up?") from error
+        raise not_answering(error) from error

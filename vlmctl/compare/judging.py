@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from vlmctl.bench.images import EncodedImage
 from vlmctl.compare import metrics
-from vlmctl.compare.boxes import Box, Frame, boxes_to_pixels, points_to_pixels
+from vlmctl.compare.boxes import Box, Frame, each_box, each_point
 from vlmctl.compare.cases import Case, Metric
 from vlmctl.errors import InvalidValue, UnsupportedModel
 
@@ -82,7 +82,7 @@ def judge(case: Case, text: str, frame: Frame | None, image: SentImage) -> Judgm
 
 
 def _judge_place(case: Case, answer: str, frame: Frame | None, image: SentImage) -> Judgment:
-    """Boxes and points, scaled from the image that was sent to the one that the case's box lies in."""
+    """The first box or point, scaled from the image that was sent to the one that the case's box lies in."""
     if frame is None:
         return Judgment(None, "what this model's boxes mean is unknown: name its catalog id or a convention")
     assert case.expected.box is not None  # the reader of cases refuses such cases without a box
@@ -91,18 +91,17 @@ def _judge_place(case: Case, answer: str, frame: Frame | None, image: SentImage)
     true = Box(*case.expected.box)
     try:
         if case.metric is Metric.POINT_IN_BOX:
-            points = points_to_pixels(answer, frame, **size)
-            if not points:
+            point = next(each_point(answer, frame, **size), None)
+            if point is None:
                 return Judgment(0.0, "no point in the answer")
-            return Judgment(metrics.point_in_box(points[0][0] * across, points[0][1] * down, true))
-        boxes = boxes_to_pixels(answer, frame, **size)
+            return Judgment(metrics.point_in_box(point[0] * across, point[1] * down, true))
+        first = next(each_box(answer, frame, **size), None)
     except UnsupportedModel as error:
         return Judgment(None, str(error))
     except InvalidValue as error:
         return Judgment(0.0, str(error))
-    if not boxes:
+    if first is None:
         return Judgment(0.0, "no box in the answer")
-    first = boxes[0]
     return Judgment(
         metrics.iou(Box(first.left * across, first.top * down, first.right * across, first.bottom * down), true)
     )

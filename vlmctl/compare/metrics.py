@@ -26,8 +26,12 @@ _EDGES = " \t\n\"'`*_“”‘’.。!"
 _CURRENCIES = "$€£¥₹"
 _THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL | re.IGNORECASE)
+_JSON_START = re.compile(r"[{\[]")
 _LETTER_ALONE = re.compile(r"^\(?([A-Za-z])\)?$")
-_LETTER_NAMED = re.compile(r"\b(?i:answer|option|choice)(?: is)?:?\s*\(?([A-Z])\b")
+# A and I are words as well: they are letters where no word follows.
+_LETTER_NAMED = re.compile(
+    r"\b(?i:answer|option|choice)(?: is)?:?\s*\(?(?:([B-HJ-Z])\b|([AI])(?=[.):,;]|\s*(?:$|\n|[-–—]|because\b)))"
+)
 _LETTER_FIRST = re.compile(r"^\(?([A-Z])(?:\)|[.:])\s")
 
 
@@ -96,7 +100,7 @@ def json_field_f1(answer: str, fields: Any) -> float:
     path of names and its value, the order of lists aside. Values are compared as numbers where both are, else as
     normalized text. 0 where the answer holds no JSON object.
     """
-    said = json_object(answer)
+    said = json_like(answer, fields)
     if said is None:
         return 0.0
     given, due = Counter(_leaves(said)), Counter(_leaves(fields))
@@ -136,7 +140,7 @@ def chosen_option(answer: str, options: Sequence[str]) -> int | None:
     if normalized(text) in plain:
         return plain.index(normalized(text))
     match = _LETTER_ALONE.match(text.strip(" .")) or _LETTER_FIRST.match(f"{text} ") or _LETTER_NAMED.search(text)
-    if match and (index := ord(match[1].upper()) - ord("A")) < len(options):
+    if match and (index := ord(match[match.lastindex or 0].upper()) - ord("A")) < len(options):
         return index
     found = [index for index, option in enumerate(plain) if _holds_whole(normalized(text), option)]
     return found[0] if len(found) == 1 else None
@@ -158,17 +162,32 @@ def only_number(text: str) -> float | None:
     return found.pop() if len(found) == 1 else None
 
 
-def json_object(text: str) -> Any:
-    """The first JSON object or array of a text, fenced or bare; None where there is none."""
+def json_like(text: str, expected: Any) -> Any:
+    """The first JSON value of a text, fenced or bare, that holds objects where `expected` does and none where not.
+
+    Else the first object or array at all, None where there is none: an answer to objects does not begin with ``[1]``.
+    """
     fenced = _FENCE.search(text)
-    body = fenced[1] if fenced else text
-    decoder = json.JSONDecoder()
-    for start in (match.start() for match in re.finditer(r"[{\[]", body)):
+    found = list(_json_values(fenced[1] if fenced else text))
+    alike = [value for value in found if _holds_object(value) == _holds_object(expected)]
+    return next(iter((*alike, *found)), None)
+
+
+def _json_values(text: str) -> Iterator[Any]:
+    """The JSON objects and arrays of a text, those within others aside."""
+    decoder, end = json.JSONDecoder(), 0
+    for match in _JSON_START.finditer(text):
+        if match.start() < end:
+            continue
         try:
-            return decoder.raw_decode(body, start)[0]
+            value, end = decoder.raw_decode(text, match.start())
         except (ValueError, RecursionError):
             continue
-    return None
+        yield value
+
+
+def _holds_object(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(map(_holds_object, value)))
 
 
 def levenshtein(one: str, other: str) -> int:

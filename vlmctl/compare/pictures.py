@@ -10,7 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from vlmctl.bench.images import EncodedImage, encode, read_image
+from vlmctl.bench.endpoint import without_userinfo
+from vlmctl.bench.images import EncodedImage, encode, image_from, read_image
 from vlmctl.compare.results import ImageFacts
 from vlmctl.errors import InvalidFile, NotReachable
 
@@ -28,9 +29,9 @@ def load_image(source: str) -> EncodedImage:
     Raises InvalidFile for what is no image, NotReachable for a URL that does not answer.
     """
     if source.startswith(DATA_START):
-        return _from_bytes(_data_url(source), shown_source(source))
+        return image_from(_data_url(source), shown_source(source))
     if source.startswith(WEB_STARTS):
-        return _from_bytes(_fetched(source), source)
+        return image_from(_fetched(source), shown_source(source))
     return read_image(Path(source))
 
 
@@ -45,7 +46,9 @@ def facts(source: str, image: EncodedImage) -> ImageFacts:
 
 
 def shown_source(source: str) -> str:
-    """The source, cut where it is a long data URL."""
+    """The source without a password in its address, cut where it is a long data URL."""
+    if source.startswith(WEB_STARTS):
+        source = without_userinfo(source)
     return source if len(source) <= SHOWN_SOURCE_CHARACTERS else source[:SHOWN_SOURCE_CHARACTERS] + "…"
 
 
@@ -90,21 +93,15 @@ def _fetched(url: str) -> bytes:
     try:
         response = httpx.get(url, timeout=FETCH_SECONDS, follow_redirects=True)
         response.raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise NotReachable(
-            f"cannot fetch the image {url}: {error}.", remedy="Download it, and name the file."
-        ) from error
+    except httpx.HTTPStatusError as error:
+        raise _not_fetched(url, f"the server answered {error.response.status_code}") from error
+    except httpx.InvalidURL as error:
+        raise _not_fetched(url, "that is no address") from error
+    except httpx.HTTPError as error:
+        raise _not_fetched(url, str(error)) from error
     return response.content
 
 
-def _from_bytes(data: bytes, source: str) -> EncodedImage:
-    """The image in some bytes, read as from a file so that the same is taken and refused."""
-    import tempfile
-
-    with tempfile.NamedTemporaryFile(suffix=".image") as file:
-        file.write(data)
-        file.flush()
-        try:
-            return read_image(Path(file.name))
-        except InvalidFile as error:
-            raise InvalidFile(source, error.problem, remedy="Give JPEG, PNG or WebP images.") from error
+def _not_fetched(url: str, reason: str) -> NotReachable:
+    remedy = "Download it, and name the file."
+    return NotReachable(f"cannot fetch the image {shown_source(url)}: {reason}.", remedy=remedy)

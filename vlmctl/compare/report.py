@@ -108,7 +108,7 @@ def _pairs(found: Standings, result: ComparisonResult) -> str:
             _p(pair.p),
             _p(pair.adjusted_p),
             f"{pair.cases}{in_clusters(pair)}",
-            escape(pair_verdict(pair, result.settings.alpha)),
+            escape(pair_verdict(pair, found.pairs, result.settings.alpha)),
         )
         for pair in sorted(found.pairs, key=_clearest)
     ]

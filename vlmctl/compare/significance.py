@@ -12,6 +12,7 @@ from itertools import combinations
 from statistics import NormalDist
 from typing import Any, NamedTuple, TypeVar
 
+from vlmctl.bench.statistics import NORMAL, student
 from vlmctl.specs.record import Record
 
 ALPHA = 0.05  # chance of calling any of the compared alike ones different, over all pairs together
@@ -19,7 +20,8 @@ BOOTSTRAP_DRAWS = 4_000  # the ends of an interval repeat to about half a percen
 PERMUTATION_DRAWS = 10_000  # a p value of 0.05 repeats to 0.002
 EXACT_LIMIT = 20  # differing clusters up to which all sign patterns are tried: 2^20 sums
 NUMBERS_AT_ONCE = 4_000_000  # about 32 MB
-Z_95 = 1.959964  # standard normal quantile at 0.975
+T_UP_TO = 9  # clusters: so few draw too few different means, and their percentiles lie too near
+T_OF_TWO = 12.706205  # the 0.975 quantile of Student's t at one degree of freedom
 ALIKE = 1e-9  # between means of clusters, below which only rounding tells them apart
 MCNEMAR, PERMUTATION, BY_IMAGE = "McNemar, exact", "permutation of signs", "permutation of signs by image"
 
@@ -149,6 +151,14 @@ def smallest_possible_p(clusters: int) -> float:
     return min(2.0 ** (1 - clusters), 1.0)
 
 
+def decidable(pair: Paired, pairs: Sequence[Paired], alpha: float) -> bool:
+    """Whether the clearest result of a pair's clusters would be significant, the other `pairs` being as they are."""
+    from msgspec.structs import replace
+
+    clearest = replace(pair, p=smallest_possible_p(pair.clusters))
+    return with_holm([clearest, *(other for other in pairs if other is not pair)])[0].adjusted_p < alpha
+
+
 class _Sums(NamedTuple):
     """Of each cluster, what its cases add up to, and how many they are."""
 
@@ -190,19 +200,22 @@ def _bootstrap_ends(sums: _Sums, bounds: tuple[float, float], seed: int) -> tupl
     """Ends of the mean over cases when as many clusters are drawn with replacement (Efron and Tibshirani 1993, 13).
 
     The percentiles lie further out the fewer the clusters are, as those of Student's t do from the normal ones
-    (Hesterberg, arXiv:1411.5279, section 5.3). Where all clusters came out alike there is no spread to see.
+    (Hesterberg, arXiv:1411.5279, section 5.3). Of very few clusters the interval is Student's own. Where all clusters
+    came out alike there is no spread to see.
     """
     import numpy as np
 
     totals, sizes, count = np.asarray(sums.totals), np.asarray(sums.sizes), len(sums.sizes)
     if np.ptp(totals / sizes) < ALIKE:
         return _ends_of_alike(float(totals.sum() / sizes.sum()), count, bounds)
+    if count <= T_UP_TO:
+        return _student_ends(sums, bounds)
     rng, rows = np.random.default_rng(seed), max(1, NUMBERS_AT_ONCE // count)
     means = []
     for start in range(0, BOOTSTRAP_DRAWS, rows):
         drawn = rng.integers(0, count, size=(min(rows, BOOTSTRAP_DRAWS - start), count))
         means.append(totals[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
-    tail = NormalDist().cdf(-math.sqrt(count / (count - 1)) * _student(count - 1))
+    tail = NormalDist().cdf(-math.sqrt(count / (count - 1)) * student(count - 1))
     low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
     return float(low), float(high)
 
@@ -212,17 +225,18 @@ def _ends_of_alike(mean: float, clusters: int, bounds: tuple[float, float]) -> t
 
     That share is the upper end of Wilson's interval of none among so many (Wilson 1927).
     """
-    unseen = Z_95**2 / (clusters + Z_95**2)
+    unseen = NORMAL**2 / (clusters + NORMAL**2)
     return mean - unseen * (mean - bounds[0]), mean + unseen * (bounds[1] - mean)
 
 
-def _student(freedom: int) -> float:
-    """The 0.975 quantile of Student's t, to 1% from two degrees of freedom on (Abramowitz and Stegun 26.7.5)."""
-    z = Z_95
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92_160,
-    )
-    return z + math.fsum(term / math.pow(freedom, power) for power, term in enumerate(terms, start=1))
+def _student_ends(sums: _Sums, bounds: tuple[float, float]) -> tuple[float, float]:
+    """The ends of Student's interval of the mean over cases, by the variance of a ratio of sums over clusters.
+
+    Cochran, Sampling Techniques (1977), equation 2.39; within the bounds of a score.
+    """
+    count, cases = len(sums.sizes), math.fsum(sums.sizes)
+    mean = math.fsum(sums.totals) / cases
+    off = math.fsum((total - mean * size) ** 2 for total, size in zip(sums.totals, sums.sizes, strict=True))
+    point = student(count - 1) if count > 2 else T_OF_TWO
+    half = point * math.sqrt(off * count / (count - 1)) / cases
+    return max(mean - half, bounds[0]), min(mean + half, bounds[1])

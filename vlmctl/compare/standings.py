@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from vlmctl.bench.statistics import percentile
 from vlmctl.compare.clusters import clusters_of
 from vlmctl.compare.results import ComparisonResult, Reply
 from vlmctl.compare.significance import Interval, Paired, compare_pairs, mean_interval
@@ -105,26 +106,15 @@ def speed_of(replies: Iterable[Reply]) -> Speed:
     usd = _mean([reply.usd for reply in answers])
     return Speed(
         requests=len(answers),
-        ttft_p50_seconds=quantile(ttft, MEDIAN),
-        ttft_p95_seconds=quantile(ttft, TAIL),
-        e2e_p50_seconds=quantile(e2e, MEDIAN),
-        e2e_p95_seconds=quantile(e2e, TAIL),
+        ttft_p50_seconds=_percentile(ttft, MEDIAN),
+        ttft_p95_seconds=_percentile(ttft, TAIL),
+        e2e_p50_seconds=_percentile(e2e, MEDIAN),
+        e2e_p95_seconds=_percentile(e2e, TAIL),
         prompt_tokens=_mean([reply.prompt_tokens for reply in answers]),
         image_tokens=_mean([reply.image_tokens for reply in answers]),
         output_tokens=_mean([reply.output_tokens for reply in answers]),
         usd_per_1k=None if usd is None else usd * 1000,
     )
-
-
-def quantile(values: Sequence[float], share: float) -> float | None:
-    """The value below which that share lies, interpolated between the two nearest; None of no values."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low = math.floor(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
 def _standing(
@@ -204,6 +194,10 @@ def _pareto(found: Sequence[Standing]) -> tuple[str, ...]:
             best = quality
             line.append(name)
     return tuple(line)
+
+
+def _percentile(values: Sequence[float], share: float) -> float | None:
+    return percentile(sorted(values), share).value if values else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

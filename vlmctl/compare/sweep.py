@@ -46,8 +46,13 @@ class Plateau(Record, frozen=True, kw_only=True):
     clusters: int
 
 
-def parse_sides(text: str) -> tuple[int, ...]:
-    """Longer sides in pixels from ``336..2048`` (nine, evenly spaced as ratios) or ``224,336,512``; or InvalidValue."""
+def parse_sides(text: str | None) -> tuple[int, ...]:
+    """Longer sides in pixels from ``336..2048`` (nine, evenly spaced as ratios) or ``224,336,512``, none from None.
+
+    Raises InvalidValue.
+    """
+    if text is None:
+        return ()
     if RANGE not in text:
         return _whole_numbers(text, "--sweep-resolution", MINIMUM_SIDE_PIXELS, MAXIMUM_SIDE_PIXELS)
     low, high = _ends(text, "--sweep-resolution", MINIMUM_SIDE_PIXELS, MAXIMUM_SIDE_PIXELS)
@@ -55,8 +60,10 @@ def parse_sides(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(round(low * math.exp(math.log(high / low) * step / steps)) for step in range(steps + 1)))
 
 
-def parse_counts(text: str) -> tuple[int, ...]:
-    """Numbers of images from ``1..8`` or ``1,2,4``; or InvalidValue."""
+def parse_counts(text: str | None) -> tuple[int, ...]:
+    """Numbers of images from ``1..8`` or ``1,2,4``, none from None; or InvalidValue."""
+    if text is None:
+        return ()
     if RANGE not in text:
         return _whole_numbers(text, "--sweep-images", 1, MAXIMUM_IMAGES)
     low, high = _ends(text, "--sweep-images", 1, MAXIMUM_IMAGES)

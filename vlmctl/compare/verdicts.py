@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from vlmctl.compare.contenders import Price
 from vlmctl.compare.results import ComparisonResult
-from vlmctl.compare.significance import Paired, smallest_possible_p
+from vlmctl.compare.significance import Paired, decidable
 from vlmctl.compare.standings import MAXIMUM_UNANSWERED, Standings
 from vlmctl.compare.sweep import Plateau
 from vlmctl.units import show_usd
@@ -21,6 +21,8 @@ def verdict(found: Standings, alpha: float) -> str:
         return f"Only {ranked[0].contender} answered, so there is nothing to compare it with."
     if found.winner is not None:
         return f"{found.winner} answers better than every other, beyond luck."
+    if not any(decidable(pair, found.pairs, alpha) for pair in found.pairs):
+        return f"{_few(found.pairs)}: whatever they had answered, none could have been called better. Ask more cases."
     if not any(pair.better(alpha) for pair in found.pairs):
         return "No model is better than another beyond luck: choose by price and speed, or ask more cases."
     worse = {
@@ -34,14 +36,18 @@ def verdict(found: Standings, alpha: float) -> str:
     return f"{listed(top)} lead; which of them is best is not beyond luck."
 
 
-def pair_verdict(pair: Paired, alpha: float) -> str:
-    """Which side of a pair is better; that none is shown to be says how large a difference is still possible."""
+def pair_verdict(pair: Paired, pairs: Sequence[Paired], alpha: float) -> str:
+    """Which side of a pair, one of `pairs`, is better; else how large a difference is still possible."""
     better = pair.better(alpha)
     if better is not None:
         return f"{better} is better"
-    if smallest_possible_p(pair.clusters) >= alpha:
-        return f"too few {'cases' if pair.clusters == pair.cases else 'clusters'} to tell"
+    if not decidable(pair, pairs, alpha):
+        return f"{_few([pair]).lower()}: no difference could have been shown"
     return f"no difference shown; up to {max(abs(pair.low), abs(pair.high)) * 100:.0f} points are possible"
+
+
+def _few(pairs: Sequence[Paired]) -> str:
+    return f"Too few {'cases' if all(pair.clusters == pair.cases for pair in pairs) else 'clusters'} to tell"
 
 
 def in_clusters(found: Paired | Plateau) -> str:

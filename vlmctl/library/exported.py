@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from vlmctl.api import v1alpha1 as api
-from vlmctl.errors import InvalidFile, InvalidValue, NotReachable, UsageError
+from vlmctl.errors import InvalidFile, InvalidValue, NotReachable
+from vlmctl.kubeconfig import connected, not_answering
 from vlmctl.specs.measurements import Measurement
 from vlmctl.specs.record import Record
 
-EXTRA = "pip install 'vlmctl[cluster]'"
 PLURAL = "vlmbenchmarks"
 COMMAND = f"kubectl get {PLURAL} -A -o json"
 ANSWER_SECONDS = 30.0  # of the API server
@@ -56,13 +56,10 @@ def cluster_benchmarks(namespace: str | None) -> tuple[KeptBenchmark, ...]:
     Raises UsageError without the `kubernetes` package or a kubeconfig, NotReachable where the cluster does not answer
     or does not show them.
     """
+    kubernetes = connected(f"Set KUBECONFIG, or give `{COMMAND}`.").kubernetes
+    from urllib3.exceptions import HTTPError
+
     try:
-        import kubernetes
-        from urllib3.exceptions import HTTPError
-    except ImportError as error:
-        raise UsageError("to read a cluster, the package kubernetes is needed.", remedy=f"Run: {EXTRA}") from error
-    try:
-        _configure(kubernetes.config)
         custom = kubernetes.client.CustomObjectsApi()
         found = (
             custom.list_cluster_custom_object(api.GROUP, api.VERSION, PLURAL, _request_timeout=ANSWER_SECONDS)
@@ -72,11 +69,6 @@ def cluster_benchmarks(namespace: str | None) -> tuple[KeptBenchmark, ...]:
             )
         )
         return kept_benchmarks([found])
-    except kubernetes.config.ConfigException as error:
-        reason = str(error).rstrip(".")
-        raise UsageError(
-            f"there is no cluster to read: {reason}.", remedy=f"Set KUBECONFIG, or give `{COMMAND}`."
-        ) from error
     except kubernetes.client.ApiException as error:
         remedy = "Name a namespace of yours: --namespace." if error.status == 403 and namespace is None else ""
         if error.status == 404:
@@ -85,18 +77,7 @@ def cluster_benchmarks(namespace: str | None) -> tuple[KeptBenchmark, ...]:
             f"the cluster does not show {PLURAL}: {error.status} {error.reason}.", remedy=remedy
         ) from error
     except (HTTPError, OSError) as error:
-        raise NotReachable(f"the cluster does not answer: {type(error).__name__}.", remedy="Is it up?") from error
-
-
-def _configure(config: Any) -> None:
-    """Take the kubeconfig, else the pod's own account."""
-    try:
-        config.load_kube_config()
-    except config.ConfigException as missing:
-        try:
-            config.load_incluster_config()
-        except config.ConfigException:
-            raise missing from None
+        raise not_answering(error) from error
 
 
 def kept_benchmarks(documents: Iterable[Any]) -> tuple[KeptBenchmark, ...]:

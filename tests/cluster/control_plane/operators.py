@@ -23,7 +23,7 @@ from tests.cluster.clusters import Cluster
 
 MERGED = {"Content-Type": "application/merge-patch+json"}
 REST_SECONDS = 2.0  # in which whatever is not at rest would show
-PATIENCE_SECONDS = 30.0  # the machine may be busy with other suites
+PATIENCE_SECONDS = 90.0  # the machine may be busy with other suites
 CHILDREN = (
     "Deployment",
     "Service",
@@ -72,7 +72,7 @@ class Space:
     def close(self) -> None:
         """Leave no VLMDeployments behind."""
         try:
-            self.ask("DELETE", VLMDEPLOYMENT.path(self.name))
+            self.ask("DELETE", VLMDEPLOYMENT.path(self.name), timeout=PATIENCE_SECONDS)
         finally:
             self.http.close()
 

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 from vlm_operator import names, revisions
-from vlm_operator.actions import Action, Verb, actions, owned_paths
-from vlm_operator.desired import desired
-from vlm_operator.kinds import WATCHED
-from vlm_operator.records import KubernetesObject, Observed, Revision
-from vlm_operator.rollout import Rollout, target
-from vlm_operator.template import template
+from vlm_operator.reasons import AvailableReason
+from vlm_operator.records import Finding, Verdict
 
 from tests.cluster.clusters import Cluster
-from tests.vlm_operator.children import PLANNED, SPEC
+from tests.cluster.control_plane.deployed import NAMESPACE, Deployed
+from tests.vlm_operator.children import SPEC
 from vlmctl.api import v1alpha1 as api
 from vlmctl.api.crds import vlmdeployment_crd
 
-NAMESPACE = "restricted"
-PASSES = 4  # ControllerRevision; what it owns; the Deployment and its scale; nothing
 WHOLE = replace(
     SPEC,
     cache=api.Cache(pvc=api.CachePvc(size="1024Mi", storage_class_name="none", retain=False)),
@@ -47,107 +42,16 @@ PLAIN = replace(
 )
 
 
-class Deployed:
-    """A VLMDeployment in the cluster, and the operator's own rules for its children, carried out with kubectl."""
-
-    def __init__(self, cluster: Cluster, name: str) -> None:
-        self.cluster, self.name = cluster, name
-        body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": {"name": name, "namespace": NAMESPACE}}
-        self.cluster.apply({**body, "spec": {"model": {"name": SPEC.model.name}}})
-        self.parent = self.cluster.get("vlmdeployment", name, "-n", NAMESPACE)
-        self.parent["status"] = {"apiKeySecret": names.api_key(name)}
-
-    def observed(self) -> Observed:
-        kinds = [each for each in WATCHED if not each.optional and each.kind not in ("Pod", api.BENCHMARK_KIND)]
-        plurals = ",".join(f"{each.plural}.{each.api_version.rpartition('/')[0]}".rstrip(".") for each in kinds)
-        selector = f"{names.DEPLOYMENT}={self.name}"
-        listed = self.cluster.get(plurals, "-n", NAMESPACE, "-l", selector, "--show-managed-fields")
-        children: dict[str, dict[str, KubernetesObject]] = {}
-        owned: dict[str, dict[str, frozenset[str]]] = {}
-        for body in listed["items"]:
-            kind, name = body["kind"], body["metadata"]["name"]
-            owned.setdefault(kind, {})[name] = owned_paths(body["metadata"].pop("managedFields"))
-            children.setdefault(kind, {})[name] = body
-        kept = tuple(revisions.read(each) for each in children.get("ControllerRevision", {}).values())
-        return Observed(now=0.0, parent=self.parent, children=children, owned=owned, revisions=kept)
-
-    def rollout(self, spec: api.VLMDeploymentSpec, observed: Observed) -> Rollout:
-        digest = revisions.digest(spec)
-        known: list[Revision] = list(observed.revisions)
-        if digest not in {each.digest for each in known}:
-            made = template(self.name, digest, spec, PLANNED, agent_image="agent:1")
-            known.append(revisions.new(self.name, digest, PLANNED, made))
-        deployment = observed.children.get("Deployment", {}).get(self.name)
-        return target(self.name, known, digest, deployment=deployment, jobs=observed.children.get("Job"))
-
-    def to_do(self, spec: api.VLMDeploymentSpec, replicas: int = 2) -> tuple[Action, ...]:
-        observed = self.observed()
-        rollout = self.rollout(spec, observed)
-        objects = desired(self.parent, spec, rollout, new_api_key="k")
-        return actions(objects, observed, replicas=replicas, pruned=rollout.pruned)
-
-    def carry_out(self, done: Sequence[Action]) -> None:
-        for action in done:
-            if action.verb is Verb.APPLY:
-                self.apply(action)
-            elif action.verb is Verb.SCALE:
-                self.cluster.kubectl(
-                    "scale", f"deployment/{action.name}", f"--replicas={action.replicas}", "-n", NAMESPACE
-                )
-            else:
-                self.cluster.kubectl("delete", action.kind, action.name, "-n", NAMESPACE)
-
-    def apply(self, action: Action) -> None:
-        ours = f"--field-manager={names.FIELD_MANAGER}"
-        force = ("--force-conflicts",) if action.forced else ()
-        try:
-            self.cluster.kubectl("apply", "--server-side", ours, *force, "-f", "-", stdin=json.dumps(action.body))
-        except AssertionError as error:
-            if action.instead is None or "is invalid" not in str(error):
-                raise
-            patch = ("--type=merge", "-p", json.dumps(action.instead))
-            self.cluster.kubectl("patch", action.kind, action.name, "-n", NAMESPACE, ours, *patch)
-
-    def settle(self, spec: api.VLMDeploymentSpec) -> list[Action]:
-        """Reconcile until nothing is left to do; the download counts as done at once."""
-        written: list[Action] = []
-        for _ in range(PASSES):
-            done = self.to_do(spec)
-            if not done:
-                return written
-            self.carry_out(done)
-            written.extend(done)
-            for action in done:
-                if action.kind == "Job":
-                    self.complete(action.name)
-        pytest.fail(f"still to do: {self.to_do(spec)}")
-
-    def complete(self, job: str) -> None:
-        """Let the Job's pod end as a kubelet would have it."""
-        selector = ("-n", NAMESPACE, "-l", f"batch.kubernetes.io/job-name={job}")
-        self.cluster.kubectl("wait", "pod", *selector, "--for=create", "--timeout=30s")
-        pod = self.cluster.kubectl("get", "pods", *selector, "-o", "name").strip()
-        ended = json.dumps({"status": {"phase": "Succeeded"}})
-        self.cluster.kubectl("patch", pod, "-n", NAMESPACE, "--subresource=status", "--type=merge", "-p", ended)
-        self.cluster.kubectl("wait", f"job/{job}", "-n", NAMESPACE, "--for=condition=complete", "--timeout=30s")
-
-    def patch(self, kind: str, patch: Any, form: str = "json") -> None:
-        """Change an object in the name of another manager."""
-        self.cluster.kubectl(
-            "patch", kind, self.name, "-n", NAMESPACE, f"--type={form}", "-p", json.dumps(patch),
-            "--field-manager=somebody",
-        )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
-def cluster(control_plane: Cluster) -> Cluster:
+def cluster(control_plane: Cluster) -> Iterator[Cluster]:
     """With the resource definition, and a namespace that lets in restricted pods alone."""
     control_plane.apply(vlmdeployment_crd())
     for state in ("jsonpath={.status.acceptedNames.kind}=VLMDeployment", "condition=Established"):
         control_plane.kubectl("wait", "crd/vlmdeployments.vlmctl.dev", f"--for={state}", "--timeout=30s")
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
-    return control_plane
+    yield control_plane
+    control_plane.kubectl("delete", "vlmdeployments", "--all", "-n", NAMESPACE)
 
 
 @pytest.mark.parametrize(("name", "spec"), [("whole", WHOLE), ("plain", PLAIN)])
@@ -276,3 +180,30 @@ def test_a_name_that_is_taken_is_not_taken_over(cluster: Cluster) -> None:
     held = cluster.get("service", "taken", "-n", NAMESPACE)
     assert held["spec"]["selector"] == {"app": "theirs"}
     assert "ownerReferences" not in held["metadata"]
+
+
+@pytest.fixture
+def one_gpu(cluster: Cluster) -> Iterator[None]:
+    """A node with a GPU of the planned product, on which nothing really runs."""
+    labels = {"nvidia.com/gpu.product": "NVIDIA-L4"}
+    cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-1", "labels": labels}})
+    has = {"cpu": "16", "memory": "64Gi", "pods": "10", "nvidia.com/gpu": "1"}
+    status = {"capacity": has, "allocatable": has, "conditions": [{"type": "Ready", "status": "True"}]}
+    patch = json.dumps({"status": status})
+    cluster.kubectl("patch", "node", "gpu-1", "--subresource=status", "-p", patch)
+    yield
+    cluster.kubectl("delete", "node", "gpu-1")
+
+
+@pytest.mark.usefixtures("one_gpu")
+def test_the_only_gpu_is_handed_over(cluster: Cluster) -> None:
+    """The new pod comes first, finds no GPU, and only then the old one goes; one that fails gives the GPU back."""
+    deployed = Deployed(cluster, "scarce")
+    first, second, third = (replace(SPEC, pod=api.PodOverrides(annotations={"number": str(each)})) for each in range(3))
+    assert deployed.live(first) == [1]
+    assert deployed.live(second) == [1, 0, 1]
+    deployed.finding = Finding(reason=AvailableReason.INVALID_ARGUMENT, message="")
+    assert deployed.live(third, serves=False)[-1] == 1
+    verdicts = {each.digest: each.verdict for each in deployed.observed().revisions}
+    good = dict.fromkeys(map(revisions.digest, (first, second)), Verdict.GOOD)
+    assert verdicts == {**good, revisions.digest(third): Verdict.FAILED}

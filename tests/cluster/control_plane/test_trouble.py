@@ -145,6 +145,33 @@ def test_refused_write(space: Space, tmp_path: Path) -> None:
         eventually(lambda: some(condition(space, "Degraded")["reason"] != "WriteRefused"))
 
 
+def test_broken_webhook(space: Space, tmp_path: Path) -> None:
+    """A webhook that does not answer makes writes fail with 500: a condition says so, until it is gone."""
+    hook = {
+        "name": f"{space.name}.example.com",
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["services"]}],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": space.name}},
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "timeoutSeconds": 1,
+    }
+    path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    space.ask("POST", path, {"metadata": {"name": space.name}, "webhooks": [hook]})
+    time.sleep(2)  # until the API server has taken it in
+    try:
+        with running(space, tmp_path) as operator:
+            space.make("vision")
+            degraded = eventually(lambda: is_true(space, "Degraded"))
+            assert degraded["reason"] == "WriteRefused"
+            assert "webhook" in degraded["message"]
+            assert "error" not in levels(operator)
+            space.ask("DELETE", f"{path}/{space.name}")
+            settled(space)
+    finally:
+        space.http.delete(f"{path}/{space.name}")
+
+
 def test_name_is_taken(space: Space, tmp_path: Path) -> None:
     """An object of the same name that somebody else made is not touched; who asked is told."""
     account = {"metadata": {"name": "vision", "labels": {"his": "own"}}}

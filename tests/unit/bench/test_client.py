@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from aiohttp import web
 
 from tests.support import virtual_time
 from tests.support.servers import MODEL, Fault, Refusal, ScriptedServer, serving
-from vlmctl.bench.client import Answer, ChatRequest, Client, EncodedImage, Endpoint, FailureKind, Timeouts
-from vlmctl.bench.endpoint import parse_headers
+from vlmctl.bench.body import ChatRequest
+from vlmctl.bench.client import Client
+from vlmctl.bench.endpoint import Answer, Endpoint, FailureKind, Timeouts, parse_headers
+from vlmctl.bench.images import EncodedImage
 from vlmctl.errors import InvalidValue, NotReachable, UnknownName
 
 HASTY = Timeouts(connect_seconds=2.0, first_token_seconds=0.6, stall_seconds=0.3)
@@ -243,3 +246,40 @@ def test_what_is_no_address_is_refused(written: str) -> None:
     """One line that says how an address is written."""
     with pytest.raises(InvalidValue, match="is not an address"):
         _ = Endpoint(url=written).root
+
+
+def test_comments_that_keep_a_stream_open_do_not_hide_a_stall() -> None:
+    """Proxies send them however long nothing comes: only output counts."""
+
+    class Commenting(ScriptedServer):
+        async def break_off(
+            self, request: web.Request, response: web.StreamResponse, fault: Fault
+        ) -> web.StreamResponse:
+            for _ in range(50):
+                await response.write(b": keep-alive\n\n")
+                await asyncio.sleep(0.1)
+            return await super().break_off(request, response, fault)
+
+    answer = asked(Commenting(fault=lambda _: Fault.TRUNCATED))
+    assert answer.failure is not None
+    assert answer.failure.kind is FailureKind.STALLED
+    assert answer.e2e_seconds == pytest.approx(HASTY.stall_seconds, abs=0.05)
+
+
+def test_a_redirect_takes_no_key_to_another_server() -> None:
+    """It is an error that names where it leads."""
+    other = ScriptedServer()
+
+    async def run() -> str:
+        async with serving(other) as elsewhere:
+
+            class Redirecting(ScriptedServer):
+                async def models(self, _request: web.Request) -> web.Response:
+                    raise web.HTTPFound(f"{elsewhere}/v1/models")
+
+            async with serving(Redirecting()) as url, Client(Endpoint(url=url, headers={"api-key": "x"})) as client:
+                with pytest.raises(NotReachable, match=r"answered 302: it redirects to http") as caught:
+                    await client.open()
+                return str(caught.value)
+
+    assert "/v1/models" in virtual_time.run(run())

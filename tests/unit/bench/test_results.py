@@ -19,10 +19,11 @@ from vlmctl.bench.load import Arrival, LoadShape
 from vlmctl.bench.results import measurements, usable, write_results
 from vlmctl.bench.run import Report, Settings, run
 from vlmctl.bench.statistics import Distribution, Estimate
-from vlmctl.bench.workload import BenchWorkload, parse_slot
+from vlmctl.bench.workload import BenchWorkload, Replayed, parse_slot, replayed
 from vlmctl.catalog.measurements import read_measurements
 from vlmctl.catalog.results import read_results
 from vlmctl.errors import CannotWrite
+from vlmctl.planning.arrivals import Arrivals
 from vlmctl.specs.measurements import Parallelism
 from vlmctl.specs.workload import Objectives, Workload
 
@@ -87,6 +88,43 @@ def test_a_row_of_mixed_images_says_that_its_size_is_a_mean(report: Report) -> N
     assert any("several sizes" in note for note in mixed.flags["notes"])
 
 
+def test_a_row_of_a_trace_says_which_and_how_many_images_it_had(report: Report) -> None:
+    """Not what the workload would have sent; another trace is another hash, and so are other pictures of a folder."""
+    trace = Replayed(name="t.csv", scale=2.0, sha256="ab")
+    step = replace(report.steps[2], completed=20, images=65)
+    traced = replace(report, steps=(step,), trace=trace)
+    row = measurements(traced, ABOUT, now=NOW)[0]
+    assert row.workload.images == 3
+    assert row.flags["trace"] == {"name": "t.csv", "scale": 2.0, "sha256": "ab"}
+    assert any("3.25 on average" in note for note in row.flags["notes"])
+    others = (replace(traced, trace=replace(trace, sha256="cd")), replace(report, folder_sha256="ab"))
+    hashes = {each.digest for each in (report, traced, *others, replace(report, folder_sha256="cd"))}
+    assert len(hashes) == 5
+    assert row.flags["workload_hash"] == traced.digest
+    assert traced.digest in row.id
+
+
+def test_a_trace_is_told_from_others_by_all_that_it_holds() -> None:
+    """Its times, tokens and images; the same again has the same digest."""
+    arrivals = Arrivals(seconds=[0.0, 1.0], duration_seconds=1.0, prompt_tokens=[1, 2], output_tokens=[3, 4])
+    others = (
+        replace(arrivals, seconds=[0.0, 0.5]),
+        replace(arrivals, prompt_tokens=[1, 3]),
+        replace(arrivals, output_tokens=[4, 4]),
+        replace(arrivals, images=[0, 1]),
+    )
+    assert len({replayed(each, name="t", scale=1.0).sha256 for each in (arrivals, *others)}) == 5
+    assert replayed(arrivals, name="t", scale=1.0) == replayed(replace(arrivals), name="t", scale=1.0)
+
+
+def test_requests_that_hang_break_an_objective(report: Report) -> None:
+    """Those that were done are quick; one in 20 cut off after the objective is borne, more are not."""
+    step = climbed(report, (1, 1.0, 0.1))[0]
+    objectives = Objectives(ttft_seconds=0.5)
+    assert keeps(replace(step, completed=19, overdue=1), objectives)
+    assert not keeps(replace(step, completed=18, overdue=1), objectives)
+
+
 def test_what_nobody_said_is_unknown_and_the_way_to_say_it_is_told(report: Report) -> None:
     """A row without GPU is written, named unusable, and not passed off as one with."""
     rows = measurements(report, About(), now=NOW)
@@ -137,10 +175,20 @@ def test_dollars_follow_from_the_throughput(report: Report) -> None:
     found = money(step, 3.6)
     assert found is not None
     assert found.usd_per_1k_requests.value == pytest.approx(1 / rate.value)
-    assert found.usd_per_1k_images == pytest.approx(0.5 / rate.value)
-    assert found.usd_per_million_tokens == pytest.approx(1000 / rate.value / (20 + 200 + 4))
-    if rate.low is not None and rate.high is not None:
-        assert found.usd_per_1k_requests.low == pytest.approx(1 / rate.high)
+    assert found.usd_per_1k_images is not None
+    assert found.usd_per_1k_images.value == pytest.approx(0.5 / rate.value)
+    assert found.usd_per_million_tokens is not None
+    assert found.usd_per_million_tokens.value == pytest.approx(1000 / rate.value / (20 + 200 + 4))
+    known = replace(step, requests_per_second=Estimate(value=10.0, low=8.0, high=12.5))
+    bounded = money(known, 3.6)
+    assert bounded is not None
+    for each, one in (
+        (bounded.usd_per_1k_requests, 1.0),
+        (bounded.usd_per_1k_images, 0.5),
+        (bounded.usd_per_million_tokens, 1000 / (20 + 200 + 4)),
+    ):
+        assert each is not None
+        assert (each.low, each.high) == pytest.approx((one / 12.5, one / 8.0))
 
 
 def climbed(report: Report, *points: tuple[int, float, float]) -> list[StepFigures]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from vlmctl.bench.body import encode_body
 from vlmctl.bench.drawing import draw
@@ -56,6 +57,28 @@ def test_reused_images_come_again_and_prompts_do_not(count: int) -> None:
     requests = [drawn.request(number) for number in range(200)]
     assert len({image.base64_parts() for request in requests for image in request.images}) == 5
     assert len({request.prompt for request in requests}) == 200
+
+
+def test_a_trace_shares_its_images_among_the_sizes_and_reuses_none() -> None:
+    """As many as it says, each of them new, whatever number the workload itself asks for."""
+    workload = BenchWorkload(slots=(parse_slot("64x48"), parse_slot("32x24")))
+    drawn = RequestSource(workload, prepare(workload, seed=1), seed=1, shape=PromptShape(), most_images=4)
+    counts = [number % 5 for number in range(100)]
+    sent = [drawn.request(number, images=count).images for number, count in enumerate(counts)]
+    assert [len(images) for images in sent] == counts
+    assert [image.image.width_pixels for image in sent[3]] == [64, 32, 64]
+    assert len({image.base64_parts() for images in sent for image in images}) == sum(counts)
+
+
+def test_pictures_of_a_folder_are_told_from_others_of_its_name(tmp_path: Path) -> None:
+    """By a digest of their bytes; a drawn workload has none."""
+    digests = []
+    for colour in ("red", "red", "blue"):
+        Image.new("RGB", (8, 6), colour).save(tmp_path / "a.png")
+        digests.append(prepare(BenchWorkload(folder=str(tmp_path)), seed=1).folder_sha256)
+    assert digests[0] == digests[1] != digests[2]
+    assert prepare(SMALL, seed=1).folder_sha256 is None
+    assert BenchWorkload(folder=str(tmp_path), slots=SMALL.slots).mean_size is None
 
 
 def test_sizes_are_drawn_as_the_mixture_says() -> None:

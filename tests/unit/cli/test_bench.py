@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.support.command_line import CommandLine
 from tests.support.served import served
@@ -223,3 +227,95 @@ def test_a_result_that_could_not_be_written_is_said_before_the_load(vlmctl: Comm
     ran = vlmctl("bench", url, "--write", "no/such/folder/r.yaml")
     assert ran.code == 6
     assert "there is no folder" in ran.err
+
+
+def test_a_row_of_a_folder_has_the_size_of_its_pictures(vlmctl: CommandLine, url: str, tmp_path: Path) -> None:
+    """Not the usual one; and what they were is in the row."""
+    Image.new("RGB", (200, 100)).save(tmp_path / "a.png")
+    load = ("--concurrency", "1", "--requests", "4", "--output-tokens", "4")
+    ran = vlmctl("bench", url, "--folder", str(tmp_path), *load, "-o", "json")
+    assert ran.code == 0, ran.err
+    row = ran.json["measurements"][0]
+    assert [row["workload"][key] for key in ("images", "image_width", "image_height")] == [1, 200, 100]
+    assert row["flags"]["folder_sha256"]
+    both = vlmctl("bench", url, "--folder", str(tmp_path), "--image", "64x48")
+    assert both.code == 2
+    assert "exclude each other" in both.err
+
+
+def test_a_row_of_a_trace_names_it(vlmctl: CommandLine, url: str, tmp_path: Path) -> None:
+    """With its scale, and a digest of what was replayed."""
+    trace = tmp_path / "t.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens,NumImages\n0,10,1,2\n0.1,30,2,2\n0.3,20,3,2\n")
+    load = ("--trace", str(trace), "--scale", "2x", "--seed", "1")
+    ran = vlmctl("bench", url, "--image", "64x48", *load, "-o", "json")
+    assert ran.code == 0, ran.err
+    row = ran.json["measurements"][0]
+    assert row["workload"]["images"] == 2
+    assert (row["flags"]["trace"]["name"], row["flags"]["trace"]["scale"]) == (str(trace), 2.0)
+
+
+def test_a_run_without_a_step_says_so(vlmctl: CommandLine, url: str, tmp_path: Path) -> None:
+    """The answer is there and empty, no file is, and the exit code is not that of a success."""
+    results = tmp_path / "r.yaml"
+    for form in ("json", "table"):
+        ran = vlmctl("bench", url, *SMALL, "--deadline", "600ms", "--write", str(results), "-o", form)
+        assert ran.code == 4
+        assert "--deadline" in ran.err.splitlines()[-1]
+        assert f"did not write {results}" in ran.err
+        assert "Nothing was measured" in ran.out or ran.json["steps"] == []
+    assert not results.exists()
+
+
+@pytest.mark.parametrize("package", ["aiohttp", "numpy"])
+def test_without_the_extra_one_line_says_how_to_have_it(package: str) -> None:
+    """Exit code 2, before anything is asked of the server."""
+    code = f"import sys; sys.modules[{package!r}] = None; from vlmctl.cli.main import main; sys.exit(main())"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "bench", "http://127.0.0.1:9"], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2, ran.stderr
+    (line,) = ran.stderr.splitlines()
+    assert f"needs the package {package}" in line
+    assert "pip install 'vlmctl[bench]'" in line
+
+
+def test_a_plan_beside_an_open_load_is_said_to_have_nothing_to_compare(
+    vlmctl: CommandLine, url: str, tmp_path: Path
+) -> None:
+    """No drift, and one remark why; with its own load there is none."""
+    plan = tmp_path / "plan.json"
+    asked = ("--gpu", "L4", "--image", "64x48", "--output-tokens", "4", "--concurrency", "2")
+    plan.write_text(vlmctl("plan", "qwen2.5-vl-7b", *asked, "-o", "json").out)
+    for load, said in (("--rate", 1), ("--concurrency", 0)):
+        ran = vlmctl("bench", url, "--against", str(plan), load, "20", "--requests", "10", "-o", "json")
+        assert ran.code == 0, ran.err
+        assert bool(ran.json["drift"]) is not bool(said)
+        assert sum("nothing to set beside it" in note for note in ran.json["notes"]) == said
+
+
+def test_progress_is_json_lines_for_machines(vlmctl: CommandLine, url: str) -> None:
+    """Each on its own: phases, and each step with its rate; the answer on stdout is one document."""
+    ran = vlmctl("bench", url, *QUICK, "-o", "json")
+    lines = [json.loads(line) for line in ran.err.splitlines()]
+    assert [line["phase"] for line in lines][:2] == ["pictures", "probe"]
+    ended = lines[-1]["ended"]
+    assert (ended["completed"], ended["shape"]["concurrency"]) == (12, 2)
+    assert ended["requests_per_second"]["value"] == ran.json["steps"][0]["requests_per_second"]["value"]
+
+
+def test_every_rate_has_its_interval(vlmctl: CommandLine, url: str) -> None:
+    """Goodput, tokens and dollars as the throughput: on the page, in JSON and in CSV."""
+    load = (*SMALL, "--concurrency", "4", "--requests", "100", "--ttft", "1s", "--price", "1.20")
+    ran = vlmctl("bench", url, *load, "-o", "json")
+    step, money = ran.json["steps"][0], ran.json["money"]
+    rates = [step[name] for name in ("requests_per_second", "goodput_per_second", "output_tokens_per_second", "met")]
+    dollars = [money[name] for name in ("usd_per_1k_requests", "usd_per_1k_images", "usd_per_million_tokens")]
+    for each in (*rates, *dollars):
+        assert each["low"] <= each["value"] <= each["high"]
+    page = vlmctl("bench", url, *load).out
+    assert len(re.findall(r"per (?:1,000 requests|1,000 images|million tokens)\s+\(\$", " ".join(page.split()))) == 3
+    assert re.search(r"\d ± \d", page)
+    row = next(csv.DictReader(io.StringIO(vlmctl("bench", url, *load, "-o", "csv").out)))
+    for name in ("requests_per_second", "goodput_per_second", "output_tokens_per_second"):
+        assert float(row[f"{name}_low"]) <= float(row[name]) <= float(row[f"{name}_high"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from vlmctl.compare.cases import CaseSet, case_set_yaml
 from vlmctl.compare.results import Settings, read_results, write_results
 from vlmctl.compare.standings import standings
 from vlmctl.errors import CannotWrite, InvalidFile, InvalidValue, NotReachable, UsageError
+from vlmctl.specs.model import GroundingConvention
 
 FAKE_VLLM = '''#!{python}
 """A stand-in for `vllm`: `vllm serve NAME --port=N ...` answers as a scripted model of that name, or dies."""
@@ -116,6 +118,25 @@ def test_load_ask_compare_results(cases: Path, tmp_path: Path) -> None:
     assert read_results(path) == result
 
 
+def test_the_catalog_and_boxes_of_a_model_from_python() -> None:
+    """As on the command line: `catalog` names the model where its served name does not, `boxes` overrides it."""
+    with background(ScriptedModel("good", always(1.0))) as urls, Comparison() as comparison:
+        told = comparison.load("a", urls[0], catalog="qwen2.5-vl-7b")
+        other = comparison.load("b", urls[0], catalog="qwen2.5-vl-7b", boxes="relative-1000")
+        unknown = comparison.load("c", urls[0])
+        with pytest.raises(InvalidValue, match="the catalog holds no"):
+            comparison.load("d", urls[0], catalog="no-such-model")
+        with pytest.raises(InvalidValue, match="is no convention"):
+            comparison.load("e", urls[0], boxes="nowhere")
+    assert told.catalog_id == other.catalog_id == "qwen2.5-vl-7b"
+    assert told.frame is not None
+    assert told.frame.rule is not None
+    assert told.frame.convention is GroundingConvention.RESIZED_PIXELS
+    assert other.frame is not None
+    assert other.frame.convention is GroundingConvention.RELATIVE_1000
+    assert (unknown.catalog_id, unknown.frame) == (None, None)
+
+
 def test_results_are_read_strictly(tmp_path: Path, cases: Path) -> None:
     """A file of another form is refused by name; one that cannot be written leaves nothing behind."""
     path = tmp_path / "x.json"
@@ -186,6 +207,40 @@ def test_compare_on_the_command_line(vlmctl: CommandLine, cases: Path, tmp_path:
     assert report.read_text().startswith("<!doctype html>")
     assert read_results(results).sides_pixels == (64, 128)
     assert "answers" in ran.err
+
+
+def test_a_file_that_cannot_be_written_loses_no_comparison(
+    vlmctl: CommandLine, cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is not there is told before anyone is asked; a disk that is full by then, beside the answer."""
+    words = ("compare", "--cases", str(cases), "--endpoint", "a=http://127.0.0.1:9")
+    for option in ("--results", "--report"):
+        ran = vlmctl(*words, option, str(tmp_path / "no" / "file"))
+        assert (ran.code, ran.out) == (6, "")
+        assert "there is no folder" in ran.err
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with background(ScriptedModel("good", always(1.0))) as urls:
+        named = ("--endpoint", f"a={urls[0]}", "--results", str(tmp_path / "r.json"))
+        ran = vlmctl("compare", "--cases", str(cases), *named, "-o", "json")
+    assert ran.code == 6
+    assert "No space left on device" in ran.err
+    assert ran.json["leaderboard"][0]["quality"] == 1.0
+
+
+def test_a_password_in_an_address_is_shown_nowhere(vlmctl: CommandLine, cases: Path, tmp_path: Path) -> None:
+    """Neither on the page, nor in the results, nor in the terminal."""
+    report, results = tmp_path / "report.html", tmp_path / "results.json"
+    with background(ScriptedModel("good", always(1.0))) as urls:
+        address = urls[0].replace("http://", "http://bob:s3cret@")
+        named = ("--endpoint", f"a={address}", "--report", str(report), "--results", str(results))
+        ran = vlmctl("compare", "--cases", str(cases), *named)
+    assert ran.code == 0
+    assert "s3cret" not in ran.out + ran.err + report.read_text() + results.read_text()
+    assert urls[0] in results.read_text()
 
 
 def test_compare_for_people(vlmctl: CommandLine, cases: Path) -> None:

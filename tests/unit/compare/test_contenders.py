@@ -10,6 +10,7 @@ from vlmctl.compare.contenders import (
     Contender,
     LocalModel,
     Price,
+    finder,
     parse_contender,
     parse_price,
     with_headers,
@@ -81,6 +82,34 @@ def test_mistakes_are_refused(text: str) -> None:
         parse_contender(text, find, {})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a=ftp://bob:s3cret@h",
+        "a=bob:s3cret@h",
+        "http://bob:s3cret@h",
+        "a=http://bob:x,s3cret@h",
+        "a=http://h,key=s3cret",
+        "a=http://h,key=THE_KEY,key=s3cret",
+        "a=http://h,token=s3cret",
+        "a=http://h,s3cret",
+        "a=http://bob:s3cret@h,key=THE_KEY",
+    ],
+)
+def test_no_mistake_repeats_a_secret(text: str) -> None:
+    """Passwords of addresses and keys that were pasted are in no error."""
+    with pytest.raises(InvalidValue) as refused:
+        parse_contender(text, find, {"THE_KEY": "x"})
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_finder_knows_the_catalog_and_nothing_else() -> None:
+    """Any usual spelling of a model's name; None for what most servers call theirs."""
+    known = finder()
+    assert getattr(known("Qwen/Qwen2.5-VL-7B-Instruct"), "id", None) == "qwen2.5-vl-7b"
+    assert known("my-finetune-3") is None
+
+
 def test_headers_go_to_all_endpoints_or_to_one() -> None:
     """One endpoint's own come on top of everyone's; a model that is served here gets none."""
     contenders = [
@@ -106,6 +135,8 @@ def test_headers_go_to_all_endpoints_or_to_one() -> None:
     [
         ("1.20/h", Price(usd_per_hour=1.2)),
         ("1.20", Price(usd_per_hour=1.2)),
+        ("$1.20/h", Price(usd_per_hour=1.2)),
+        ("$0.10:$0.40", Price(usd_per_million_input=0.1, usd_per_million_output=0.4)),
         ("0.10:0.40", Price(usd_per_million_input=0.1, usd_per_million_output=0.4)),
     ],
 )

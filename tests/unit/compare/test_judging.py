@@ -52,6 +52,20 @@ def test_absolute_boxes_are_scaled_back_from_the_image_that_was_sent() -> None:
     assert judge(asked, "[56, 56, 168, 112]", frame, sent).score == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("metric", "answer"),
+    [
+        (Metric.IOU, "[100, 200, 300, 400] and [0, 0, 2000, 5]"),
+        (Metric.POINT_IN_BOX, "(200, 300), not (5000, 1)"),
+        (Metric.POINT_IN_BOX, "[100, 200, 300, 400] and [0, 0, 2000, 5]"),
+    ],
+)
+def test_the_first_place_is_judged_whatever_follows(metric: Metric, answer: str) -> None:
+    """A box or point outside the image voids none that stands before it."""
+    asked = case(metric, box=(100, 100, 300, 200))
+    assert judge(asked, answer, FRAME, WHOLE).score == pytest.approx(1.0)
+
+
 def test_what_cannot_be_judged_has_no_score() -> None:
     """Without a convention there is no score; a box outside or none at all scores 0 and says so."""
     asked = case(Metric.IOU, box=(0, 0, 10, 10))

@@ -144,6 +144,10 @@ def test_numeric(answer: str, number: float, tolerance: float, score: float) -> 
         ('{"items": [{"n": "b"}, {"n": "a"}]}', {"items": [{"n": "a"}, {"n": "b"}]}, 1.0),
         ('{"items": [{"n": "a"}, {"n": "a"}]}', {"items": [{"n": "a"}]}, 2 / 3),  # a field made up counts against it
         ('{"paid": true}', {"paid": "true"}, 1.0),
+        ('Fields [1]: {"total": 12.5}', {"total": 12.5}, 1.0),
+        ('Pages [1] and [2]: [{"n": "a"}]', [{"n": "a"}], 1.0),
+        ('{"note": 1} [1, 2]', [1, 2], 1.0),
+        ('[{"a": 1}, {"a": 2}]', {"a": 1}, 2 / 3),  # more than the object that is due
         ("no JSON at all {", {"a": 1}, 0.0),
         ("{}", {"a": 1}, 0.0),
     ],
@@ -213,6 +217,25 @@ def test_point_in_box_holds_what_the_box_holds(box: Box, across: float, down: fl
 def test_chosen_option(answer: str, chosen: int | None) -> None:
     """A letter, an option's text, or the only option named; an article or two options choose none."""
     assert metrics.chosen_option(answer, ["red", "blue", "green"]) == chosen
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "chosen"),
+    [
+        ("Answer: A dog", ["a cat", "A dog"], 1),
+        ("The answer is A cat.", ["dog", "cat", "A cat"], None),  # two options stand in it
+        ("The answer is A bird.", ["a cat", "a dog"], None),
+        ("Answer: A) a cat", ["a dog", "a cat"], 0),
+        ("Answer: A", ["a cat", "a dog"], 0),
+        ("Option A, since it barks", ["a cat", "a dog"], 0),
+        ("The answer is A because it barks.", ["a cat", "a dog"], 0),
+        ("Answer: A\nIt barks.", ["a cat", "a dog"], 0),
+        ("The answer is B because it barks.", ["a cat", "a dog"], 1),
+    ],
+)
+def test_an_article_is_no_letter(answer: str, options: list[str], chosen: int | None) -> None:
+    """A before a word is an article, and the option's text counts; before a stop or the end it is the letter."""
+    assert metrics.chosen_option(answer, options) == chosen
 
 
 def test_multiple_choice_takes_the_expected_as_letter_or_text() -> None:

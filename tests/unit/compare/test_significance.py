@@ -22,7 +22,7 @@ from vlmctl.compare.significance import (
     with_holm,
 )
 from vlmctl.compare.standings import case_scores, standings
-from vlmctl.compare.verdicts import pair_verdict
+from vlmctl.compare.verdicts import pair_verdict, verdict
 
 SEEDS = 400
 WHOLE_COMPARISONS = 120
@@ -89,7 +89,21 @@ def test_five_images_prove_nothing_however_many_cases_they_have() -> None:
     (pair,) = compare_pairs({"a": dict.fromkeys(images, 1.0), "b": dict.fromkeys(images, 0.0)}, images)
     assert (pair.cases, pair.clusters, pair.p) == (15, 5, smallest_possible_p(5))
     assert pair.better() is None
-    assert pair_verdict(pair, 0.05) == "too few clusters to tell"
+    assert pair_verdict(pair, [pair], 0.05) == "too few clusters to tell: no difference could have been shown"
+
+
+def test_pairs_raise_the_number_of_cases_that_it_takes() -> None:
+    """Six cases tell two models apart; three pairs they do not, whoever is right, and that is said of all of them."""
+    right = [ScriptedModel("a", always(1.0)), ScriptedModel("b", always(0.0)), ScriptedModel("c", always(0.0))]
+    found = standings(scripted_result(right, ["charts"], 6))
+    assert {pair_verdict(pair, found.pairs, 0.05) for pair in found.pairs} == {
+        "too few cases to tell: no difference could have been shown"
+    }
+    assert verdict(found, 0.05).startswith("Too few cases to tell")
+    two = standings(scripted_result(right[:2], ["charts"], 6))
+    assert [pair_verdict(pair, two.pairs, 0.05) for pair in two.pairs] == ["a is better"]
+    seven = standings(scripted_result(right, ["charts"], 7))
+    assert sorted(pair_verdict(pair, seven.pairs, 0.05) for pair in seven.pairs)[:2] == ["a is better", "a is better"]
 
 
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=2, max_size=24), st.integers(1, 4), st.data())
@@ -212,7 +226,7 @@ def test_questions_on_the_same_images_give_no_winner_by_luck() -> None:
     assert by_question / SEEDS > 0.15
 
 
-@pytest.mark.parametrize(("images", "questions"), [(8, 3), (30, 3)])
+@pytest.mark.parametrize(("images", "questions"), [(2, 3), (3, 3), (4, 1), (5, 3), (8, 3), (30, 3)])
 def test_a_difference_that_is_not_shown_is_within_what_is_said_to_be_possible(images: int, questions: int) -> None:
     """The interval of graded scores holds the true difference in at least 92% of comparisons, of few images too."""
     held, of_image = 0, {case: case // questions for case in range(images * questions)}
@@ -223,6 +237,18 @@ def test_a_difference_that_is_not_shown_is_within_what_is_said_to_be_possible(im
         (pair,) = compare_pairs(scores, of_image, seed=seed)
         held += pair.low <= 0.0 <= pair.high
     assert 0.92 <= held / SEEDS <= 0.985
+
+
+@pytest.mark.parametrize(("images", "questions"), [(3, 3), (5, 3), (8, 3)])
+def test_intervals_of_few_images_hold_the_truth_too(images: int, questions: int) -> None:
+    """Of right-or-wrong cases on three to eight images at least 92% of intervals hold the true share."""
+    held, of_image = 0, {case: case // questions for case in range(images * questions)}
+    for seed in range(SEEDS):
+        rng = random.Random(seed)
+        interval = mean_interval({case: float(rng.random() < 0.7) for case in of_image}, of_image, seed=seed)
+        assert interval is not None
+        held += interval.low <= 0.7 <= interval.high
+    assert held / SEEDS >= 0.92
 
 
 def _case(number: int, images: set[int]) -> AskedCase:

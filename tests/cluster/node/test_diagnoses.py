@@ -1,0 +1,73 @@
+"""What stands in the way of a replica, made to happen: each is named in the status within seconds of its state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from vlm_operator.kinds import DEPLOYMENT, POD, VLMDEPLOYMENT
+
+from tests.cluster.clusters import Cluster
+from tests.cluster.control_plane.operators import Space
+from tests.cluster.node import hub
+from tests.cluster.node.failing import CASES, SPACE, Body, Case, surroundings
+from tests.cluster.node.operators import Recorder, condition, installed, remove_namespace
+
+WITHIN_SECONDS = 10.0  # of the state's appearance in the API
+STATE_SECONDS = 240.0  # until the state is there: engines and downloads import Python side by side on two cores
+
+
+def test_diagnosis(failing: Recorder, space: Space, case: Case) -> None:
+    """Its condition and Ready say within 10 s of the state what it is and what to do, and say nothing else later."""
+
+    def is_told(body: Body) -> bool:
+        return condition(body, "Ready").get("reason") == case.reason
+
+    told = failing.until(VLMDEPLOYMENT.kind, case.name, is_told, seconds=STATE_SECONDS)
+    appeared = failing.first(case.kind, case.name, case.shows)
+    assert appeared is not None
+    assert told.at - appeared.at <= WITHIN_SECONDS
+    status = condition(told.body, case.condition)
+    assert (status["status"], status["reason"]) == ("False", case.reason)
+    assert case.says in status["message"]
+    assert condition(told.body, "Ready")["message"] == status["message"]
+    later = [each.body for each in failing.of(VLMDEPLOYMENT.kind, case.name) if each.at >= told.at]
+    assert {(each["reason"], each["message"]) for each in (condition(body, "Ready") for body in later)} == {
+        (case.reason, status["message"])
+    }
+    space.remove(case.name)
+
+
+@pytest.fixture(params=CASES, ids=lambda each: each.name)
+def case(request: pytest.FixtureRequest) -> Case:
+    """Each in turn; all of them run from the start."""
+    given: Case = request.param
+    return given
+
+
+@pytest.fixture(scope="module")
+def space(node: Cluster, operator_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+    """A namespace with what some of the cases need, on a cluster whose operator sends pods to the stand-in."""
+    needed = surroundings(tmp_path_factory.mktemp("volumes"))
+    cluster_wide = [each for each in needed if "namespace" not in each["metadata"]]
+    node.apply(*cluster_wide)  # long before the first pod: API servers take up policies in their own time
+    with (
+        hub.hub(node.host) as address,
+        installed(node, f"hub.endpoint={address}"),
+        closing(Space(node, SPACE)) as found,
+    ):
+        node.apply(*(each for each in needed if each not in cluster_wide))
+        yield found
+    for each in cluster_wide:
+        node.kubectl("delete", f"{each['kind']}/{each['metadata']['name']}", "--wait=false")
+    remove_namespace(node, SPACE)
+
+
+@pytest.fixture(scope="module")
+def failing(space: Space) -> Recorder:
+    """All cases at once, as none of them gets as far as a model."""
+    recorder = Recorder(space, (VLMDEPLOYMENT, DEPLOYMENT, POD))
+    for case in sorted(CASES, key=lambda each: each.name == "gpus"):
+        space.make(case.name, case.spec)
+    return recorder
