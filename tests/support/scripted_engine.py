@@ -10,6 +10,8 @@ from aiohttp import web
 
 from tests.support.servers import ScriptedServer
 
+SETTLE_SECONDS = 0.02  # in which a connection that was being accepted when listening stopped is made, and would be left
+
 
 @dataclass
 class ScriptedEngine(ScriptedServer):
@@ -60,9 +62,14 @@ class ScriptedEngine(ScriptedServer):
 
     async def end(self) -> None:
         """Be gone, as a process that ends."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._runner is None:
+            return
+        runner, self._runner = self._runner, None
+        server = runner.server
+        await runner.cleanup()
+        await asyncio.sleep(SETTLE_SECONDS)
+        if server is not None:
+            await server.shutdown(0)
 
 
 def free_port() -> int:
