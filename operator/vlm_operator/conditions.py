@@ -139,11 +139,11 @@ def _benchmarked(facts: Facts) -> Judged:
 
 def _degraded(facts: Facts) -> Judged:
     if facts.problem is not None:
-        return Judged("True", facts.problem.reason, _sentence(facts.problem))
+        return Judged("True", facts.problem.reason, facts.problem.text)
     if facts.went_back:
         return Judged("True", DegradedReason.ROLLED_BACK, facts.went_back)
     if facts.finding is not None:
-        return Judged("True", facts.finding.reason, _sentence(facts.finding))
+        return Judged("True", facts.finding.reason, facts.finding.text)
     if facts.measurement.below_plan:
         return Judged("True", DegradedReason.BELOW_PLAN, facts.measurement.below_plan)
     return Judged("False", DegradedReason.AS_PLANNED, "Nothing is known to be wrong.")
@@ -174,11 +174,7 @@ def _stands_in_the_way(facts: Facts, kind: ConditionType) -> bool:
 
 
 def _false(finding: Finding) -> Judged:
-    return Judged("False", finding.reason, _sentence(finding))
-
-
-def _sentence(finding: Finding) -> str:
-    return f"{finding.message} {finding.remedy}".strip()
+    return Judged("False", finding.reason, finding.text)
 
 
 _JUDGES: dict[ConditionType, Callable[[Facts], Judged]] = {

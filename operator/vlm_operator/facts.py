@@ -198,7 +198,7 @@ def _went_back(observed: Observed, rollout: Rollout, before: api.VLMDeploymentSt
     if said is not None and before.update_revision == rollout.wanted.name:
         return said.message
     found = diagnose(observed, rollout.wanted.digest, leaving=True)
-    why = f"{found.message} {found.remedy}" if found is not None else "It took no requests in time."
+    why = found.text if found is not None else "It took no requests in time."
     return f"{rollout.wanted.name} failed, and {rollout.carried.name} runs instead. {why}".strip()
 
 

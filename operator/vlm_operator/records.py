@@ -122,6 +122,12 @@ class Finding(Record, frozen=True, kw_only=True):
     message: str
     remedy: str = ""
 
+    @property
+    def text(self) -> str:
+        """Message and remedy, one sentence after the other."""
+        ends = self.message.endswith((".", "!", "?", ":"))
+        return f"{self.message}{'' if ends or not self.remedy else '.'} {self.remedy}".strip()
+
 
 class Observed(Record, frozen=True, kw_only=True):
     """One VLMDeployment and everything that belongs to it, as it was at one moment (`now`: seconds since 1970).

@@ -111,7 +111,7 @@ def _vlmdeployment(
     plan: Plan, model: ModelSpec, loaded: str, arguments: tuple[ServeArgument, ...], options: ServeOptions
 ) -> str:
     top = header(plan, model)
-    top.append("For the operator, which comes with a later version; --format kubernetes needs none.")
+    top.append("For the operator (docs/operator.md); --format kubernetes needs none.")
     top.append(f"The operator starts vLLM {ENGINE_VERSION} with {loaded} and these arguments:")
     top.extend(f"  {' '.join(each.words)}  ({each.reason})" for each in arguments)
     document = msgspec.to_builtins(vlmdeployment(plan, model, options))
