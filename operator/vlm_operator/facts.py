@@ -198,7 +198,12 @@ def _went_back(observed: Observed, rollout: Rollout, before: api.VLMDeploymentSt
     if said is not None and before.update_revision == rollout.wanted.name:
         return said.message
     found = diagnose(observed, rollout.wanted.digest, leaving=True)
-    why = found.text if found is not None else "It took no requests in time."
+    if found is not None:
+        why = found.text
+    elif engine_pods(observed, rollout.wanted.digest, leaving=True):
+        why = "It took no requests in time."
+    else:  # asked for again: its verdict is kept, and no pod of it is made
+        why = f"It had failed before. To have it tried again, change the annotation {names.REPLAN}."
     return f"{rollout.wanted.name} failed, and {rollout.carried.name} runs instead. {why}".strip()
 
 

@@ -76,7 +76,7 @@ launch_parts() { # ADDRESS PORT SERVICES ETCD PEER
 }
 
 up() { # OPTIONS...
-    local owner='' address=127.0.0.1 services=198.19.255.0/24 port client peer
+    local owner='' address=127.0.0.1 services=198.19.240.0/20 port client peer
     while [ $# -gt 0 ]; do
         case $1 in
             --owner) owner=$2 ;;

@@ -35,6 +35,7 @@ CATALOG = library.load_catalog()
 PLANNER = Planner(CATALOG)
 L4_AND_H100 = Inventory(pools=(pool("L4", 4, 0.5), pool("H100-SXM", 8, 3.0)))
 ANYTHING = Policy()
+OPTIONS = ("--checkpoint", "--allow-remote-code", "--quantization ", "--gpu ", "--max-usd", "--include-unverified")
 QWEN: dict[str, Any] = {"model": {"name": "qwen3-vl-8b"}}
 SMALL = {"small": 24, "mid": 48, "big": 141}  # GPUs of the made-up catalog, GiB
 IMAGE = [{"size": "800x600"}]
@@ -222,7 +223,7 @@ class TestLaws:
         found = Outcome(PLANNER, L4_AND_H100, fields, Policy(allow_trust_remote_code=True))
         assert (found.plan is None) is not (found.refused is None)
         told = found.plan.notes if found.plan is not None else (str(found.refused),)
-        assert not any("--" in sentence for sentence in told)
+        assert not any(option in sentence for sentence in told for option in OPTIONS)
 
 
 class TestPrecision:

@@ -289,6 +289,14 @@ def test_why_a_revision_was_given_up_is_said_as_long_as_it_is_wanted() -> None:
     assert msgspec.to_builtins(said(gone, BACK)) == msgspec.to_builtins(first)
 
 
+def test_a_revision_that_failed_before_is_not_said_to_be_late() -> None:
+    """Asked for again, it gets no pods that could tell why it failed, and the status says how to have it tried."""
+    seen = observed(pod(SERVING), results=measured(), revisions=(REVISION, FAILED))
+    told = of(said(seen, BACK), ConditionType.DEGRADED).message
+    assert "It had failed before." in told
+    assert names.REPLAN in told
+
+
 def test_a_refused_spec_says_so_while_what_runs_goes_on() -> None:
     """An edit that cannot be planned stops nothing: Planned and Ready tell, Available stays."""
     refused = Finding(reason=PlanReason.NOTHING_FITS, message="No GPU of the cluster holds it.")

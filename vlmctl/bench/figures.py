@@ -99,7 +99,8 @@ class StepFigures(Record, frozen=True, kw_only=True):
 class Window(Record, frozen=True, kw_only=True):
     """When a step was measured, in monotonic seconds: `start` after warming up, `end` when sending stopped.
 
-    `steady`: from when the load was in its stride, for the throughput; None: it has to count from where it began.
+    `steady`: from when the load was in its stride, for the throughput; None: it has to count from where it began, and
+    that of a closed load (`drained`) to where its last request ended: the server has done by then what was sent.
     `widened`: times as wide are the intervals of rates.
     """
 
@@ -107,6 +108,7 @@ class Window(Record, frozen=True, kw_only=True):
     end: float
     last: float  # the last request ended, or was cut off
     steady: float | None = None
+    drained: bool = False
     widened: float = 1.0
 
 
@@ -173,9 +175,11 @@ def _goodput(
 
 def _rate(spans: Sequence[Span], sent: Window, whole: Window) -> Estimate | None:
     """Per second. Requests that count where they end are known to the end, whatever was then in flight."""
-    if sent.steady is None:
-        return throughput(spans, sent.start, sent.end, by_end=True, widened=sent.widened)
-    return throughput(spans, sent.steady, whole.end, widened=sent.widened)
+    if sent.steady is not None:
+        return throughput(spans, sent.steady, whole.end, widened=sent.widened)
+    if sent.drained:
+        return throughput(spans, sent.start, sent.last, widened=sent.widened)
+    return throughput(spans, sent.start, sent.end, by_end=True, widened=sent.widened)
 
 
 def _spans(samples: Iterable[Sample], *, tokens: bool = False) -> list[Span]:

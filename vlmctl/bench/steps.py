@@ -272,6 +272,7 @@ class Step:
             end=end,
             last=last,
             steady=self._steady_from(),
+            drained=self.shape.arrival is Arrival.CLOSED,
             widened=WIDENED if self.ended_by == BY_INTERVAL else 1.0,
         )
         done = [each for each in self.samples if each.failure is None]
