@@ -30,9 +30,10 @@ log = logging.getLogger(__name__)
 
 
 class _Tail(NamedTuple):
-    """The last lines of a run of a container."""
+    """The last lines of a run of a container; `previous`: read when another run was known to follow."""
 
     run: str
+    previous: bool
     text: str
 
 
@@ -137,7 +138,8 @@ class Observer:
         address = pod["status"]["podIP"]
         host = f"[{address}]" if ":" in address else address
         try:
-            async with self._session.get(f"http://{host}:{AGENT_PORT}/result") as response:
+            # A pod may not send the operator elsewhere.
+            async with self._session.get(f"http://{host}:{AGENT_PORT}/result", allow_redirects=False) as response:
                 content = b""
                 async for piece in response.content.iter_any():
                     content += piece
@@ -152,7 +154,9 @@ class Observer:
 
     async def _tail(self, pod: KubernetesObject, run: tuple[str, str, bool], known: _Tail | None) -> _Tail | None:
         container, ended, previous = run
-        if known is not None and known.run == ended:
+        known = known if known is not None and known.run == ended else None
+        # Before another run was known to follow, the kubelet may have told the log of that one.
+        if known is not None and known.previous == previous:
             return known
         metadata = pod["metadata"]
         try:
@@ -161,10 +165,10 @@ class Observer:
                     metadata["namespace"], metadata["name"], container=container, previous=previous
                 )
         except ApiError:  # the kubelet has not got it any more
-            return _Tail(ended, "")
+            return _Tail(ended, previous, known.text if known is not None else "")
         except (Unreachable, TimeoutError):
             return None
-        return _Tail(ended, text)
+        return _Tail(ended, previous, text)
 
     @staticmethod
     def _keep(remembered: dict[Key, Any], key: Key, found: dict[str, Any]) -> None:

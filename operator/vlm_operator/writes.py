@@ -52,13 +52,21 @@ class Writer:
         return found["metadata"]["uid"] == metadata["uid"] and "deletionTimestamp" not in found["metadata"]
 
     async def keep(self, benchmarks: Iterable[api.VLMBenchmark]) -> bool:
-        """Create measurements, unless they are there; whether there was anything to write."""
-        found = False
+        """Create measurements, unless they are there; whether something was written.
+
+        One that is refused (by a quota, a policy, the schema) is told in the log: nothing else waits for it.
+        """
+        kept = False
         for each in benchmarks:
-            found = True
-            await self._create(msgspec.to_builtins(each))
-            log.info("Kept the measurement %s/%s.", each.metadata.namespace, each.metadata.name)
-        return found
+            name = f"{each.metadata.namespace}/{each.metadata.name}"
+            try:
+                await self._create(msgspec.to_builtins(each))
+            except ApiError as error:
+                log.warning("The measurement %s cannot be kept: %s", name, error)
+                continue
+            kept = True
+            log.info("Kept the measurement %s.", name)
+        return kept
 
     async def act(self, key: Key, action: Action) -> None:
         """One write to a child."""

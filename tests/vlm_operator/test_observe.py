@@ -33,6 +33,7 @@ class World:
         self.version = 0
         self.result = encode(AgentResult())
         self.log_status = 200
+        self.words = "last words"
         self.asked: list[str] = []
 
     def put(self, body: dict[str, Any], **metadata: Any) -> None:
@@ -56,7 +57,7 @@ class World:
         self.asked.append(f"{request.query['container']} {request.query.get('previous', 'false')}")
         if self.log_status != 200:
             return web.json_response({"message": "no"}, status=self.log_status)
-        return web.Response(text="last words")
+        return web.Response(text=self.words)
 
 
 @asynccontextmanager
@@ -182,6 +183,28 @@ def test_the_last_words_are_read_once_for_each_end() -> None:
             found = observer.snapshot(KEY)
             assert found is not None
             assert found.logs == {"uid-p": "last words"}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("status", "words"), [(200, "last words"), (404, "next words")])
+def test_the_log_of_a_run_is_read_again_once_another_follows(status: int, words: str) -> None:
+    """What is read before may be of the next run already, and is kept only where the kubelet has nothing else."""
+
+    async def scenario() -> None:
+        async with observing() as (world, observer):
+            world.put(PARENT)
+            world.words = "next words"
+            world.pod(phase="Pending", containers=ended("1", "state"))
+            await observer.ask(KEY)
+            world.words, world.log_status = "last words", status
+            world.pod(phase="Pending", containers=ended("1"))
+            for _ in range(3):
+                await observer.ask(KEY)
+            assert world.asked == ["engine false", "engine true"]
+            found = observer.snapshot(KEY)
+            assert found is not None
+            assert found.logs == {"uid-p": words}
 
     asyncio.run(scenario())
 
