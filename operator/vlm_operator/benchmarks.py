@@ -10,6 +10,7 @@ import msgspec
 
 from vlm_operator import names
 from vlm_operator.records import KubernetesObject, Planned
+from vlm_operator.reported import container
 from vlm_operator.results import AgentResult, Figures, Stage, Task, Word, encode, read_word
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving.manifest import api_workload
@@ -201,7 +202,7 @@ def _result(pod: KubernetesObject, results: Mapping[str, AgentResult]) -> AgentR
 def _took_traffic(pod: KubernetesObject, results: Mapping[str, AgentResult]) -> bool:
     """Whether it takes traffic or did: its agent then sends no more than a smoke request."""
     result = _result(pod, results)
-    return bool(_engine(pod).get("ready")) or (result is not None and result.opened is not None)
+    return bool(container(pod, names.ENGINE).get("ready")) or (result is not None and result.opened is not None)
 
 
 def _climbs(pod: KubernetesObject, results: Mapping[str, AgentResult]) -> bool:
@@ -225,13 +226,7 @@ def _age(pod: KubernetesObject) -> tuple[str, str]:
     return str(pod["metadata"].get("creationTimestamp", "")), pod["metadata"]["name"]
 
 
-def _engine(pod: KubernetesObject) -> KubernetesObject:
-    """The status of its engine's container; empty before the kubelet wrote one."""
-    listed = pod.get("status", {}).get("containerStatuses") or []
-    return next((each for each in listed if each.get("name") == names.ENGINE), {})
-
-
 def _fails(pod: KubernetesObject) -> bool:
     """Whether its engine cannot start as things are."""
-    waiting = _engine(pod).get("state", {}).get("waiting") or {}
+    waiting = container(pod, names.ENGINE).get("state", {}).get("waiting") or {}
     return waiting.get("reason") not in STARTING

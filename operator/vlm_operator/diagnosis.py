@@ -15,6 +15,7 @@ from vlm_operator.container_states import container, ended
 from vlm_operator.engine_logs import explain, quote
 from vlm_operator.reasons import AvailableReason, BenchmarkReason, ModelReason
 from vlm_operator.records import Finding, KubernetesObject, Observed
+from vlm_operator.reported import condition
 from vlm_operator.results import AgentResult, Problem, Stage
 from vlm_operator.scheduling import unschedulable
 from vlmctl.api.status import ConditionType
@@ -94,7 +95,7 @@ def _found(observed: Observed, pods: list[KubernetesObject]) -> Iterator[tuple[_
 
 
 def _of_pod(observed: Observed, pod: KubernetesObject) -> Iterator[tuple[_Rank, str, Finding]]:
-    scheduled = _condition(pod, "PodScheduled")
+    scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         yield _Rank.SCHEDULING, _name(pod), unschedulable(scheduled.get("message", ""))
     result = agent_result(observed, pod)
@@ -110,12 +111,12 @@ def _of_pod(observed: Observed, pod: KubernetesObject) -> Iterator[tuple[_Rank, 
 
 
 def _of_download(observed: Observed, name: str, job: KubernetesObject) -> Iterator[tuple[_Rank, str, Finding]]:
-    if _condition(job, "Complete").get("status") == "True":
+    if condition(job, "Complete").get("status") == "True":
         return
     for pod in sorted(observed.pods, key=_name):
         if _label(pod, JOB_NAME) != name or "deletionTimestamp" in pod["metadata"]:
             continue
-        scheduled = _condition(pod, "PodScheduled")
+        scheduled = condition(pod, "PodScheduled")
         if scheduled.get("status") == "False":
             yield _Rank.SCHEDULING, _name(pod), unschedulable(scheduled.get("message", ""))
         log = observed.logs.get(pod["metadata"].get("uid", ""), "")
@@ -123,7 +124,7 @@ def _of_download(observed: Observed, name: str, job: KubernetesObject) -> Iterat
             finding = _download_finding(pod, status, log)
             if finding is not None:
                 yield _Rank.DOWNLOAD, _name(pod), finding
-    if _condition(job, "Failed").get("status") == "True":
+    if condition(job, "Failed").get("status") == "True":
         yield _Rank.REFUSED, name, _given_up("Its Job has given up.")
 
 
@@ -147,7 +148,7 @@ def _given_up(message: str) -> Finding:
 def _of_deployment(observed: Observed) -> Iterator[tuple[_Rank, str, Finding]]:
     """What stands in the way of making pods at all: quotas, admission."""
     for name, deployment in observed.children.get("Deployment", {}).items():
-        failure = _condition(deployment, "ReplicaFailure")
+        failure = condition(deployment, "ReplicaFailure")
         if failure.get("status") != "True":
             continue
         told = failure.get("message", "")
@@ -197,11 +198,6 @@ def _verdict(result: AgentResult | None) -> Finding | None:
 def _containers(pod: KubernetesObject) -> list[KubernetesObject]:
     status = pod.get("status", {})
     return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
-
-
-def _condition(obj: KubernetesObject, kind: str) -> dict[str, str]:
-    conditions = obj.get("status", {}).get("conditions") or ()
-    return next((each for each in conditions if each["type"] == kind), {})
 
 
 def _label(pod: KubernetesObject, label: str) -> str | None:

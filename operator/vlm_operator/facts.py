@@ -11,6 +11,7 @@ from vlm_operator.container_states import is_up
 from vlm_operator.diagnosis import agent_result, diagnose, engine_pods, is_live
 from vlm_operator.reasons import AvailableReason, BenchmarkReason, DegradedReason
 from vlm_operator.records import Finding, KubernetesObject, Observed, Revision
+from vlm_operator.reported import condition, container
 from vlm_operator.results import AgentResult, Figures, Problem, Stage
 from vlm_operator.rollout import Rollout, carried_digest
 from vlmctl.api import v1alpha1 as api
@@ -48,7 +49,7 @@ def facts(
         replicas=spec.replicas if spec is not None else len(pods),
         serves=bool(serving),
         rolled_out=runs is not None and runs.digest in serving and present == {runs.digest},
-        loaded=any(is_up(engine(pod)) for pod in pods),
+        loaded=any(is_up(container(pod, names.ENGINE)) for pod in pods),
         downloading=job is not None and not _is_complete(job),
         downloaded=job is not None and _is_complete(job),
         progress=_progress(pods),
@@ -107,16 +108,7 @@ def measured(observed: Observed, revision: Revision | None) -> api.BenchmarkStat
 
 def is_serving(pod: KubernetesObject) -> bool:
     """Whether the Service sends it requests."""
-    for each in pod.get("status", {}).get("conditions") or ():
-        if each["type"] == "Ready":
-            return bool(each["status"] == "True")
-    return False
-
-
-def engine(pod: KubernetesObject) -> KubernetesObject:
-    """The status of the engine's container; empty before the kubelet wrote one."""
-    listed = pod.get("status", {}).get("containerStatuses") or ()
-    return next((each for each in listed if each["name"] == names.ENGINE), {})
+    return condition(pod, "Ready").get("status") == "True"
 
 
 def revision_of(pod: KubernetesObject) -> str:
@@ -213,7 +205,7 @@ def _progress(pods: Iterable[KubernetesObject]) -> AvailableReason:
 
 
 def _step(pod: KubernetesObject) -> AvailableReason:
-    status = engine(pod)
+    status = container(pod, names.ENGINE)
     if is_up(status):
         return AvailableReason.BENCHMARKING
     if "running" in status.get("state", {}) or status.get("restartCount"):

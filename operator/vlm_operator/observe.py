@@ -16,6 +16,7 @@ from vlm_operator import names, revisions
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
 from vlm_operator.kinds import NODE, POD, REVISION, VLMBENCHMARK, VLMDEPLOYMENT
 from vlm_operator.records import Key, KubernetesObject, Observed, Revision
+from vlm_operator.reported import container
 from vlm_operator.results import MAXIMUM_BYTES, AgentResult, Stage, read_result
 from vlm_operator.store import Store
 from vlm_operator.template import AGENT_PORT
@@ -181,29 +182,24 @@ def _uid(pod: KubernetesObject) -> str:
     return str(pod["metadata"]["uid"])
 
 
-def _container(pod: KubernetesObject, name: str) -> dict[str, Any]:
-    listed = pod.get("status", {}).get("containerStatuses") or ()
-    return next((each for each in listed if each.get("name") == name), {})
-
-
 def _is_running(pod: KubernetesObject) -> bool:
     status = pod.get("status", {})
     if status.get("phase") != "Running" or not status.get("podIP") or "deletionTimestamp" in pod["metadata"]:
         return False
-    return "running" in _container(pod, names.AGENT).get("state", {})
+    return "running" in container(pod, names.AGENT).get("state", {})
 
 
 def _is_settled(pod: KubernetesObject, result: AgentResult | None) -> bool:
     """Whether its agent has nothing more to tell: the pod takes traffic."""
-    return result is not None and result.stage is Stage.OPEN and bool(_container(pod, names.ENGINE).get("ready"))
+    return result is not None and result.stage is Stage.OPEN and bool(container(pod, names.ENGINE).get("ready"))
 
 
 def _ended_run(pod: KubernetesObject) -> tuple[str, str, bool] | None:
     """The last run that ended of the container that matters: its name, an id of the run, whether another runs now."""
     for name in (names.ENGINE, names.DOWNLOAD):
-        container = _container(pod, name)
+        status = container(pod, name)
         for state, previous in (("state", False), ("lastState", True)):
-            ended = container.get(state, {}).get("terminated")
+            ended = status.get(state, {}).get("terminated")
             if ended:
                 return name, str(ended.get("containerID") or ended.get("finishedAt") or ""), previous
     return None

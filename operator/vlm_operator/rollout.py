@@ -9,6 +9,7 @@ import msgspec
 from vlm_operator import download, names
 from vlm_operator.reasons import AvailableReason
 from vlm_operator.records import Finding, KubernetesObject, Revision, Verdict
+from vlm_operator.reported import condition
 from vlmctl.specs.record import Record
 
 HISTORY = 5  # revisions that are kept
@@ -162,12 +163,12 @@ def _is_short(deployment: KubernetesObject | None, pods: Sequence[KubernetesObje
 
 def _lacks(pod: KubernetesObject, resource: str) -> bool:
     """Whether the scheduler found no node with enough of the resource free (its message names it)."""
-    scheduled = _condition(pod, "PodScheduled")
+    scheduled = condition(pod, "PodScheduled")
     return scheduled.get("status") == "False" and f"Insufficient {resource}" in scheduled.get("message", "")
 
 
 def _is_late(deployment: KubernetesObject) -> bool:
-    progressing = _condition(deployment, "Progressing")
+    progressing = condition(deployment, "Progressing")
     return _is_seen(deployment) and progressing.get("reason") == "ProgressDeadlineExceeded"
 
 
@@ -192,7 +193,7 @@ def _is_seen(deployment: KubernetesObject) -> bool:
 
 
 def _is_serving(pod: KubernetesObject) -> bool:
-    return "deletionTimestamp" not in pod["metadata"] and _condition(pod, "Ready").get("status") == "True"
+    return "deletionTimestamp" not in pod["metadata"] and condition(pod, "Ready").get("status") == "True"
 
 
 def _is_engine(pod: KubernetesObject) -> bool:
@@ -205,8 +206,3 @@ def _running(pods: Sequence[KubernetesObject]) -> set[str]:
 
 def _digest(pod: KubernetesObject) -> str:
     return str(pod["metadata"].get("labels", {}).get(names.REVISION, ""))
-
-
-def _condition(obj: KubernetesObject, kind: str) -> dict[str, str]:
-    conditions = obj.get("status", {}).get("conditions", ())
-    return next((each for each in conditions if each["type"] == kind), {})
