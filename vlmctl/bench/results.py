@@ -125,4 +125,5 @@ def _made_by(step: StepFigures, report: Report, about: About, now: datetime) -> 
 
 
 def _ms(estimate: Estimate | None) -> float | None:
-    return None if estimate is None else round(estimate.value * 1000, 3)
+    """Milliseconds; None for what is below a microsecond: tokens that came in one piece tell no time between them."""
+    return (round(estimate.value * 1000, 3) or None) if estimate is not None else None

@@ -24,6 +24,7 @@ MODEL = "qwen2.5-vl-7b"
 USD_PER_HOUR = "0.6"  # of the page's values
 GONE_SECONDS = 120.0
 PASSING = ("events", "events.events.k8s.io", "componentstatuses")
+PASSING_NAMES = ("IPAddress/", "Lease/kube-node-lease/")  # of Services; of nodes, a moment after they come up
 # Of a namespace that Helm was told to make.
 LEFT_IN_NAMESPACE = {
     "Namespace/<none>/vlm-system",
@@ -61,7 +62,7 @@ def objects(cluster: Cluster) -> set[str]:
         "get", ",".join(each for each in resources if each not in PASSING), "-A", names, "--no-headers"
     )
     found = {"/".join(line.split()) for line in listed.splitlines()}
-    return {each for each in found if not each.startswith("IPAddress/")}
+    return {each for each in found if not each.startswith(PASSING_NAMES)}
 
 
 def status(cluster: Cluster) -> dict[str, Any]:

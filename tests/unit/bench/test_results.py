@@ -68,6 +68,17 @@ def test_a_result_is_read_strictly_by_the_catalog_and_by_accuracy(report: Report
     assert first.measured.tpot_ms == pytest.approx(5, abs=3)
 
 
+def test_tokens_that_come_in_one_piece_tell_no_time_between_them(report: Report, tmp_path: Path) -> None:
+    """A TPOT of 0 would be refused where the row is read: no time was seen, which is not a time of 0."""
+    nothing = Estimate(value=1e-9, low=0.0, high=0.0)
+    at_once = Distribution(count=20, mean=nothing, p50=nothing, p90=nothing, p95=nothing, p99=nothing)
+    steps = tuple(replace(step, tpot=at_once) for step in report.steps)
+    path = tmp_path / "results.yaml"
+    write_results(path, measurements(replace(report, steps=steps), ABOUT, now=NOW))
+    measured = [row.measured for row in read_results(path).rows]
+    assert all(row.tpot_ms is None and row.tpot_p95_ms is None and row.ttft_ms is not None for row in measured)
+
+
 def test_a_result_says_what_made_it(report: Report) -> None:
     """Revision, engine, arguments, workload and its hash, seed, date, intervals; never the key."""
     row = measurements(report, ABOUT, now=NOW)[0]
