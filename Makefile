@@ -23,7 +23,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_
 	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load agreement docs test-engine test-tokens test-wheel cluster-tools test-control-plane test-cluster image lock clean
+.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load bench-operator agreement docs test-engine test-tokens test-wheel cluster-tools test-control-plane test-cluster image lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ demo: $(LEAN) ## install the product alone and ask it the main question
 	@scripts/demo.sh $(BIN)/vlmctl
 
 test: $(DEV) ## run the tests that need nothing but Python (ARGS="tests/unit -k name" narrows them)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(DEV) ## lint, types, import walls, generated documents, catalog integrity, the chart
 	$(BIN)/ruff check
@@ -66,6 +66,9 @@ bench-planner: $(LEAN) ## count placements evaluated in a second on one core
 bench-load: $(DEV) ## requests a second of the load generator against a null server, on one core
 	$(BIN)/python benchmarks/bench_load.py $(ARGS)
 
+bench-operator: $(DEV) cluster-tools ## the operator with 10, 100, 300 and 1,000 VLMDeployments on a real API server, about 30 minutes
+	$(BIN)/python benchmarks/bench_operator.py $(ARGS)
+
 agreement: $(DEV) $(ENGINE) ## set `vlmctl bench` beside `vllm bench serve` on one real server, about 10 minutes
 	$(BIN)/python benchmarks/agreement.py --engine $(ENGINE_VENV)/bin/python --pin --write docs/agreement.md $(ARGS)
 
@@ -86,8 +89,9 @@ cluster-tools: ## build Kubernetes, containerd, kubectl and helm for the test cl
 	@scripts/cluster/install.sh
 	@PYTHON=$(PYTHON) scripts/cluster/build.sh
 
+# Most of it waits: two at a time, each with a control plane of its own.
 test-control-plane: $(DEV) cluster-tools ## run the operator against a real API server with its controllers, without a node
-	$(BIN)/python -m pytest tests/cluster/control_plane $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/cluster/control_plane $(ARGS)
 
 test-cluster: $(DEV) $(ENGINE) cluster-tools image ## run the operator's image and vLLM on a real node (root)
 	@image=$$($(BUILD_IMAGE)) && for tests in "tests/cluster/node --ignore=$(WALK)" $(WALK); do \

@@ -38,9 +38,29 @@ install_tools() {
     DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# Which files each package brought, before most of them are taken away: a list for each, named as the SBOM has it.
+LIST_FILES='for package in "$1"/var/cache/apt/archives/*.deb; do
+    name=$(dpkg-deb --show --showformat "\${Package} \${Version} \${Architecture}" "$package")
+    dpkg-deb --fsys-tarfile "$package" | tar --list >"$LISTS/$name"
+done'
+
+debian_packages() { # ROOT: those of which more than a document is left there
+    for list in "$LISTS"/*; do
+        while read -r file; do
+            case $file in */ | ./usr/share/doc/*) continue ;; esac
+            [ -e "$1/$file" ] || [ -L "$1/$file" ] || continue
+            basename "$list"
+            break
+        done <"$list"
+    done
+}
+
 build_base() { # ARCHIVE: a root folder with Python, the dependencies and a user, all compiled
     local root=$work/root libraries=$work/root/opt/vlm-operator
-    mmdebstrap --quiet --variant=extract --include=base-files,libstdc++6,python3 $SUITE "$root" >&2
+    export LISTS=$work/lists
+    mkdir "$LISTS"
+    mmdebstrap --quiet --variant=extract --include=base-files,libstdc++6,python3 --extract-hook="$LIST_FILES" \
+        $SUITE "$root" >&2
     (cd "$root" && rm -rf ${UNUSED[*]} && find usr/share/doc -type f ! -name copyright -delete)
     find "$root/usr/bin" -mindepth 1 ! -name 'python3*' -delete
     "$uv" pip install --quiet --no-deps --require-hashes --only-binary :all: --link-mode copy --target "$libraries" \
@@ -52,6 +72,7 @@ nonroot:x:65532:65532:nonroot:/tmp:/usr/sbin/nologin" >"$root/etc/passwd"
 nonroot:x:65532:" >"$root/etc/group"
     chroot "$root" /usr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash \
         /usr/lib/python$PYTHON_VERSION /opt
+    debian_packages "$root" >"$1.packages"
     tar --create --file "$1" --directory "$root" --sort name --mtime @0 --numeric-owner .
 }
 
@@ -69,16 +90,18 @@ base=$cache/base-$(hash_of scripts/build_image.sh requirements/operator.txt).tar
 if [ ! -e "$base" ]; then
     echo "building the base of the image ..." >&2
     build_base "$work/base.tar"
+    mv "$work/base.tar.packages" "$base.packages"
     mv "$work/base.tar" "$base"
 fi
 "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w "$work" .
 wheel=$(echo "$work"/*.whl)
 version=$("$python" -c 'from vlmctl.version import __version__; print(__version__)')
-image=$cache/vlm-operator-$(hash_of "$base" "$wheel" operator/Containerfile).tar
+image=$cache/vlm-operator-$(hash_of "$base" "$wheel" operator/Containerfile scripts/sbom.py).tar
 if [ ! -e "$image" ]; then
     echo "building the image ..." >&2
     ln "$base" "$work/context/base.tar"
     "$python" -m zipfile --extract "$wheel" "$work/context/product" # a wheel of Python alone needs no more
+    "$python" scripts/sbom.py "$NAME" "$version" "$base.packages" "$base" "$wheel" >"$work/context/product/sbom.cdx.json"
     build bud --quiet --isolation chroot --layers --timestamp 0 --tag "$NAME:$version" \
         --file operator/Containerfile "$work/context" >/dev/null
     build push --quiet "$NAME:$version" "docker-archive:$work/image.tar:$NAME:$version"

@@ -16,6 +16,7 @@ GIB = 1024**3
 GB = 10**9
 SECONDS_PER_HOUR = 3600
 HOURS_PER_MONTH = 730  # 365 x 24 / 12, the figure cloud price lists use
+USUAL_IMAGE = "1280x720"  # where nothing says what is sent: a frame of a video, or a photograph made small
 A4_SCAN = "1680x2240"  # an A4 page scanned at about 200 dots per inch
 MAX_USD = 1e6  # of any price; beyond it lies a mistake
 MAX_SIDE_PIXELS = 65_535  # the largest side that a JPEG can hold

@@ -7,12 +7,12 @@ from typing import Any
 
 from vlm_operator import names
 from vlm_operator.actions import Action, Verb
-from vlm_operator.diagnosis import diagnose
+from vlm_operator.diagnosis import GIVEN_UP, diagnose, download_failed
 from vlm_operator.reasons import DegradedReason
 from vlm_operator.records import Finding, KubernetesObject, Observed
 from vlm_operator.results import AgentResult, Problem, Stage
 from vlm_operator.scheduling import unschedulable
-from vlm_operator.trouble import failure, write_refused
+from vlm_operator.trouble import failure, write_changed, write_refused
 
 IMAGE = "vllm/vllm-openai:latest"
 POD, DIGEST = "NAME-POD", "0000000000"
@@ -61,7 +61,7 @@ def findings() -> Iterator[Finding]:
     yield _of_container(_ended(137, "Error", WAITED))
     yield _of_container(_ended(137, "Error"), AgentResult(stuck=STARTED))
     yield _of_container(_ended(1, "Error"))
-    yield _download()
+    yield download_failed(GIVEN_UP)
     for problem, message in ((Problem.REQUEST_FAILED, "MESSAGE"), (Problem.BELOW_MINIMUM, "")):
         yield _of_container(UP, AgentResult(stage=Stage.SHUT, problem=problem, message=message))
 
@@ -71,7 +71,20 @@ def troubles() -> Iterator[Finding]:
     refused = write_refused([(Action(verb=Verb.APPLY, kind="KIND", name="NAME", reason=""), Exception("MESSAGE"))])
     assert refused is not None
     yield refused
+    changed = write_changed([Action(verb=Verb.APPLY, kind="KIND", name="NAME", reason="FIELD is not as wanted")])
+    assert changed is not None
+    yield changed
     yield failure(RuntimeError())
+    yield Finding(
+        reason=DegradedReason.OVER_BUDGET,
+        message="As many replicas as are asked for cost more a month than `spec.budget` or the chart's policy allows.",
+        remedy="No more are made, and those that run stay. Raise the budget, or ask for fewer.",
+    )
+    yield Finding(
+        reason=DegradedReason.NOT_SCALED,
+        message="The engine that `spec.scaling` asks for is not installed, or not set up; nobody scales.",
+        remedy="Install it, set what is named, or set `spec.scaling.engine` to `Operator`: see scaling.md.",
+    )
     yield Finding(
         reason=DegradedReason.BELOW_PLAN,
         message="A replica measured less than the plan's error explains.",
@@ -114,11 +127,6 @@ def _diagnosed(status: dict[str, Any], *, result: AgentResult | None = None, rep
             results={} if result is None else {POD: result},
         )
     )
-
-
-def _download() -> Finding:
-    job = {"status": {"conditions": [{"type": "Failed", "status": "True"}]}}
-    return _found(Observed(now=0, parent={"metadata": {"name": "NAME"}}, children={"Job": {"NAME": job}}))
 
 
 def _found(observed: Observed) -> Finding:

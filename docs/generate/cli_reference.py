@@ -85,6 +85,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "bench http://localhost:8000 --image 1280x720 --rate 2 --price 1.20/h -o json  # needs a network",
     ),
     "bench export": ("bench export --write results.yaml  # needs a network",),
+    "status": ("status  # needs a cluster", "status receipts -n documents  # needs a cluster"),
+    "top": (
+        "top -A --sort waste  # needs a cluster",
+        "top --gpus all --watch 30  # needs a cluster",
+    ),
     "compare": (
         "compare --endpoint a=http://localhost:8000 --endpoint b=http://localhost:8001 --cases cases.yaml"
         "  # needs a network",

@@ -72,6 +72,10 @@ REFUSED = {
         "An image is not from a registry of the chart's policy.",
         "Name one that is, or have the policy changed.",
     ),
+    PlanReason.UNREADABLE_REVISION: (
+        "Another version of the operator wrote this spec's ControllerRevision, or it was damaged. What runs stays.",
+        "Go back to that version, or change the annotation `vlmctl.dev/replan`.",
+    ),
 }
 SHOWN = "RATE"
 PROGRESS = (

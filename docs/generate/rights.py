@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from docs.generate import DOCS
 from docs.generate._chart import CHART
 
 PAGE = "rights.md"
@@ -18,6 +19,16 @@ namespace for its Lease. Nothing else is allowed.
 | on | may | what for |
 |---|---|---|
 """
+LISTED = """
+No verb of it could be left out: `tests/cluster/control_plane/test_least_rights.py` lets an operator with these rights
+do all that it ever does, and compares them with what the API server's audit log has of it.
+
+## As kubectl lists them
+
+Of every service account that there is, as an API server answered; `tests/cluster/control_plane/test_can_i.py` asks
+again. Every account may look at itself and at what kinds there are, whatever else it may do.
+
+"""
 COMMENT = re.compile(r"^ *# (?P<text>.*)$", re.MULTILINE)
 RULE = re.compile(
     r"- apiGroups: \[(?P<group>.*)\]\n +resources: \[(?P<resources>.*)\]\n"
@@ -31,7 +42,14 @@ def render() -> str:
     rules = list(RULE.finditer(text))
     if len(rules) != text.count("apiGroups:"):
         raise ValueError("a rule of rbac.yaml is not in the order apiGroups, resources, resourceNames, verbs.")
-    return INTRODUCTION + "".join(_row(rule, text[: rule.start()]) for rule in rules)
+    return INTRODUCTION + "".join(_row(rule, text[: rule.start()]) for rule in rules) + LISTED + _listed()
+
+
+def _listed() -> str:
+    """Each account as a heading and what kubectl said."""
+    sections = (DOCS / "can-i.txt").read_text(encoding="utf-8").removeprefix("# ").split("\n# ")
+    parts = (section.partition("\n") for section in sections)
+    return "\n".join(f"### {what}\n\n```console\n{told.strip()}\n```\n" for what, _, told in parts)
 
 
 def _row(rule: re.Match[str], above: str) -> str:

@@ -22,6 +22,7 @@ MERGED_BY = {
     "containers": "name",
     "env": "name",
     "imagePullSecrets": "name",
+    "initContainers": "name",
     "ownerReferences": "uid",
     "ports": "name",
     "volumeMounts": "mountPath",
@@ -34,9 +35,20 @@ WHOLE = frozenset({"env", "volumes", "livenessProbe", "preStop", "readinessProbe
 # Fields that cannot be changed once they are there, by kind, and of a claim's spec.
 IMMUTABLE = {"ConfigMap": ("data", "immutable"), "ControllerRevision": ("data",), "Job": ("spec",)}
 IMMUTABLE_OF_CLAIMS = ("accessModes", "storageClassName")
-# What may go before its VLMDeployment does. A claim holds data, a Deployment holds pods that serve.
+# What may go before its VLMDeployment does. A claim holds data, a Deployment holds pods that serve, and pods of earlier
+# revisions mount their ConfigMaps.
 DELETABLE = frozenset(
-    {"ConfigMap", "Job", "NetworkPolicy", "PodDisruptionBudget", "PodMonitor", "Service", "ServiceAccount"}
+    {
+        "HTTPScaledObject",
+        "HorizontalPodAutoscaler",
+        "Job",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "PodMonitor",
+        "ScaledObject",
+        "Service",
+        "ServiceAccount",
+    }
 )
 SHAPES_REMEMBERED = 1024  # sets of owned fields; objects of a kind mostly share one
 PATHS_REMEMBERED = 4096  # owned fields, taken apart
@@ -76,13 +88,15 @@ def actions(
 ) -> tuple[Action, ...]:
     """What makes the children right, in order: what is missing or differs, the Deployment's scale, what is to go.
 
-    `wanted`: from `desired.desired`; `replicas`: of the VLMDeployment; `pruned`: names of ControllerRevisions. Nothing
-    while it is paused or being deleted, or where nothing is wanted yet.
+    `wanted`: from `desired.desired`; `replicas`: that there are to be; `pruned`: names of ControllerRevisions. Nothing
+    while it is paused or being deleted; the scale alone where nothing is known of what is wanted.
     """
     parent = observed.parent
-    if not wanted or parent["spec"].get("paused") or "deletionTimestamp" in parent["metadata"]:
+    if parent["spec"].get("paused") or "deletionTimestamp" in parent["metadata"]:
         return ()
     seen_deployment = observed.children.get("Deployment", {}).get(parent["metadata"]["name"])
+    if not wanted:
+        return tuple(_scale(parent["metadata"]["name"], seen_deployment, replicas=replicas, made=False))
     without = {"Deployment"} if seen_deployment is None and replicas == 0 else set()  # it would be made with one
     written = [action for each in wanted if each["kind"] not in without for action in _apply(each, observed)]
     made = any(action.kind == "Deployment" for action in written)
@@ -200,7 +214,9 @@ def _settled(wanted: KubernetesObject, seen: KubernetesObject) -> KubernetesObje
         resources = {"requests": {"storage": storage}}
         kept = {field: seen["spec"][field] for field in IMMUTABLE_OF_CLAIMS if field in seen["spec"]}
         return {**wanted, "spec": {**wanted["spec"], "resources": resources, **kept}}
-    return {**wanted, **{field: seen[field] for field in IMMUTABLE.get(wanted["kind"], ()) if field in seen}}
+    is_open = wanted["kind"] == "ConfigMap" and not seen.get("immutable")
+    fixed = () if is_open else IMMUTABLE.get(wanted["kind"], ())
+    return {**wanted, **{field: seen[field] for field in fixed if field in seen}}
 
 
 def left_over(owned: frozenset[str], wanted: KubernetesObject) -> str | None:

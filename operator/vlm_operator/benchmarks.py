@@ -14,6 +14,7 @@ from vlm_operator.reported import container
 from vlm_operator.results import AgentResult, Figures, Stage, Task, Word, encode, read_word
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving.manifest import api_workload
+from vlmctl.specs.measurements import Measurement
 
 DIGEST_LENGTH = 16  # hexadecimal digits
 NAME_PART_LENGTH = 40  # of the model's name, for people
@@ -21,6 +22,9 @@ SIGNIFICANT = 4  # digits of figures: a measurement is less sure than their roun
 DECIMALS = 6
 SHORTEST_SECONDS = 1e-6  # that `api.duration` writes
 UNKNOWN = "unknown"
+UNPINNED = "unpinned"  # in a key: whatever the repository or the volume holds at a start
+BY_DIGEST = "@sha256:"  # in an image's reference, which then names its content
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Why a container waits when all is well; anything else is a failure that may last (kubelet, kuberuntime and images).
 STARTING = frozenset({None, "ContainerCreating", "PodInitializing"})
 ENDED = frozenset({"Succeeded", "Failed"})
@@ -39,8 +43,13 @@ def benchmark_key(planned: Planned, product: str) -> api.BenchmarkKey:
         engine_image=planned.image,
         arguments=tuple(word for argument in planned.arguments for word in argument.words),
         workload=api_workload(planned.plan.workload),
-        revision=planned.revision,
+        revision=planned.revision or (None if BY_DIGEST in planned.repository else UNPINNED),
     )
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether a revision always names the same files; a branch does not, and a tag may be moved."""
+    return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
 def benchmark_name(key: api.BenchmarkKey) -> str:
@@ -76,9 +85,16 @@ def benchmark(
             ttft=_duration(best.ttft_p95_seconds),
             tpot=_duration(best.tpot_p95_seconds),
             image_tokens=best.image_tokens,
-            rows=tuple(msgspec.to_builtins(row) for row in result.ladder.rows),
+            rows=tuple(msgspec.to_builtins(row) for row in result.ladder.rows if _is_of(row, key, planned)),
         ),
     )
+
+
+def _is_of(row: Measurement, key: api.BenchmarkKey, planned: Planned) -> bool:
+    """Whether a row says that it is of what was measured: others are estimated with rows, so none may be of another."""
+    placement = planned.plan.placement
+    said = (row.model, row.weights, row.gpu, row.gpu_count)
+    return said == (placement.model, key.precision, placement.gpu, placement.gpu_count)
 
 
 def find_benchmark(benchmarks: Iterable[api.VLMBenchmark], key: api.BenchmarkKey) -> api.VLMBenchmark | None:
@@ -143,6 +159,19 @@ def assignments(
             if text != _annotation(pod):
                 found[pod["metadata"]["name"]] = text
     return found
+
+
+def standing_word(planned: Planned, benchmarks: Iterable[api.VLMBenchmark], asked: api.BenchmarkSpec) -> str:
+    """What pods of the revision do that nobody tells anything, as an annotation has it; empty where nothing is known.
+
+    They cannot know their node's GPU, so the slowest of the products that they may run on is what they are held to.
+    """
+    known = tuple(benchmarks) if asked.policy is not api.BenchmarkPolicy.NONE else ()
+    products = dict.fromkeys((*planned.node_products, planned.plan.placement.gpu))
+    found = [find_benchmark(known, benchmark_key(planned, product)) for product in products]
+    specs = [each.spec for each in found if each is not None]
+    slowest = min(specs, key=lambda spec: float(spec.requests_per_second), default=None)
+    return encode(_probe(slowest, asked)).decode() if slowest is not None else ""
 
 
 def _words(

@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 
 from vlm_operator.kinds import POD, Resource
-from vlm_operator.metrics import API_WRITES
+from vlm_operator.metrics import API_WRITES, VERBS
 from vlm_operator.names import FIELD_MANAGER
 from vlm_operator.records import KubernetesObject
 from vlmctl.errors import NotReachable, VlmctlError
@@ -228,7 +228,7 @@ class Cluster:
         form: str = "application/json",
     ) -> KubernetesObject:
         content = await self._request(method, path, query=query, body=msgspec.json.encode(body), form=form)
-        API_WRITES.labels(resource.kind, method).inc()
+        API_WRITES.labels(VERBS[method], resource.kind).inc()
         written: KubernetesObject = msgspec.json.decode(content)
         return written
 

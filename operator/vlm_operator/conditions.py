@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from vlm_operator.diagnosis import condition_of
 from vlm_operator.reasons import AvailableReason, BenchmarkReason, DegradedReason, ModelReason, PlanReason, ReadyReason
-from vlm_operator.records import Finding, Revision
+from vlm_operator.records import Finding, Findings, Planned, Revision
 from vlm_operator.results import rfc3339
 from vlmctl.api import v1alpha1 as api
 from vlmctl.api.status import ConditionType
@@ -23,26 +23,27 @@ Status = Literal["True", "False", "Unknown"]
 class Measurement(Record, frozen=True, kw_only=True):
     """What is known of the speed of the revision that runs. `shown`: the rate and its interval, for people.
 
-    `below_plan`: by how much it falls short, where the error of the plan does not explain it; else empty.
+    `below_plan`: by how much it falls short, where the error of the plan does not explain it; else empty. `message`:
+    the whole one, where it is kept from before.
     """
 
     reason: BenchmarkReason
     shown: str = ""
+    message: str = ""
     below_plan: str = ""
 
 
 class Facts(Record, frozen=True, kw_only=True):
     """What the conditions are judged by.
 
-    `refused`: why there is no plan. `wanted`: the revision that the spec asks for; `went_back`: why it is not the one
+    `wanted`: the revision that the spec asks for; `went_back`: why it is not the one
     that runs, empty where it is or may yet be. `replicas`: that are asked for. `serves`: whether a replica takes
     requests. `rolled_out`: whether replicas of `wanted` do, and no others are left. `loaded`: whether an engine has
     the weights in memory. `downloading`, `downloaded`: of the cache. `progress`: what the furthest replica does.
-    `finding`: what is wrong with the replicas; `problem`: with the operator's own work.
+    `found`: what stands in the way.
     """
 
     wanted: Revision | None = None
-    refused: Finding | None = None
     went_back: str = ""
     replicas: int = 1
     serves: bool = False
@@ -52,8 +53,7 @@ class Facts(Record, frozen=True, kw_only=True):
     downloaded: bool = False
     progress: AvailableReason = AvailableReason.PENDING
     measurement: Measurement = Measurement(reason=BenchmarkReason.PENDING)
-    finding: Finding | None = None
-    problem: Finding | None = None
+    found: Findings = Findings()
 
 
 class Judged(NamedTuple):
@@ -92,25 +92,29 @@ def conditions(
     )
 
 
-def _planned(facts: Facts) -> Judged:
-    if facts.refused is not None:
-        return _false(facts.refused)
-    if facts.wanted is None:
-        return Judged("Unknown", PlanReason.PENDING, "The spec has not been planned for yet.")
-    planned = facts.wanted.planned
+def plan_text(planned: Planned) -> str:
+    """A plan in a sentence."""
     placement, speed = planned.plan.placement, planned.plan.speed
-    message = (
+    return (
         f"{planned.model} in {placement.precision.value} on {placement.gpu_count}x {placement.gpu}: "
         f"{speed.requests_per_second:.3g} requests/s per replica ({speed.basis.value})."
     )
+
+
+def _planned(facts: Facts) -> Judged:
+    if facts.found.refused is not None:
+        return _false(facts.found.refused)
+    if facts.wanted is None:
+        return Judged("Unknown", PlanReason.PENDING, "The spec has not been planned for yet.")
+    message = f"{plan_text(facts.wanted.planned)} {facts.found.better or ''}".strip()
     return Judged("True", PlanReason.PLANNED, message)
 
 
 def _model_ready(facts: Facts) -> Judged:
     if facts.loaded:
         return Judged("True", ModelReason.LOADED, "An engine has the weights in memory.")
-    if _stands_in_the_way(facts, ConditionType.MODEL_READY) and facts.finding is not None:
-        return _false(facts.finding)
+    if _stands_in_the_way(facts, ConditionType.MODEL_READY) and facts.found.finding is not None:
+        return _false(facts.found.finding)
     if facts.downloaded:
         return Judged("True", ModelReason.DOWNLOADED, "The weights are in the cache.")
     if facts.downloading:
@@ -125,25 +129,28 @@ def _available(facts: Facts) -> Judged:
         return Judged("True", AvailableReason.AVAILABLE, "At least one replica takes requests.")
     if facts.replicas == 0:
         return Judged("False", AvailableReason.SCALED_TO_ZERO, "No replicas are asked for.")
-    if _stands_in_the_way(facts, ConditionType.AVAILABLE) and facts.finding is not None:
-        return _false(facts.finding)
+    if _stands_in_the_way(facts, ConditionType.AVAILABLE) and facts.found.finding is not None:
+        return _false(facts.found.finding)
     return Judged("False", facts.progress, _PROGRESS[facts.progress])
 
 
 def _benchmarked(facts: Facts) -> Judged:
-    if _stands_in_the_way(facts, ConditionType.BENCHMARKED) and facts.finding is not None and not facts.serves:
-        return _false(facts.finding)
-    status, message = _BENCHMARK[facts.measurement.reason]
-    return Judged(status, facts.measurement.reason, message.format(shown=facts.measurement.shown).strip())
+    if _stands_in_the_way(facts, ConditionType.BENCHMARKED) and facts.found.finding is not None and not facts.serves:
+        return _false(facts.found.finding)
+    known = facts.measurement
+    status, message = _BENCHMARK[known.reason]
+    return Judged(status, known.reason, known.message or message.format(shown=known.shown).strip())
 
 
 def _degraded(facts: Facts) -> Judged:
-    if facts.problem is not None:
-        return Judged("True", facts.problem.reason, facts.problem.text)
+    found = facts.found
+    if found.problem is not None:
+        return _true(found.problem)
     if facts.went_back:
         return Judged("True", DegradedReason.ROLLED_BACK, facts.went_back)
-    if facts.finding is not None:
-        return Judged("True", facts.finding.reason, facts.finding.text)
+    wrong = [each for each in (found.finding, found.lesser) if each is not None]
+    if wrong:
+        return Judged("True", wrong[0].reason, " ".join(each.text for each in wrong))
     if facts.measurement.below_plan:
         return Judged("True", DegradedReason.BELOW_PLAN, facts.measurement.below_plan)
     return Judged("False", DegradedReason.AS_PLANNED, "Nothing is known to be wrong.")
@@ -154,7 +161,7 @@ def _ready(facts: Facts, found: Mapping[ConditionType, Judged]) -> Judged:
     planned, available = found[ConditionType.PLANNED], found[ConditionType.AVAILABLE]
     if planned.status != "True":
         return Judged("False", planned.reason, planned.message)
-    wrong = facts.problem or facts.finding
+    wrong = facts.found.problem or facts.found.finding
     if not facts.serves and facts.replicas and wrong is not None:
         return _false(wrong)
     if available.status != "True":
@@ -166,11 +173,16 @@ def _ready(facts: Facts, found: Mapping[ConditionType, Judged]) -> Judged:
     benchmarked = found[ConditionType.BENCHMARKED]
     if facts.measurement.reason in (BenchmarkReason.PENDING, BenchmarkReason.RUNNING):
         return Judged("False", benchmarked.reason, benchmarked.message)
-    return Judged("True", ReadyReason.READY, "Replicas of what was planned take requests.")
+    message = f"Replicas of what was planned take requests. {facts.found.scaling}".strip()
+    return Judged("True", ReadyReason.READY, message)
 
 
 def _stands_in_the_way(facts: Facts, kind: ConditionType) -> bool:
-    return facts.finding is not None and condition_of(facts.finding) is kind
+    return facts.found.finding is not None and condition_of(facts.found.finding) is kind
+
+
+def _true(finding: Finding) -> Judged:
+    return Judged("True", finding.reason, finding.text)
 
 
 def _false(finding: Finding) -> Judged:

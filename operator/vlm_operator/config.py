@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,9 +12,13 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
+from vlm_operator import proxy
+from vlm_operator.network import Prometheus
+from vlm_operator.pod_defaults import PodDefaults
 from vlm_operator.policy import Policy
-from vlm_operator.records import DeclaredPool
+from vlm_operator.scalers import ScalingSettings
 from vlmctl.errors import InvalidFile
+from vlmctl.specs.inventory import DeclaredPool
 from vlmctl.specs.record import Record
 from vlmctl.version import __version__
 
@@ -34,22 +39,27 @@ class OperatorConfig(Record, frozen=True, kw_only=True):
     """How this operator is to work; in the file, names are in camelCase.
 
     `namespaces`: whose VLMDeployments are served; none given means the whole cluster, nodes included. `agent_image`: of
-    the sidecar, which is this operator's own image. `engine_image` of None: the release that plans are made for.
-    `hub_endpoint`: a mirror of the Hugging Face hub. `workers`: VLMDeployments that are reconciled at once. `port`: of
-    /healthz and /metrics; 0 for none.
+    the sidecar, which is this operator's own image. `proxy_image`: HAProxy. `engine_image` of None: the release that
+    plans are made for. `hub_endpoint`: a mirror of the Hugging Face hub. `prometheus`: who may ask pods for metrics,
+    beside the operator. `pod_defaults`: of engines. `workers`: VLMDeployments that are reconciled at once. `port`: of
+    /healthz and /metrics; 0 for none. `pod_name`: who holds the Lease; where nobody says, this process and no other.
     """
 
     namespaces: tuple[str, ...] = ()
     agent_image: str = IMAGE
+    proxy_image: str = proxy.IMAGE
     engine_image: str | None = None
     inventory: tuple[DeclaredPool, ...] = ()
     policy: Policy = Policy()
+    scaling: ScalingSettings = ScalingSettings()
     hub_endpoint: str | None = None
+    prometheus: Prometheus = Prometheus()
+    pod_defaults: PodDefaults = PodDefaults()
     lease: Lease = Lease()
     workers: int = 16
     log_level: str = "INFO"
     port: int = 8080
-    pod_name: str = "vlm-operator"
+    pod_name: str = ""
     pod_namespace: str = "default"
 
     @property
@@ -75,7 +85,7 @@ def read_config(environment: Mapping[str, str] = os.environ) -> OperatorConfig:
         raise InvalidFile(path, f"{config.log_level!r} is no log level.", remedy="Write INFO, WARNING or ERROR.")
     return msgspec.structs.replace(
         config,
-        pod_name=environment.get(POD_NAME) or config.pod_name,
+        pod_name=environment.get(POD_NAME) or config.pod_name or f"{socket.gethostname()}-{os.getpid()}",
         pod_namespace=environment.get(POD_NAMESPACE) or config.pod_namespace,
     )
 
@@ -84,6 +94,9 @@ def _config(values: Any) -> OperatorConfig:
     parts = _fields(values)
     parts["inventory"] = [_record(DeclaredPool, each) for each in parts.get("inventory") or ()]
     parts["policy"] = _record(Policy, parts.get("policy") or {})
+    parts["scaling"] = _record(ScalingSettings, parts.get("scaling") or {})
+    parts["prometheus"] = _record(Prometheus, parts.get("prometheus") or {})
+    parts["podDefaults"] = _record(PodDefaults, parts.get("podDefaults") or {})
     parts["lease"] = _record(Lease, parts.get("lease") or {})
     return _record(OperatorConfig, parts)
 

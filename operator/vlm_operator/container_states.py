@@ -16,6 +16,8 @@ TERMINATED = 143  # exit code: 128 + SIGTERM
 # No field says that a startup probe ended a container: it is told by how long the container lived. These seconds are
 # for the kubelet's own pace on a busy node.
 PACE_SECONDS = 15
+ENGINE_IMAGE, MODEL_IMAGE = "spec.engine.image", "spec.model.source.image"
+NOT_MOUNTED = "ImageVolumeMountFailed"  # kubernetes/cri-api pkg/errors/errors.go
 DEFAULT_GRACE_SECONDS = 30  # terminationGracePeriodSeconds, where a pod does not say (Kubernetes API reference)
 
 _IMAGE_WAITS = frozenset(
@@ -93,7 +95,7 @@ def container(pod: KubernetesObject, status: KubernetesObject, log: str, stuck: 
             remedy="Correct spec.engine.image.",
         )
     if reason in _IMAGE_WAITS:
-        return _not_pulled(status, f"{reason} {message}")
+        return _not_pulled(pod, status, f"{reason} {message}")
     if reason == "CreateContainerConfigError":
         return Finding(
             reason=AvailableReason.CONFIGURATION_MISSING,
@@ -102,17 +104,21 @@ def container(pod: KubernetesObject, status: KubernetesObject, log: str, stuck: 
         )
     last = ended(status)
     if reason in _START_FAILS or last.get("reason") in _START_FAILS:
-        return _not_started(status, message or last.get("message", ""))
+        return _not_started(pod, status, message or last.get("message", ""))
     if not last or (status["name"] != names.ENGINE and last.get("exitCode") == 0):
         return None
     return _ended(pod, status, last, log or last.get("message", ""), stuck)
 
 
-def _not_pulled(status: KubernetesObject, message: str) -> Finding:
-    image = quote(status.get("image", ""))
+def _not_pulled(pod: KubernetesObject, status: KubernetesObject, message: str) -> Finding:
+    image, field = quote(status.get("image", "")), ENGINE_IMAGE
+    mounted = next((quote(each) for each in _mounted_images(pod) if each in message), None)
+    if mounted is not None and image not in message:  # the kubelet tells it of the containers that mount it
+        image, field = mounted, MODEL_IMAGE
     for pattern, cause, remedy in _PULL_CAUSES:
         if pattern.search(message.replace(image, "")):
             text = f"The image {image} cannot be pulled: {cause}."
+            remedy = remedy.replace(ENGINE_IMAGE, field)
             return Finding(reason=AvailableReason.IMAGE_PULL_FAILED, message=text, remedy=remedy)
     return Finding(
         reason=AvailableReason.IMAGE_PULL_FAILED,
@@ -121,7 +127,19 @@ def _not_pulled(status: KubernetesObject, message: str) -> Finding:
     )
 
 
-def _not_started(status: KubernetesObject, message: str) -> Finding:
+def _mounted_images(pod: KubernetesObject) -> list[str]:
+    volumes = pod.get("spec", {}).get("volumes") or ()
+    return [each["image"].get("reference", "") for each in volumes if "image" in each]
+
+
+def _not_started(pod: KubernetesObject, status: KubernetesObject, message: str) -> Finding:
+    if NOT_MOUNTED in message and _mounted_images(pod):
+        return Finding(
+            reason=AvailableReason.CONTAINER_NOT_STARTED,
+            message="The node's container runtime does not mount the image of spec.model.source.image as a volume.",
+            remedy="Image volumes need containerd 2.1 or CRI-O 1.31; or put the weights on a claim: "
+            "spec.model.source.pvc.",
+        )
     known = explain(message)
     return known or Finding(
         reason=AvailableReason.CONTAINER_NOT_STARTED,

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from vlm_operator import download, names, revisions
+from vlm_operator import download, names, network, proxy, revisions
 from vlm_operator.names import Component
+from vlm_operator.network import Prometheus
 from vlm_operator.records import KubernetesObject, Revision
 from vlm_operator.rollout import Rollout
-from vlm_operator.template import AGENT_PORT, claim
+from vlm_operator.template import claim
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving import host, kubernetes
 
 REPLICA_SETS_KEPT = 2  # of the Deployment: revisions of our own say what to go back to
-DNS_PORT = 53
-HTTP_PORT = 80
-HTTPS_PORT = 443
-OPERATOR = {names.NAME: "vlm-operator"}  # label of the operator's pods
-# Variables of the engine that name what else it is to reach.
-ADDRESSES = frozenset({"HF_ENDPOINT", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"})
-# Where clouds answer with the credentials of the node.
-METADATA_RANGES = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
 
 
 def desired(
@@ -33,28 +24,32 @@ def desired(
     *,
     new_api_key: str,
     monitors: bool = False,
+    prometheus: Prometheus | None = None,
     held_claim: KubernetesObject | None = None,
+    words: Mapping[str, str] | None = None,
 ) -> tuple[KubernetesObject, ...]:
     """The children of `parent`, which was read from the API server and holds `spec`.
 
     Nothing as long as no plan was made. `new_api_key`: for the Secret, where it is still to be made. `monitors`:
-    whether the cluster has PodMonitors. `held_claim`: the cache's claim, where it is there already. A revision's
-    ConfigMap and Job need its ControllerRevision as their owner, so they and the Deployment follow once that has its
+    whether the cluster has PodMonitors. `prometheus`: who else may ask pods for metrics. `held_claim`: the cache's
+    claim, where it is there already. `words`: by digest, what pods of a revision do that nobody tells anything. What
+    belongs to a revision needs its ControllerRevision as its owner, so that and the Deployment follow once it has its
     uid.
     """
     if not rollout.revisions:
         return ()
     made = [each for each in rollout.revisions if each.uid and each in (rollout.wanted, rollout.carried)]
-    newest = rollout.carried or rollout.revisions[-1]
+    newest = [each for each in rollout.revisions if each in (rollout.wanted, rollout.carried)] or rollout.revisions[-1:]
     mode = _access_mode(spec, held_claim)
     return (
         _service_account(parent),
         *_secret(parent, spec, new_api_key),
         *_claim(parent, spec, mode),
-        _network_policy(parent, newest),
+        *_network_policies(parent, newest, prometheus),
         *(revisions.write(each, parent) for each in rollout.revisions),
         *(_config(parent, each) for each in made),
-        *(_download(parent, each) for each in made if download.needed(each)),
+        *(_word(parent, each, words[each.digest]) for each in made if words and each.digest in words),
+        *_downloads(parent, made, mode),
         _service(parent),
         _disruption_budget(parent),
         *([_monitor(parent)] if monitors else []),
@@ -122,45 +117,15 @@ def _claim(parent: KubernetesObject, spec: api.VLMDeploymentSpec, mode: str | No
     yield {**child, "spec": fields}
 
 
-def _network_policy(parent: KubernetesObject, revision: Revision) -> KubernetesObject:
-    """Requests come from the whole cluster; the agent answers the operator alone. Downloads go out, but nothing goes to
-    where the node's own credentials are.
-    """
-    ports = sorted({HTTPS_PORT, *_named_ports(revision)})
-    ranges = [("0.0.0.0/0", [each for each in METADATA_RANGES if ":" not in each])]
-    ranges.append(("::/0", [each for each in METADATA_RANGES if ":" in each]))
-    operator = {"namespaceSelector": {}, "podSelector": {"matchLabels": OPERATOR}}
-    rules = {
-        "podSelector": {"matchLabels": {names.DEPLOYMENT: parent["metadata"]["name"]}},
-        "policyTypes": ["Ingress", "Egress"],
-        "ingress": [
-            {"from": [{"namespaceSelector": {}}], "ports": [_port(host.PORT)]},
-            {"from": [operator], "ports": [_port(AGENT_PORT)]},
-        ],
-        "egress": [
-            {"ports": [_port(DNS_PORT, "UDP"), _port(DNS_PORT)]},  # a node's DNS cache has a link-local address
-            {
-                "to": [{"ipBlock": {"cidr": cidr, "except": without}} for cidr, without in ranges],
-                "ports": [_port(port) for port in ports],
-            },
-        ],
-    }
-    return {**_child(parent, "networking.k8s.io/v1", "NetworkPolicy", Component.ACCESS), "spec": rules}
-
-
-def _port(port: int, protocol: str = "TCP") -> dict[str, Any]:
-    return {"port": port, "protocol": protocol}
-
-
-def _named_ports(revision: Revision) -> Iterator[int]:
-    """Ports of the hub's mirror and of proxies, where the engine is told of one."""
-    engine = next(each for each in revision.template["spec"]["containers"] if each["name"] == names.ENGINE)
-    for variable in engine["env"]:
-        if variable["name"] in ADDRESSES and "value" in variable:
-            named = variable["value"]
-            with suppress(ValueError):  # no address: whoever reads the variable will say so
-                address = urlsplit(named if "://" in named else f"//{named}")
-                yield address.port or (HTTPS_PORT if address.scheme == "https" else HTTP_PORT)
+def _network_policies(
+    parent: KubernetesObject, revisions: Sequence[Revision], prometheus: Prometheus | None
+) -> Iterator[KubernetesObject]:
+    own = parent["metadata"]["name"]
+    rules = {own: network.engine_rules(own, revisions, prometheus)}
+    if any(download.needed(each) for each in revisions):
+        rules[names.download_policy(own)] = network.download_rules(own, revisions)
+    for name, spec in rules.items():
+        yield {**_child(parent, "networking.k8s.io/v1", "NetworkPolicy", Component.ACCESS, name), "spec": spec}
 
 
 def _config(parent: KubernetesObject, revision: Revision) -> KubernetesObject:
@@ -168,14 +133,26 @@ def _config(parent: KubernetesObject, revision: Revision) -> KubernetesObject:
     return {**_of_revision(parent, revision, child), "immutable": True, "data": revision.config}
 
 
-def _download(parent: KubernetesObject, revision: Revision) -> KubernetesObject:
-    name = names.download(parent["metadata"]["name"], revision.digest)
-    child = _of_revision(parent, revision, _child(parent, "batch/v1", "Job", Component.CACHE, name))
-    return {**child, "spec": download.job_spec(revision, child["metadata"]["labels"])}
+def _word(parent: KubernetesObject, revision: Revision, text: str) -> KubernetesObject:
+    name = names.standing_word(parent["metadata"]["name"], revision.digest)
+    child = _child(parent, "v1", "ConfigMap", Component.PLAN, name)
+    return {**_of_revision(parent, revision, child), "data": {names.WORD_FILE: text}}
+
+
+def _downloads(parent: KubernetesObject, made: list[Revision], mode: str | None) -> Iterator[KubernetesObject]:
+    """One Job for all revisions that bring the same."""
+    brought = {download.job_name(parent["metadata"]["name"], each): each for each in made if download.needed(each)}
+    for name, revision in brought.items():
+        child = _child(parent, "batch/v1", "Job", Component.CACHE, name)
+        shares_node = mode == api.AccessMode.READ_WRITE_ONCE
+        spec = download.job_spec(revision, child["metadata"]["labels"], shares_node=shares_node)
+        yield {**child, "spec": spec}
 
 
 def _service(parent: KubernetesObject) -> KubernetesObject:
     fields = kubernetes.service_spec(names.selector(parent["metadata"]["name"]))
+    # By its number, whichever container of the pod declares it.
+    fields["ports"] = [{**each, "targetPort": host.PORT} for each in fields["ports"]]
     return {**_child(parent, "v1", "Service", Component.ENGINE), "spec": fields}
 
 
@@ -190,9 +167,17 @@ def _disruption_budget(parent: KubernetesObject) -> KubernetesObject:
 
 
 def _monitor(parent: KubernetesObject) -> KubernetesObject:
+    of_pod = f"__meta_kubernetes_pod_label_{names.DEPLOYMENT.replace('.', '_').replace('/', '_')}"
+    relabelings = [
+        {"sourceLabels": [of_pod], "targetLabel": "deployment"},  # as in the operator's own metrics
+        {"sourceLabels": ["__metrics_path__"], "targetLabel": "metrics_path"},  # keeps the `up` of both pages apart
+    ]
     fields = {
         "selector": {"matchLabels": names.selector(parent["metadata"]["name"])},
-        "podMetricsEndpoints": [{"port": kubernetes.HTTP, "path": "/metrics"}],
+        "podTargetLabels": [names.DEPLOYMENT],
+        "podMetricsEndpoints": [
+            {"port": proxy.METRICS, "path": path, "relabelings": relabelings} for path in ("/metrics", "/proxy/metrics")
+        ],
     }
     return {**_child(parent, "monitoring.coreos.com/v1", "PodMonitor", Component.ENGINE), "spec": fields}
 

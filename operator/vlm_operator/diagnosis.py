@@ -12,19 +12,20 @@ from enum import IntEnum
 
 from vlm_operator import names
 from vlm_operator.container_states import container, ended
+from vlm_operator.download import job_name
 from vlm_operator.engine_logs import explain, quote
 from vlm_operator.reasons import AvailableReason, BenchmarkReason, ModelReason
 from vlm_operator.records import Finding, KubernetesObject, Observed
-from vlm_operator.reported import condition
+from vlm_operator.reported import condition, holds
 from vlm_operator.results import AgentResult, Problem, Stage
-from vlm_operator.scheduling import unschedulable
+from vlm_operator.scheduling import over_quota, unschedulable
 from vlmctl.api.status import ConditionType
 
 ENDED = frozenset({"Succeeded", "Failed"})  # phases of a pod
+GIVEN_UP = "Its Job has given up."
 JOB_NAME = "batch.kubernetes.io/job-name"  # label: the Job controller's
 
 _POD_NAME = re.compile(r'^pods "[^"]*" is ')
-_QUOTA = re.compile(r"exceeded quota")
 
 _MODEL_REASONS = frozenset(reason.value for reason in ModelReason)
 _BENCHMARK_REASONS = frozenset(reason.value for reason in BenchmarkReason)
@@ -42,11 +43,11 @@ class _Rank(IntEnum):
 
 
 def diagnose(observed: Observed, digest: str, *, leaving: bool = False) -> Finding | None:
-    """What is wrong with the pods of the revision `digest`, or with a download that pods wait for.
+    """What is wrong with the pods of the revision `digest`, or with the download that they wait for.
 
     `leaving`: with pods that are being deleted too, which then tell why another revision took their place.
     """
-    found = sorted(_found(observed, engine_pods(observed, digest, leaving=leaving)), key=lambda each: each[:2])
+    found = sorted(_found(observed, digest, leaving), key=lambda each: each[:2])
     return found[0][2] if found else None
 
 
@@ -82,9 +83,12 @@ def agent_result(observed: Observed, pod: KubernetesObject) -> AgentResult | Non
     return result if isinstance(result, AgentResult) else None
 
 
-def _found(observed: Observed, pods: list[KubernetesObject]) -> Iterator[tuple[_Rank, str, Finding]]:
-    for name, job in observed.children.get("Job", {}).items():
-        yield from _of_download(observed, name, job)
+def _found(observed: Observed, digest: str, leaving: bool) -> Iterator[tuple[_Rank, str, Finding]]:
+    jobs = observed.children.get("Job", {})
+    for revision in observed.revisions if jobs else ():
+        if revision.digest == digest and (name := job_name(_name(observed.parent), revision)) in jobs:
+            yield from _of_download(observed, name, jobs[name])
+    pods = engine_pods(observed, digest, leaving=leaving)
     live = [pod for pod in pods if is_live(pod)]
     for pod in live:
         yield from _of_pod(observed, pod)
@@ -111,7 +115,7 @@ def _of_pod(observed: Observed, pod: KubernetesObject) -> Iterator[tuple[_Rank, 
 
 
 def _of_download(observed: Observed, name: str, job: KubernetesObject) -> Iterator[tuple[_Rank, str, Finding]]:
-    if condition(job, "Complete").get("status") == "True":
+    if holds(job, "Complete"):
         return
     for pod in sorted(observed.pods, key=_name):
         if _label(pod, JOB_NAME) != name or "deletionTimestamp" in pod["metadata"]:
@@ -124,8 +128,8 @@ def _of_download(observed: Observed, name: str, job: KubernetesObject) -> Iterat
             finding = _download_finding(pod, status, log)
             if finding is not None:
                 yield _Rank.DOWNLOAD, _name(pod), finding
-    if condition(job, "Failed").get("status") == "True":
-        yield _Rank.REFUSED, name, _given_up("Its Job has given up.")
+    if holds(job, "Failed"):
+        yield _Rank.REFUSED, name, download_failed(GIVEN_UP)
 
 
 def _download_finding(pod: KubernetesObject, status: KubernetesObject, log: str) -> Finding | None:
@@ -134,10 +138,11 @@ def _download_finding(pod: KubernetesObject, status: KubernetesObject, log: str)
     finding = container(pod, past, log, None)
     if finding is None or finding.reason != AvailableReason.CRASH_LOOP:
         return finding
-    return _given_up(finding.message)
+    return download_failed(finding.message)
 
 
-def _given_up(message: str) -> Finding:
+def download_failed(message: str) -> Finding:
+    """Of the Job that brings the weights; `message`: how it failed."""
     return Finding(
         reason=ModelReason.DOWNLOAD_FAILED,
         message=f"The download of the weights fails. {message}",
@@ -148,13 +153,12 @@ def _given_up(message: str) -> Finding:
 def _of_deployment(observed: Observed) -> Iterator[tuple[_Rank, str, Finding]]:
     """What stands in the way of making pods at all: quotas, admission."""
     for name, deployment in observed.children.get("Deployment", {}).items():
-        failure = condition(deployment, "ReplicaFailure")
-        if failure.get("status") != "True":
+        if not holds(deployment, "ReplicaFailure"):
             continue
-        told = failure.get("message", "")
+        told = condition(deployment, "ReplicaFailure").get("message", "")
         remedy = (
             "Raise the ResourceQuota of the namespace, or ask for less."
-            if _QUOTA.search(told)
+            if over_quota(deployment)
             else "Change the policy that refuses them, or what the pods ask for."
         )
         message = f"Pods cannot be made: {quote(_POD_NAME.sub('', told))}."

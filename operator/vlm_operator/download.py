@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from vlm_operator import names
 from vlm_operator.records import KubernetesObject, Revision
+from vlm_operator.reported import holds
 from vlmctl.serving import host, kubernetes
 
 # What vLLM reads of a repository: its own `original/` copies never, other formats only where there are no safetensors
@@ -25,7 +28,9 @@ snapshot_download(repository, revision=revision, ignore_patterns=unread)
 # Each try goes on where the last one stopped, and a Secret put right is read at the next one. The kubelet pauses for at
 # most 5 minutes between tries, so these are three days.
 RETRIES = 1000
-RESOURCES = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "8Gi"}}
+# A download waits for the network most of the time; it may take what its node has to spare.
+RESOURCES = {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "8Gi"}}
+KEY_LENGTH = 10  # hexadecimal digits
 NOT_FOR_DOWNLOADS = frozenset({"HF_HUB_OFFLINE", "VLLM_API_KEY"})
 # Of the engine's pod: a volume made on first use stays near its first pod, and the image is there for the second.
 LIKE_THE_ENGINE = (
@@ -48,6 +53,18 @@ def needed(revision: Revision) -> bool:
     return "persistentVolumeClaim" in volumes[kubernetes.CACHE] and "model" not in volumes
 
 
+def job_name(name: str, revision: Revision) -> str:
+    """The Job of the VLMDeployment `name`, by what it brings and how: one that changes arguments of the engine finds
+    the Job of the revision before, and one that changes the token or the node has another try.
+    """
+    planned = revision.planned
+    brought = (planned.repository, planned.revision, planned.plan.placement.precision.value)
+    engine = _engine(revision)
+    how = [revision.template["spec"].get(field) for field in LIKE_THE_ENGINE]
+    text = json.dumps([brought, engine["image"], _variables(engine), how], sort_keys=True)
+    return names.download(name, hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH])
+
+
 def done(revision: Revision, jobs: Mapping[str, KubernetesObject], name: str) -> bool:
     """Whether the weights are where the engine reads them, as far as it is for the operator to bring them.
 
@@ -55,28 +72,49 @@ def done(revision: Revision, jobs: Mapping[str, KubernetesObject], name: str) ->
     """
     if not needed(revision):
         return True
-    conditions = jobs.get(names.download(name, revision.digest), {}).get("status", {}).get("conditions", ())
-    return any(each["type"] == "Complete" and each["status"] == "True" for each in conditions)
+    return holds(jobs.get(job_name(name, revision), {}), "Complete")
 
 
-def job_spec(revision: Revision, labels: dict[str, str]) -> dict[str, Any]:
-    """The Job's spec, from the revision alone; `labels`: of its pods."""
+def job_spec(revision: Revision, labels: dict[str, str], *, shares_node: bool) -> dict[str, Any]:
+    """The Job's spec. `labels`: of its pods; `shares_node`: whether the claim is one that a single node holds."""
     engine = revision.template["spec"]
     fields = {field: engine[field] for field in LIKE_THE_ENGINE if field in engine}
+    if shares_node:
+        fields["affinity"] = {**fields.get("affinity", {}), "podAffinity": _near(labels)}
     volumes = [volume for volume in engine["volumes"] if volume["name"] == kubernetes.CACHE]
     pod = {**fields, "restartPolicy": "OnFailure", "containers": [_container(revision)], "volumes": volumes}
     return {"backoffLimit": RETRIES, "template": {"metadata": {"labels": labels}, "spec": pod}}
 
 
+def _near(labels: dict[str, str]) -> dict[str, Any]:
+    """On the node of the pods that hold the claim already. They are told by a label that the Job's pod has too: then
+    Kubernetes takes the rule as met where there are none.
+    """
+    own = {"matchLabels": {names.DEPLOYMENT: labels[names.DEPLOYMENT]}}
+    term = {"labelSelector": own, "topologyKey": "kubernetes.io/hostname"}
+    return {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+
+
 def _container(revision: Revision) -> dict[str, Any]:
     planned = revision.planned
-    engine = next(each for each in revision.template["spec"]["containers"] if each["name"] == names.ENGINE)
+    engine = _engine(revision)
     return {
         "name": names.DOWNLOAD,
         "image": engine["image"],
         "command": ["python3", "-c", PROGRAM, planned.repository, planned.revision or ""],
-        "env": [variable for variable in engine["env"] if variable["name"] not in NOT_FOR_DOWNLOADS],
+        "env": _variables(engine),
         "resources": RESOURCES,
         "securityContext": engine["securityContext"],
         "volumeMounts": [{"name": kubernetes.CACHE, "mountPath": host.CACHE_FOLDER}],
     }
+
+
+def _engine(revision: Revision) -> dict[str, Any]:
+    found: dict[str, Any] = next(
+        each for each in revision.template["spec"]["containers"] if each["name"] == names.ENGINE
+    )
+    return found
+
+
+def _variables(engine: dict[str, Any]) -> list[dict[str, Any]]:
+    return [variable for variable in engine["env"] if variable["name"] not in NOT_FOR_DOWNLOADS]

@@ -25,19 +25,33 @@ _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e
 _PREFIX = re.compile(
     r"^(?:\([^()]{1,80}\) *)?(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) [\d-]+ [\d:]+ \[[^\]]{1,80}\] ?)?"
 )
+_NAMED = (  # what a secret is called, at the end of a variable's, a header's or a parameter's name
+    r"api[-_ ]?keys?|access[-_]?key(?:[-_]?id)?|account[-_]?key|private[-_]?key|secret[-_]?key|token|password|passwd"
+    r"|passphrase|pwd|secret|credentials?|authorization|signature|cookie|sig"
+)
+_KEY_BLOCK = re.compile(
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL
+)
 _SECRETS = (
+    # What begins as the keys of a service do, wherever it stands.
     (re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{8,}"), "hf_***"),  # Hugging Face
-    (re.compile(r"\bsk-[\w-]{8,}"), "sk-***"),  # keys of OpenAI-compatible servers
-    (re.compile(r"\bgh[opsu]_[A-Za-z0-9]{20,}"), "gh_***"),
-    (re.compile(r"\bAKIA[A-Z0-9]{12,}"), "AKIA***"),
+    (re.compile(r"\b[rsp]k[-_][\w-]{8,}"), "sk-***"),  # OpenAI-compatible servers, Stripe
+    (re.compile(r"\b(?:gh[opsur]_|github_pat_|glpat-|npm_|pypi-)[\w-]{16,}"), "gh_***"),  # GitHub, GitLab, registries
+    (re.compile(r"\b(?:nvapi-|xox[a-z]-|ya29\.|AIza|dckr_pat_)[\w.-]{10,}"), "***"),  # NVIDIA, Slack, Google, Docker
+    (re.compile(r"\bA(?:KIA|SIA|ROA|IDA|GPA|NPA|NVA|BIA|CCA)[A-Z0-9]{12,}"), "AKIA***"),  # Amazon
     (re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]+)*"), "eyJ***"),  # JSON web tokens
-    (re.compile(r"(?i)\b(bearer|basic) +[\w.~+/=-]{6,}"), r"\1 ***"),
-    (re.compile(r"(://)[^\s/@]{1,200}@"), r"\1***@"),
-    (re.compile(r"(https?://[^\s?'\"]{1,400})\?[^\s'\"]+"), r"\1?***"),  # signatures of presigned addresses
+    (re.compile(r"^[ \t]*[A-Za-z0-9+/]{60,}={0,2}[ \t]*$"), "***"),  # a line of a key whose beginning was cut off
+    # What addresses hold: a user's name and password, and the parameters of those that are signed.
+    (re.compile(r"(://)[^\s/'\"]+@"), r"\1***@"),
+    (re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://[^\s?'\"]+)\?[^\s'\"]+"), r"\1?***"),
+    (re.compile(r"(?i)([?&](?:[\w-]*[-_])?(?:" + _NAMED + r"|key|auth|code|expires)=)[^&#\s'\"]+"), r"\1***"),
+    # What is called a secret.
+    (re.compile(r"(?i)\b(bearer|basic|digest) +(?!\*)\S.*"), r"\1 ***"),
+    (re.compile(r"(?i)(--[\w-]*(?:api-key|token|password|secret)[ =])(?!-).*?(?= --?[a-z]|$)"), r"\1***"),
     (
         re.compile(
-            r"(?i)((?:api[-_]?key|access[-_]?key|token|password|passwd|secret|authorization)['\"]?"
-            r"(?:\s*[:=]\s*|(?<=key)\s+))[\[('\"]*[^\s\])'\",;]+"
+            r"(?i)((?:" + _NAMED + r")[\\'\"]*(?:\s*[:=]\s*|(?<=key)\s+))"
+            r"(?!\*)(?:[\[({][^\])}]*[\])}]?|\\?\"[^\"]*\"?|\\?'[^']*'?|[^\s\])}'\"]+)"
         ),
         r"\1***",
     ),
@@ -96,7 +110,7 @@ def last_words(text: str) -> str:
 
 def quote(text: str) -> str:
     """Text of others as one line of at most `QUOTE_LIMIT` characters, without secrets and control characters."""
-    line = " ".join(next(_lines(text.replace("\n", " ")), "").split())
+    line = " ".join(" ".join(_lines(text)).split())
     for pattern, instead in _UNSTABLE:
         line = pattern.sub(instead, line)
     return line if len(line) <= QUOTE_LIMIT else line[: QUOTE_LIMIT - 1].rstrip() + "…"
@@ -109,7 +123,8 @@ def _compiled() -> tuple[tuple[re.Pattern[str], LogPattern], ...]:
 
 def _lines(text: str) -> Iterator[str]:
     """The lines of a log's end without prefixes, escapes, secrets and empty lines."""
-    for raw in text[-TEXT_LIMIT:].split("\n"):
+    shown = text if len(text) <= TEXT_LIMIT else text[-TEXT_LIMIT:].partition("\n")[2]  # no half of a token
+    for raw in _KEY_BLOCK.sub("***", shown).split("\n"):
         line = _PREFIX.sub("", _INVISIBLE.sub("", _ESCAPES.sub("", raw[:LINE_LIMIT])), count=1)
         for pattern, instead in _SECRETS:
             line = pattern.sub(instead, line)

@@ -55,6 +55,8 @@ def _changed(known: dict[ConditionType, tuple[str, str]], after: tuple[api.Condi
             continue  # another condition says why
         if each.type is ConditionType.DEGRADED and each.status == "False" and each.type not in known:
             continue  # never was
+        if each.type not in known and each.reason == AvailableReason.PENDING:
+            continue  # its Deployment has just been made
         if each.status == "Unknown":
             continue
         yield each

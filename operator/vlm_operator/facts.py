@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from vlm_operator import names
-from vlm_operator.benchmarks import benchmark_key, decimal, find_benchmark, interval
-from vlm_operator.conditions import Facts, Measurement
+from vlm_operator.benchmarks import benchmark_key, decimal, find_benchmark, interval, is_commit
+from vlm_operator.conditions import Facts, Measurement, plan_text
 from vlm_operator.container_states import is_up
 from vlm_operator.diagnosis import agent_result, diagnose, engine_pods, is_live
+from vlm_operator.download import job_name
+from vlm_operator.engine_logs import quote
 from vlm_operator.reasons import AvailableReason, BenchmarkReason, DegradedReason
-from vlm_operator.records import Finding, KubernetesObject, Observed, Revision
-from vlm_operator.reported import condition, container
+from vlm_operator.records import Findings, KubernetesObject, Observed, Revision
+from vlm_operator.reported import container, holds
 from vlm_operator.results import AgentResult, Figures, Problem, Stage
 from vlm_operator.rollout import Rollout, carried_digest
 from vlmctl.api import v1alpha1 as api
 from vlmctl.api.status import ConditionType
 
+NOTHING_SAID = api.VLMDeploymentStatus()
+_BENCHMARK_OVER = frozenset({BenchmarkReason.PROBED, BenchmarkReason.NOT_MEASURED})
 _AT_WORK = frozenset({Stage.SMOKE, Stage.PROBE, Stage.LADDER})
 _FURTHEST_FIRST = (
     AvailableReason.BENCHMARKING,
@@ -31,10 +37,7 @@ def facts(
     spec: api.VLMDeploymentSpec | None,
     rollout: Rollout,
     before: api.VLMDeploymentStatus,
-    *,
-    refused: Finding | None,
-    finding: Finding | None,
-    problem: Finding | None,
+    found: Findings,
 ) -> Facts:
     """Everything in one record. `before`: the status as it is; arguments else as of `status.build`."""
     runs = subject(observed, rollout)
@@ -44,18 +47,16 @@ def facts(
     present = {revision_of(pod) for pod in live_pods(observed)}
     return Facts(
         wanted=rollout.wanted,
-        refused=refused,
         went_back=_went_back(observed, rollout, before),
         replicas=spec.replicas if spec is not None else len(pods),
         serves=bool(serving),
         rolled_out=runs is not None and runs.digest in serving and present == {runs.digest},
         loaded=any(is_up(container(pod, names.ENGINE)) for pod in pods),
-        downloading=job is not None and not _is_complete(job),
-        downloaded=job is not None and _is_complete(job),
+        downloading=job is not None and not holds(job, "Complete"),
+        downloaded=job is not None and holds(job, "Complete"),
         progress=_progress(pods),
         measurement=_measurement(observed, spec, runs, before),
-        finding=finding,
-        problem=problem,
+        found=found if found.better is not None else replace(found, better=_better(rollout.wanted, before)),
     )
 
 
@@ -81,12 +82,16 @@ def download_job(observed: Observed, revision: Revision | None) -> KubernetesObj
     """The Job that brings the revision's weights."""
     if revision is None:
         return None
-    name = names.download(observed.parent["metadata"]["name"], revision.digest)
-    return observed.children.get("Job", {}).get(name)
+    return observed.children.get("Job", {}).get(job_name(observed.parent["metadata"]["name"], revision))
 
 
-def measured(observed: Observed, revision: Revision | None) -> api.BenchmarkStatus | None:
-    """What is known of a replica's speed: what is kept of the same, else what a replica has just told."""
+def measured(
+    observed: Observed, revision: Revision | None, before: api.VLMDeploymentStatus = NOTHING_SAID
+) -> api.BenchmarkStatus | None:
+    """What is known of a replica's speed: what is kept of the same, else what a replica has told.
+
+    `before`: the status as it is, which holds while replicas that may know more have not answered since a restart.
+    """
     if revision is None:
         return None
     planned = revision.planned
@@ -103,12 +108,14 @@ def measured(observed: Observed, revision: Revision | None) -> api.BenchmarkStat
             measured=known.spec.measured,
         )
     best = next((result.ladder.best for result in _results(observed, revision) if result.ladder.best), None)
-    return None if best is None else _told(best)
+    if best is None:
+        return before.benchmark if _is_of(before, revision) and _silent(observed, revision) else None
+    return _told(best)
 
 
 def is_serving(pod: KubernetesObject) -> bool:
     """Whether the Service sends it requests."""
-    return condition(pod, "Ready").get("status") == "True"
+    return holds(pod, "Ready")
 
 
 def revision_of(pod: KubernetesObject) -> str:
@@ -135,14 +142,20 @@ def _results(observed: Observed, revision: Revision) -> list[AgentResult]:
 def _measurement(
     observed: Observed, spec: api.VLMDeploymentSpec | None, revision: Revision | None, before: api.VLMDeploymentStatus
 ) -> Measurement:
-    known = measured(observed, revision)
-    if known is None or revision is None:
-        return _unmeasured(spec, [] if revision is None else _results(observed, revision))
+    known = measured(observed, revision, before)
+    if revision is None:
+        return _unmeasured(spec, [])
+    doubted = [observed.doubted.get(pod["metadata"].get("uid", "")) for pod in live_pods(observed, revision)]
+    if known is None and any(doubted):
+        return Measurement(reason=BenchmarkReason.NOT_MEASURED, shown=quote(min(filter(None, doubted))))
+    if known is None:
+        found = _unmeasured(spec, _results(observed, revision))
+        return _as_told(observed, revision, before, found) or found
     rate = f"{known.requests_per_second} requests/s at {known.concurrency} in flight (95% interval {known.interval})"
     here = any(result.measured for result in _results(observed, revision)) or _was_measured(before, revision)
     return Measurement(
         reason=BenchmarkReason.MEASURED if here else BenchmarkReason.REUSED,
-        shown=rate,
+        shown=rate if here or is_commit(revision.planned.revision) else f"{rate}, by a checkpoint that no commit pins",
         below_plan=_below_plan(revision, known),
     )
 
@@ -162,10 +175,44 @@ def _unmeasured(spec: api.VLMDeploymentSpec | None, results: Iterable[AgentResul
     return Measurement(reason=BenchmarkReason.NOT_MEASURED, shown=why[0] if why else "")
 
 
+def _as_told(
+    observed: Observed, revision: Revision, before: api.VLMDeploymentStatus, found: Measurement
+) -> Measurement | None:
+    """What the status said of the same revision, where replicas that may know it have not answered since a restart."""
+    said = _said(before, ConditionType.BENCHMARKED)
+    if said is None or not _is_of(before, revision) or not _silent(observed, revision):
+        return None
+    over = said.reason in _BENCHMARK_OVER and found.reason not in (BenchmarkReason.PROBED, BenchmarkReason.DISABLED)
+    begun = said.reason == BenchmarkReason.RUNNING and found.reason is BenchmarkReason.PENDING
+    return Measurement(reason=BenchmarkReason(said.reason), message=said.message) if over or begun else None
+
+
+def _silent(observed: Observed, revision: Revision) -> list[KubernetesObject]:
+    """Replicas whose agents have told nothing since the operator was started."""
+    return [pod for pod in live_pods(observed, revision) if agent_result(observed, pod) is None]
+
+
 def _was_measured(before: api.VLMDeploymentStatus, revision: Revision) -> bool:
     """Whether the status said so already, when the replica that did it was still there."""
-    reason = {each.type: each.reason for each in before.conditions}.get(ConditionType.BENCHMARKED)
-    return reason == BenchmarkReason.MEASURED and revision.name in (before.current_revision, before.update_revision)
+    said = _said(before, ConditionType.BENCHMARKED)
+    return said is not None and said.reason == BenchmarkReason.MEASURED and _is_of(before, revision)
+
+
+def _better(wanted: Revision | None, before: api.VLMDeploymentStatus) -> str:
+    """What the status said of another plan than this revision's."""
+    said = _said(before, ConditionType.PLANNED)
+    if wanted is None or said is None or said.status != "True" or not _is_of(before, wanted):
+        return ""
+    plan = plan_text(wanted.planned)
+    return said.message.removeprefix(plan).strip() if said.message.startswith(plan) else ""
+
+
+def _said(before: api.VLMDeploymentStatus, kind: ConditionType) -> api.Condition | None:
+    return next((each for each in before.conditions if each.type is kind), None)
+
+
+def _is_of(before: api.VLMDeploymentStatus, revision: Revision) -> bool:
+    return revision.name in (before.current_revision, before.update_revision)
 
 
 def _below_plan(revision: Revision, known: api.BenchmarkStatus) -> str:
@@ -211,8 +258,3 @@ def _step(pod: KubernetesObject) -> AvailableReason:
     if "running" in status.get("state", {}) or status.get("restartCount"):
         return AvailableReason.STARTING
     return AvailableReason.PULLING_IMAGE if pod.get("spec", {}).get("nodeName") else AvailableReason.SCHEDULING
-
-
-def _is_complete(job: KubernetesObject) -> bool:
-    conditions = job.get("status", {}).get("conditions") or ()
-    return any(each["type"] == "Complete" and each["status"] == "True" for each in conditions)

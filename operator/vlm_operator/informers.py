@@ -46,6 +46,7 @@ class Informer:
         self._rng = rng
         self.listed = asyncio.Event()  # the store has held everything once (or the kind is optional and not there)
         self.is_served = False  # the cluster has the kind
+        self.is_watching = False  # what changes is heard of at once
 
     async def run(self) -> None:
         """List and watch until cancelled; what goes wrong is tried again, later and later."""
@@ -54,7 +55,11 @@ class Informer:
             try:
                 version = await self._list()
                 pause, refused = FIRST_PAUSE_SECONDS, ""
-                await self._watch(version)
+                self.is_watching = True
+                try:
+                    await self._watch(version)
+                finally:
+                    self.is_watching = False
             except Unreachable as error:
                 pause = min(MOST_PAUSE_SECONDS, 2 * pause)
                 await asyncio.sleep(max(error.retry_after_seconds or 0.0, pause * self._rng.uniform(0.5, 1.0)))

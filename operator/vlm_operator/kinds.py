@@ -36,6 +36,9 @@ REVISION = Resource("ControllerRevision", "apps/v1", "controllerrevisions")
 POD = Resource("Pod", "v1", "pods")
 SECRET = Resource("Secret", "v1", "secrets")
 JOB = Resource("Job", "batch/v1", "jobs")
+AUTOSCALER = Resource("HorizontalPodAutoscaler", "autoscaling/v2", "horizontalpodautoscalers", optional=True)
+SCALED_OBJECT = Resource("ScaledObject", "keda.sh/v1alpha1", "scaledobjects", optional=True)
+HTTP_SCALED_OBJECT = Resource("HTTPScaledObject", "http.keda.sh/v1alpha1", "httpscaledobjects", optional=True)
 MONITOR = Resource("PodMonitor", "monitoring.coreos.com/v1", "podmonitors", optional=True)
 NODE = Resource("Node", "v1", "nodes", namespaced=False, selector=None, optional=True)
 LEASE = Resource("Lease", "coordination.k8s.io/v1", "leases")
@@ -53,6 +56,9 @@ WATCHED = (
     REVISION,
     POD,
     MONITOR,
+    AUTOSCALER,
+    SCALED_OBJECT,
+    HTTP_SCALED_OBJECT,
     VLMBENCHMARK,
 )
 """In every namespace that is served, by watches of ours."""

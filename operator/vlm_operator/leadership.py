@@ -15,10 +15,12 @@ from vlm_operator.kinds import LEASE
 from vlm_operator.metrics import LEADS
 from vlm_operator.records import KubernetesObject
 
-LEASE_SECONDS = 15  # client-go's LeaseDuration: for so long nobody else takes a Lease that is not renewed
-RENEWAL_SECONDS = 5.0
-DEADLINE_SECONDS = 10.0  # client-go's RenewDeadline: without a renewal for so long, work stops
-RETRY_SECONDS = 2.0  # client-go's RetryPeriod
+# About half of client-go's LeaseDuration, RenewDeadline and RetryPeriod: a leader that was killed is followed within
+# LEASE_SECONDS + RETRY_SECONDS and a request, where theirs takes 17 s.
+LEASE_SECONDS = 8  # for so long nobody else takes a Lease that is not renewed
+DEADLINE_SECONDS = 6.0  # without a renewal for so long, work stops
+RENEWAL_SECONDS = 2.0
+RETRY_SECONDS = 1.0
 RELEASE_SECONDS = 3.0  # for giving it back at the end
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ class Leadership:
         self._clock = clock
         self._seen: tuple[str, str] | None = None  # the other's identity and renewal
         self._seen_at = 0.0
+        self._seen_seconds = 0.0  # for which it holds
+        self._written: KubernetesObject | None = None  # our last renewal, as it was answered
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Work in every term of ours, for ever; cancelled, it stops working and then gives the Lease back.
@@ -85,7 +89,12 @@ class Leadership:
             if now != told:
                 log.log(level, now)
             told = now
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(min(RETRY_SECONDS, self._held_seconds()))
+
+    def _held_seconds(self) -> float:
+        """How long the other may go on without a renewal; RETRY_SECONDS where that has passed, or there is no other."""
+        left = self._seen_at + self._seen_seconds - self._clock()
+        return left if left > 0 else RETRY_SECONDS
 
     async def _hold(self, renewed_at: float) -> None:
         """Renew until that has not been possible for too long, or another has taken the Lease."""
@@ -103,6 +112,14 @@ class Leadership:
 
     async def _take(self) -> bool:
         """Write the Lease as ours; False where another holds it, or was faster."""
+        known, self._written = self._written, None
+        if known is not None:  # nothing is asked for as long as nobody else writes it
+            try:
+                self._written = await self._cluster.replace(LEASE, self._ours(known))
+                return True
+            except ApiError as error:
+                if not (error.is_conflict or error.is_missing):
+                    raise
         try:
             lease = await self._cluster.get(LEASE, self._namespace, self._name)
         except ApiError as error:
@@ -113,9 +130,9 @@ class Leadership:
             return False
         try:
             if lease is None:
-                await self._cluster.create(LEASE, self._ours({}))
+                self._written = await self._cluster.create(LEASE, self._ours({}))
             else:
-                await self._cluster.replace(LEASE, self._ours(lease))
+                self._written = await self._cluster.replace(LEASE, self._ours(lease))
         except ApiError as error:
             if error.is_conflict:
                 return False
@@ -131,7 +148,8 @@ class Leadership:
         seen = (holder, spec.get("renewTime") or "")
         if seen != self._seen:
             self._seen, self._seen_at = seen, self._clock()
-        return self._clock() - self._seen_at >= (spec.get("leaseDurationSeconds") or LEASE_SECONDS)
+            self._seen_seconds = spec.get("leaseDurationSeconds") or LEASE_SECONDS
+        return self._clock() >= self._seen_at + self._seen_seconds
 
     def _ours(self, lease: KubernetesObject) -> KubernetesObject:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -145,6 +163,7 @@ class Leadership:
 
     async def _release(self) -> None:
         """Let another take it at once."""
+        self._written = None
         lease = await self._cluster.get(LEASE, self._namespace, self._name)
         if lease.get("spec", {}).get("holderIdentity") == self._identity:
             lease["spec"]["holderIdentity"] = ""

@@ -9,6 +9,15 @@ from datetime import UTC, datetime
 import msgspec
 
 EXTRAS = ("namespace", "deployment")  # set with `extra`
+KEYS = {
+    "time": "when, in UTC, to the millisecond (RFC 3339)",
+    "level": "debug, info, warning or error",
+    "logger": "the part of the operator that says it",
+    "message": "a sentence",
+    "namespace": "of the VLMDeployment that it is about, where it is about one",
+    "deployment": "its name",
+    "traceback": "of an error that nobody foresaw: a bug",
+}
 REPEATED = "Request attempt"  # how kopf begins to tell of every request that failed; cluster.py tells it once
 
 

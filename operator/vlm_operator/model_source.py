@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -23,6 +22,7 @@ from vlmctl.specs.model import ImageLimits, ModelSpec, Precision, QuantizedCheck
 from vlmctl.specs.record import Record
 
 FACTS = "spec.model.facts"
+IMPORT = "vlmctl models import"
 
 
 class Source(Record, frozen=True, kw_only=True):
@@ -78,7 +78,10 @@ def _named(reference: api.ModelReference, catalog: Catalog) -> ModelSpec | None:
     except UnknownName as error:
         if reference.facts is not None:
             return None
-        remedy = "A model outside the catalog needs spec.model.source and spec.model.facts."
+        remedy = (
+            "A model outside the catalog needs spec.model.source and spec.model.facts, as "
+            f"`{IMPORT} REPOSITORY --spec` writes them."
+        )
         raise Refused(PlanReason.UNKNOWN_MODEL, f"{error} {remedy}") from error
 
 
@@ -185,15 +188,16 @@ def _described(spec: api.VLMDeploymentSpec, catalog: Catalog) -> Source:
     """A model that the catalog does not hold, by the facts in the spec."""
     facts, source = spec.model.facts, spec.model.source or api.ModelSource()
     place = _place(source) or ""
+    hub = source.hugging_face
     if facts is None:
         raise Refused(
             PlanReason.FACTS_MISSING,
             f"the catalog does not know {place}. Give spec.model.name where it is a copy or a tuning of a model of "
-            "the catalog, else spec.model.facts with its config.json and preprocessor_config.json.",
+            "the catalog, else spec.model.facts with its config.json and preprocessor_config.json: "
+            f"`{IMPORT} {'FOLDER' if hub is None else place} --spec` writes them.",
         )
-    hub = source.hugging_face
     id = spec.model.name or (posixpath.basename(place) if hub is None else place)
-    described = DescribedModel(config=facts.config, processor=_image_processor(facts.processor))
+    described = DescribedModel(config=facts.config, processor=facts.processor)
     try:
         model = described_model(id, facts.config, processor=described.processor, known=catalog.models)
     except UnsupportedModel as error:
@@ -221,12 +225,6 @@ def _described(spec: api.VLMDeploymentSpec, catalog: Catalog) -> Source:
         described=described,
         notes=_doubts(model, facts),
     )
-
-
-def _image_processor(processor: dict[str, Any]) -> dict[str, Any]:
-    """The image processor's values, which newer repositories keep among those of all processors."""
-    nested = processor.get("image_processor")
-    return {**processor, **nested} if isinstance(nested, dict) else processor
 
 
 def _serving(spec: api.VLMDeploymentSpec, id: str, catalog: Catalog) -> Serving:

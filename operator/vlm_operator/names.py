@@ -17,6 +17,7 @@ DEPLOYMENT = "vlmctl.dev/deployment"  # label: the VLMDeployment's name
 REVISION = "vlmctl.dev/revision"  # label: the digest of the revision
 
 BENCHMARK = "vlmctl.dev/benchmark"  # annotation of a pod: the task of its agent
+MEASURED = "vlmctl.dev/measured"  # annotation of a pod: when it measured itself, once that is kept
 REPLAN = "vlmctl.dev/replan"  # annotation of a VLMDeployment: another value asks for a new plan
 VERDICT = "vlmctl.dev/verdict"  # annotation of a ControllerRevision
 
@@ -24,6 +25,7 @@ ENGINE = "engine"  # container, and component of the pods that serve
 AGENT = "agent"  # container
 DOWNLOAD = "download"  # container of the download Job's pods
 
+WORD_FILE = "benchmark"  # in volumes of the agent: what it is to do
 JOB_NAME_LENGTH = 63  # the Job controller writes the name into a label of the pods
 LONG_NAME_PART = 32  # of a VLMDeployment's name that stays in a shortened one
 
@@ -35,6 +37,7 @@ class Component(StrEnum):
     CACHE = "cache"
     ACCESS = "access"
     PLAN = "plan"
+    SCALING = "scaling"
 
 
 def labels(name: str, component: Component) -> dict[str, str]:
@@ -64,9 +67,19 @@ def cache(name: str) -> str:
     return f"{name}-cache"
 
 
+def http_route(name: str) -> str:
+    """The HTTPScaledObject, which must not have its ScaledObject's name."""
+    return f"{name}-http"
+
+
 def of_revision(name: str, digest: str) -> str:
     """The ControllerRevision, and its ConfigMap."""
     return f"{name}-{digest}"
+
+
+def standing_word(name: str, digest: str) -> str:
+    """The ConfigMap with what pods of a revision do where nobody tells them; its only key is `WORD_FILE`."""
+    return f"{of_revision(name, digest)}-word"
 
 
 def download(name: str, digest: str) -> str:
@@ -76,6 +89,11 @@ def download(name: str, digest: str) -> str:
         return whole
     told = hashlib.sha256(name.encode()).hexdigest()[: len(digest)]
     return f"{name[:LONG_NAME_PART].rstrip('-')}-{told}-download-{digest}"
+
+
+def download_policy(name: str) -> str:
+    """The NetworkPolicy of download Jobs."""
+    return f"{name}-download"
 
 
 def owner(obj: dict[str, Any]) -> list[dict[str, Any]]:

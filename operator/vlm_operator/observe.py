@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import aiohttp
 import msgspec
@@ -15,27 +15,26 @@ import msgspec
 from vlm_operator import names, revisions
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
 from vlm_operator.kinds import NODE, POD, REVISION, VLMBENCHMARK, VLMDEPLOYMENT
+from vlm_operator.pod_memory import POLL_SECONDS, Memory, Tail
 from vlm_operator.records import Key, KubernetesObject, Observed, Revision
 from vlm_operator.reported import container
 from vlm_operator.results import MAXIMUM_BYTES, AgentResult, Stage, read_result
 from vlm_operator.store import Store
 from vlm_operator.template import AGENT_PORT
 from vlmctl.api import v1alpha1 as api
-from vlmctl.errors import InvalidValue
+from vlmctl.errors import InvalidFile, InvalidValue
 
 AGENT_SECONDS = 2.0
 LOG_SECONDS = 5.0  # the kubelet has to answer the API server
-POLL_SECONDS = 2.5  # while an agent is at work
 
 log = logging.getLogger(__name__)
 
 
-class _Tail(NamedTuple):
-    """The last lines of a run of a container; `previous`: read when another run was known to follow."""
+class Asked(NamedTuple):
+    """Whether pods told anything new, and when to ask them again; None: they have no more to tell."""
 
-    run: str
-    previous: bool
-    text: str
+    news: bool
+    again_seconds: float | None
 
 
 class Observer:
@@ -51,14 +50,16 @@ class Observer:
         *,
         monitors: Callable[[], bool],
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._cluster = cluster
         self._monitors = monitors
         self._clock = clock
+        self._monotonic = monotonic
         self._session: aiohttp.ClientSession | None = None
-        self._results: dict[Key, dict[str, AgentResult]] = {}
-        self._tails: dict[Key, dict[str, _Tail]] = {}
+        self._memories: dict[Key, Memory] = {}
+        self._unreadable: set[str] = set()  # uids of revisions that were told in the log
         self._benchmarks: tuple[int, tuple[api.VLMBenchmark, ...]] = (-1, ())
 
     async def __aenter__(self) -> Self:
@@ -72,31 +73,45 @@ class Observer:
         if self._session is not None:
             await self._session.close()
 
-    async def ask(self, key: Key) -> bool:
-        """Ask agents that are at work, and for the last lines of engines that ended; whether to come again for more."""
-        pods = [body for body, _ in self._store.owned(key) if body["kind"] == POD.kind]
-        results, tails = self._results.get(key, {}), self._tails.get(key, {})
-        working = [pod for pod in pods if _is_running(pod) and not _is_settled(pod, results.get(_uid(pod)))]
-        ended = [(pod, run) for pod in pods if (run := _ended_run(pod)) is not None]
-        told = await asyncio.gather(*(self._ask_agent(pod) for pod in working))
-        read = await asyncio.gather(*(self._tail(pod, run, tails.get(_uid(pod))) for pod, run in ended))
-        alive = {_uid(pod) for pod in pods}
-        fresh = {_uid(pod): result for pod, result in zip(working, told, strict=True) if result is not None}
-        self._keep(self._results, key, {uid: each for uid, each in {**results, **fresh}.items() if uid in alive})
-        self._keep(self._tails, key, {_uid(pod): tail for (pod, _), tail in zip(ended, read, strict=True) if tail})
-        at_work = any(not _is_settled(pod, self._results.get(key, {}).get(_uid(pod))) for pod in working)
-        return at_work or None in read
+    async def ask(self, key: Key) -> Asked:
+        """Ask agents that are at work, and for the last lines of engines that ended.
+
+        An agent that is silent is asked again later and later.
+        """
+        pods = {str(body["metadata"]["uid"]): body for body, _ in self._store.owned(key) if body["kind"] == POD.kind}
+        known = self._memories.get(key, Memory())
+        working = [
+            uid for uid, pod in pods.items() if _is_running(pod) and not _is_settled(pod, known.results.get(uid))
+        ]
+        ended = {uid: (pod, run) for uid, pod in pods.items() if (run := _ended_run(pod)) is not None}
+        due = known.due(working, self._monotonic())
+        told, read = await asyncio.gather(
+            asyncio.gather(*(self._ask_agent(pods[uid]) for uid in due)),
+            asyncio.gather(*(self._tail(pod, run, known.tails.get(uid)) for uid, (pod, run) in ended.items())),
+        )
+        tails = {uid: tail for uid, tail in zip(ended, read, strict=True) if tail is not None}
+        now, answers = self._monotonic(), dict(zip(due, told, strict=True))
+        memory = known.after(answers, tails, pods=pods, working=working, now=now)
+        for uid in memory.doubted.keys() - known.doubted.keys():
+            log.warning("%s of %s: %s", names.AGENT, pods[uid]["metadata"]["name"], memory.doubted[uid])
+        self._memories.pop(key, None)
+        if memory != Memory():
+            self._memories[key] = memory
+        at_work = [uid for uid in working if not _is_settled(pods[uid], memory.results.get(uid))]
+        pauses = [memory.pause_seconds(uid, now) for uid in at_work] + ([POLL_SECONDS] if None in read else [])
+        return Asked(news=memory.tells_more_than(known), again_seconds=min(pauses, default=None))
+
+    def keep(self, there: Collection[Key]) -> None:
+        """Forget what was told of all other VLMDeployments."""
+        self._memories = {key: memory for key, memory in self._memories.items() if key in there}
 
     def snapshot(self, key: Key) -> Observed | None:
-        """The VLMDeployment with everything that belongs to it; None where it is gone.
-
-        Raises InvalidFile for a revision that another version of the operator wrote and this one cannot read.
-        """
+        """The VLMDeployment with everything that belongs to it; None where it is gone."""
         parent = self._store.get(VLMDEPLOYMENT.kind, *key)
         if parent is None:
-            self._results.pop(key, None)
-            self._tails.pop(key, None)
+            self._memories.pop(key, None)
             return None
+        memory = self._memories.get(key, Memory())
         pods: list[KubernetesObject] = []
         children: dict[str, dict[str, KubernetesObject]] = {}
         fields: dict[str, dict[str, frozenset[str]]] = {}
@@ -106,16 +121,19 @@ class Observer:
             else:
                 children.setdefault(body["kind"], {})[body["metadata"]["name"]] = body
                 fields.setdefault(body["kind"], {})[body["metadata"]["name"]] = owned
+        kept, unreadable = self._revisions(parent, children.get(REVISION.kind, {}))
         return Observed(
             now=self._clock(),
             parent=parent,
             children=children,
             owned=fields,
             pods=tuple(pods),
-            revisions=_revisions(parent, children.get(REVISION.kind, {})),
+            revisions=kept,
+            unreadable=unreadable,
             benchmarks=self.benchmarks(key.namespace),
-            results=dict(self._results.get(key, {})),
-            logs={uid: tail.text for uid, tail in self._tails.get(key, {}).items()},
+            results=dict(memory.results),
+            doubted=dict(memory.doubted),
+            logs={uid: tail.text for uid, tail in memory.tails.items()},
             monitors=self._monitors(),
         )
 
@@ -133,7 +151,27 @@ class Observer:
         found = (body or {}).get("metadata", {}).get("labels", {}).get(label)
         return None if found is None else str(found)
 
-    async def _ask_agent(self, pod: KubernetesObject) -> AgentResult | None:
+    def _revisions(
+        self, parent: KubernetesObject, bodies: dict[str, KubernetesObject]
+    ) -> tuple[tuple[Revision, ...], dict[str, str]]:
+        """Those of this very object, not of one that had its name before; by digest, why others cannot be read."""
+        kept: list[Revision] = []
+        unreadable: dict[str, str] = {}
+        for body in bodies.values():
+            metadata = body["metadata"]
+            if parent["metadata"]["uid"] not in _owners(body):
+                continue
+            try:
+                kept.append(revisions.read(body))
+            except InvalidFile as error:
+                unreadable[metadata.get("labels", {}).get(names.REVISION, "")] = str(error)
+                if metadata["uid"] not in self._unreadable:
+                    self._unreadable.add(metadata["uid"])
+                    log.warning("%s is left as it is. %s", metadata["name"], error)
+        return tuple(sorted(kept, key=lambda each: (each.number, each.name))), unreadable
+
+    async def _ask_agent(self, pod: KubernetesObject) -> AgentResult | str | None:
+        """What it tells, or why that is not believed; None where it does not answer."""
         if self._session is None:
             raise RuntimeError("an Observer is used inside `async with`")
         address = pod["status"]["podIP"]
@@ -150,10 +188,9 @@ class Observer:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None  # it is not up yet, or away; its pod's state tells
         except InvalidValue as error:
-            log.warning("%s of %s: %s", names.AGENT, pod["metadata"]["name"], error)
-            return None
+            return str(error)
 
-    async def _tail(self, pod: KubernetesObject, run: tuple[str, str, bool], known: _Tail | None) -> _Tail | None:
+    async def _tail(self, pod: KubernetesObject, run: tuple[str, str, bool], known: Tail | None) -> Tail | None:
         container, ended, previous = run
         known = known if known is not None and known.run == ended else None
         # Before another run was known to follow, the kubelet may have told the log of that one.
@@ -166,20 +203,10 @@ class Observer:
                     metadata["namespace"], metadata["name"], container=container, previous=previous
                 )
         except ApiError:  # the kubelet has not got it any more
-            return _Tail(ended, previous, known.text if known is not None else "")
+            return Tail(ended, previous, known.text if known is not None else "")
         except (Unreachable, TimeoutError):
             return None
-        return _Tail(ended, previous, text)
-
-    @staticmethod
-    def _keep(remembered: dict[Key, Any], key: Key, found: dict[str, Any]) -> None:
-        remembered.pop(key, None)
-        if found:
-            remembered[key] = found
-
-
-def _uid(pod: KubernetesObject) -> str:
-    return str(pod["metadata"]["uid"])
+        return Tail(ended, previous, text)
 
 
 def _is_running(pod: KubernetesObject) -> bool:
@@ -203,13 +230,6 @@ def _ended_run(pod: KubernetesObject) -> tuple[str, str, bool] | None:
             if ended:
                 return name, str(ended.get("containerID") or ended.get("finishedAt") or ""), previous
     return None
-
-
-def _revisions(parent: KubernetesObject, kept: dict[str, KubernetesObject]) -> tuple[Revision, ...]:
-    """Those of this very object, not of one that had its name before; raises InvalidFile."""
-    uid = parent["metadata"]["uid"]
-    own = [each for each in kept.values() if uid in _owners(each)]
-    return tuple(sorted(map(revisions.read, own), key=lambda each: (each.number, each.name)))
 
 
 def _owners(body: KubernetesObject) -> set[str]:

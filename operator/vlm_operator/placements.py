@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from vlm_operator.reasons import PlanReason
-from vlm_operator.records import Inventory, Pool
 from vlm_operator.refusal import Refused
 from vlmctl.api import v1alpha1 as api
 from vlmctl.catalog.names import resolve_gpu
@@ -18,6 +17,7 @@ from vlmctl.planning.search import cheapest_placement
 from vlmctl.specs.answers import Breach
 from vlmctl.specs.error_bands import ErrorBand
 from vlmctl.specs.hardware import Catalog, GpuSpec, Offer, OfferKind
+from vlmctl.specs.inventory import Inventory, Pool
 from vlmctl.specs.model import ModelSpec
 from vlmctl.specs.record import Record
 from vlmctl.specs.workload import Requirements

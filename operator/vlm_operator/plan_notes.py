@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from vlm_operator.benchmarks import is_commit
 from vlm_operator.given_arguments import FIELD, replaced
 from vlm_operator.model_source import Source
-from vlm_operator.records import Pool
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving.engine_args import ENGINE_VERSION, ServeArgument
 from vlmctl.specs.estimates import Plan
+from vlmctl.specs.inventory import Pool
+
+PINS = "spec.model.source.huggingFace.revision"
 
 
 def plan_notes(
@@ -26,6 +29,7 @@ def plan_notes(
         *source.notes,
         *_assumed(spec, plan),
         *_precision(source, plan),
+        *_pinned(source, plan),
         *_hardware(spec, plan, pool),
         *_engine(spec, planned, given),
         *_license(plan),
@@ -59,6 +63,17 @@ def _precision(source: Source, plan: Plan) -> Iterator[str]:
         yield f"Precision {model.precision.value}, the model's own: of {others} no quality was published."
     else:
         yield f"Precision {model.precision.value}, the model's own: the catalog knows no other checkpoint."
+
+
+def _pinned(source: Source, plan: Plan) -> Iterator[str]:
+    """Whether a later start may load something else; a checkpoint on a volume is the user's to keep."""
+    if source.folder is not None or is_commit(source.revision):
+        return
+    what = "no commit is named" if source.revision is None else f"{source.revision} is no commit"
+    yield (
+        f"A later start loads what {plan.placement.repository} holds then, which may be another checkpoint than was "
+        f"measured: {what} in {PINS}."
+    )
 
 
 def _hardware(spec: api.VLMDeploymentSpec, plan: Plan, pool: Pool) -> Iterator[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
+import msgspec
 from msgspec.structs import replace
 
 from vlm_operator.given_arguments import SERVED_NAME, given_arguments, laid_over
@@ -23,13 +25,13 @@ from vlm_operator.policy import (
     over_month,
 )
 from vlm_operator.reasons import PlanReason
-from vlm_operator.records import Inventory, Planned, Pool
+from vlm_operator.records import Planned
 from vlm_operator.refusal import Refused
 from vlm_operator.shortfall import nothing_fits
 from vlmctl.api import reading
 from vlmctl.api import v1alpha1 as api
 from vlmctl.errors import InvalidValue, UnsupportedModel
-from vlmctl.library.wishes import USUAL_IMAGE
+from vlmctl.planning.cold_start import cold_start
 from vlmctl.planning.placement import GPU_COUNTS
 from vlmctl.planning.plan import plan_choice
 from vlmctl.planning.requirements import model_breaches, planned_demand, serving_breach
@@ -37,11 +39,15 @@ from vlmctl.planning.search import checkpoints
 from vlmctl.serving import host
 from vlmctl.serving.engine_args import ServeArgument, ServeOptions, engine_arguments
 from vlmctl.specs.answers import Breach
+from vlmctl.specs.cold_start import Storage
 from vlmctl.specs.estimates import Plan
 from vlmctl.specs.hardware import Catalog, GpuSpec
+from vlmctl.specs.inventory import Inventory, Pool
 from vlmctl.specs.model import ModelSpec
-from vlmctl.specs.workload import ImageInput, Requirements, Workload
-from vlmctl.units import parse_image_size
+from vlmctl.specs.workload import Requirements
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SOURCES_KEPT = 2048  # models of specs that were looked up: more than a cluster has
 
 
 class Planner:
@@ -51,6 +57,7 @@ class Planner:
         self._catalog = catalog
         self._gpus = {gpu.id: gpu for gpu in catalog.gpus}
         self._measurements = Measurements(catalog)
+        self._sources: dict[bytes, Source] = {}
 
     def plan(
         self,
@@ -66,7 +73,7 @@ class Planner:
         `engine_image`: of the operator's configuration, instead of the release that plans are made for.
         """
         try:
-            source = model_source(spec, self._catalog)
+            source = self._source(spec)
             _check_allowed(spec, source.model, policy)
             given = _given(spec)
             pools = allowed_pools(spec.hardware, inventory, self._catalog)
@@ -78,10 +85,36 @@ class Planner:
         except InvalidValue as error:
             raise Refused(PlanReason.INVALID_SPEC, error.message) from error
 
+    def check(self, spec: api.VLMDeploymentSpec, planned: Planned, policy: Policy) -> None:
+        """Raise Refused where a plan that was made is not allowed any more: licence, code, images, money of a replica.
+
+        `spec`: what it was planned for, as it is now.
+        """
+        _check_allowed(spec, self._source(spec).model, policy)
+        placement, cost = planned.plan.placement, planned.plan.cost
+        denied = over_budget(
+            budget(spec.budget, policy),
+            usd_per_1k=None if cost is None else cost.usd_per_1k_requests,
+            usd_per_hour=planned.usd_per_hour,
+            replicas=1,
+        )
+        if denied:
+            where = f"{placement.gpu_count}x {placement.gpu}"
+            raise Refused(PlanReason.OVER_BUDGET, f"{planned.model} on {where}, as it was planned: {denied}.")
+
+    def _source(self, spec: api.VLMDeploymentSpec) -> Source:
+        """The model of a spec, which every pass asks for; raises Refused."""
+        asked = msgspec.json.encode(spec)
+        if asked not in self._sources:
+            if len(self._sources) >= SOURCES_KEPT:
+                self._sources.clear()
+            self._sources[asked] = model_source(spec, self._catalog)
+        return self._sources[asked]
+
     def _search(self, spec: api.VLMDeploymentSpec, source: Source, benchmarks: Sequence[api.VLMBenchmark]) -> Search:
         engine = spec.engine or api.Engine()
         requirements = Requirements(
-            workload=_workload(spec),
+            workload=reading.planned_workload(spec.workload),
             objectives=reading.objectives(spec.objectives),
             needs=tuple(need.value for need in engine.needs),
             quantizations=source.quantizations,
@@ -156,6 +189,7 @@ class Planner:
             usd_per_gpu_hour=pool.usd_per_gpu_hour,
             price_source=pool.price_source,
             price_as_of=pool.price_as_of,
+            cold_start_seconds=_cold_start_seconds(spec, placed),
             notes=plan_notes(spec, source, plan, pool, planned=arguments, given=given),
         )
 
@@ -174,12 +208,31 @@ def _check_allowed(spec: api.VLMDeploymentSpec, model: ModelSpec, policy: Policy
     if engine.trust_remote_code and not policy.allow_trust_remote_code:
         raise Refused(PlanReason.REMOTE_CODE_DENIED, "the cluster's policy does not allow spec.engine.trustRemoteCode.")
     source = spec.model.source or api.ModelSource()
+    if model.serving.requires_remote_code and not _is_pinned(source):
+        raise Refused(
+            PlanReason.REMOTE_CODE_DENIED,
+            f"{model.id}: {model.repository} may change after its code was read. Name the commit that was read, all 40 "
+            "digits of it, in spec.model.source.huggingFace.revision.",
+        )
+    if engine.image is not None and not policy.image_registries:
+        raise Refused(
+            PlanReason.IMAGE_DENIED,
+            "spec.engine.image: the cluster's policy names no registry that engines may come from "
+            "(policy.imageRegistries of the chart).",
+        )
     for field, image in (
         ("spec.engine.image", engine.image),
         ("spec.model.source.image", source.image.reference if source.image is not None else None),
     ):
         if image is not None and (denied := image_denied(image, policy)):
             raise Refused(PlanReason.IMAGE_DENIED, f"{field}: {denied}.")
+
+
+def _is_pinned(source: api.ModelSource) -> bool:
+    """Whether what is loaded cannot become something else: a commit of the hub, or what the cluster holds itself."""
+    if source.pvc is not None or source.image is not None:
+        return True
+    return source.hugging_face is not None and COMMIT.fullmatch(source.hugging_face.revision or "") is not None
 
 
 def _check_model(model: ModelSpec, requirements: Requirements) -> None:
@@ -201,16 +254,7 @@ def _check_model(model: ModelSpec, requirements: Requirements) -> None:
 
 def _given(spec: api.VLMDeploymentSpec) -> tuple[ServeArgument, ...]:
     engine = spec.engine or api.Engine()
-    return given_arguments(engine.arguments, allow_code=engine.trust_remote_code)
-
-
-def _workload(spec: api.VLMDeploymentSpec) -> Workload:
-    """The request; an image of the usual size where none is named, as otherwise the engine would refuse all images."""
-    asked = reading.workload(spec.workload)
-    if asked.images or asked.videos:
-        return asked
-    width, height = parse_image_size(USUAL_IMAGE)
-    return replace(asked, images=(ImageInput(width_pixels=width, height_pixels=height),))
+    return given_arguments(engine.arguments)
 
 
 def _arguments(spec: api.VLMDeploymentSpec, source: Source, plan: Plan, gpu: GpuSpec) -> tuple[ServeArgument, ...]:
@@ -227,6 +271,15 @@ def _arguments(spec: api.VLMDeploymentSpec, source: Source, plan: Plan, gpu: Gpu
         return arguments
     pinned = ServeArgument(flag="--revision", values=(source.revision,), reason="the revision that is asked for")
     return (*arguments, pinned)
+
+
+def _cold_start_seconds(spec: api.VLMDeploymentSpec, placed: Placed) -> float:
+    """On a node that has to pull the image. Of volumes nobody knows more than that they are on a network."""
+    source, choice = spec.model.source or api.ModelSource(), placed.choice
+    is_volume = spec.cache is not None or source.pvc is not None
+    storage = Storage.NVME if source.image is not None else Storage.NETWORK if is_volume else Storage.HUB
+    found = cold_start(choice.figures, choice.gpu, gpu_count=choice.gpu_count, storage=storage, image_cached=False)
+    return round(found.seconds, 1)
 
 
 def _nodes(plan: Plan, pools: Sequence[Pool]) -> tuple[Pool, tuple[str, ...]]:

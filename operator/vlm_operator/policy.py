@@ -83,6 +83,11 @@ def over_month(held: Budget, usd_per_hour: float, replicas: int) -> str:
     return f"{counted} {show_usd(monthly)} a month, above the {show_usd(held.per_month.usd)} of {held.per_month.whose}"
 
 
+def affordable(held: Budget, usd_per_hour: float, replicas: int) -> int:
+    """As many of the replicas as do not cost too much for a month; `usd_per_hour`: of each."""
+    return next((count for count in range(replicas, 0, -1) if not over_month(held, usd_per_hour, count)), 0)
+
+
 def over_budget(held: Budget, *, usd_per_1k: float | None, usd_per_hour: float | None, replicas: int) -> str:
     """Why a plan may not be paid for; empty where it may.
 

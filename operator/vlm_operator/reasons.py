@@ -103,9 +103,26 @@ class DegradedReason(StrEnum):
 
     AS_PLANNED = "AsPlanned"
     BELOW_PLAN = "BelowPlan"
+    NOT_SCALED = "NotScaled"  # the engine that is to scale cannot
     ROLLED_BACK = "RolledBack"
+    OVER_BUDGET = "OverBudget"  # fewer replicas run than are asked for
     WRITE_REFUSED = "WriteRefused"  # the API server does not take what the operator writes
+    WRITE_CHANGED = "WriteChanged"  # what it takes is not what was written
     OPERATOR_ERROR = "OperatorError"  # a bug: its log has the traceback
+
+
+class ScalingReason(StrEnum):
+    """Reasons of `status.scaling`: why who scales does, or why nobody does."""
+
+    SCALING = "Scaling"
+    DISABLED = "Disabled"  # the spec asks for no engine
+    FIXED = "Fixed"  # min is max
+    STOPPED = "Stopped"  # somebody scaled to 0, where only somebody can scale back
+    HANDING_OVER = "HandingOver"  # what an earlier engine scales by is still there
+    METRICS_MISSING = "MetricsMissing"
+    MINIMUM_RAISED = "MinimumRaised"  # it scales, and not to 0
+    NOT_INSTALLED = "NotInstalled"
+    NOT_CONFIGURED = "NotConfigured"
 
 
 class Phase(StrEnum):
@@ -140,3 +157,4 @@ class PlanReason(StrEnum):
     UNSUPPORTED = "Unsupported"
     REMOTE_CODE_DENIED = "RemoteCodeDenied"
     IMAGE_DENIED = "ImageDenied"
+    UNREADABLE_REVISION = "UnreadableRevision"  # another version wrote it, or it was damaged

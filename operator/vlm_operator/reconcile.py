@@ -1,4 +1,4 @@
-"""One pass over one VLMDeployment: observe, decide, write, look again, answer in its status."""
+"""One pass over one VLMDeployment: observe, decide, write, ask its pods, answer in its status."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ import logging
 import secrets
 import time
 import traceback
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from functools import partial
+
+from msgspec.structs import replace
 
 from vlm_operator.actions import Action, Verb
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
 from vlm_operator.config import OperatorConfig
-from vlm_operator.decisions import Decision, decide, measured
-from vlm_operator.inventory import inventory
-from vlm_operator.kinds import NODE, VLMDEPLOYMENT
+from vlm_operator.decisions import Decision, Setup, decide, measured
+from vlm_operator.kinds import VLMDEPLOYMENT
 from vlm_operator.metrics import RECONCILE_SECONDS, RECONCILES
-from vlm_operator.observe import POLL_SECONDS, Observer
-from vlm_operator.planner import Planner
-from vlm_operator.records import Finding, Key, Observed, Planned
+from vlm_operator.observe import Observer
+from vlm_operator.plans import ClusterPlans
+from vlm_operator.records import Finding, Findings, Key, Observed
 from vlm_operator.rollout import Rollout
+from vlm_operator.scaled import scaling_status
+from vlm_operator.scaler import Scaler
+from vlm_operator.scalers import Means
 from vlm_operator.spec import InvalidSpec, parse
 from vlm_operator.status import build
 from vlm_operator.store import Store
-from vlm_operator.trouble import failure, last_resort, write_refused
+from vlm_operator.trouble import failure, last_resort, write_changed, write_refused
 from vlm_operator.work_queue import Outcome
 from vlm_operator.writes import Writer
 from vlmctl.api import v1alpha1 as api
@@ -40,37 +44,56 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Tried:
-    """What a pass has written so far, what was refused, and whether the parent was asked for."""
+    """What a pass has written so far, what was refused or did not stay so, and whether the parent was asked for."""
 
     done: list[Action] = field(default_factory=list)
     refused: list[tuple[Action, Exception]] = field(default_factory=list)
+    changed: list[Action] = field(default_factory=list)
     is_checked: bool = False
 
-    def settles(self, action: Action) -> bool:
-        """Whether it was tried, and trying it again in this pass is no use."""
-        alike = [each for each in self.done if each.verb in ONCE] + [each for each, _ in self.refused]
-        return any((each.verb, each.kind, each.name) == (action.verb, action.kind, action.name) for each in alike)
+    def left(self, actions: Collection[Action]) -> list[Action]:
+        """Those of use in this pass. An object that was applied, and is to be applied the same again, was changed."""
+        self.changed = [each for each in actions if each.verb is Verb.APPLY and _is_among(each, self.done, whole=True)]
+        over = [*(each for each in self.done if each.verb in ONCE), *(each for each, _ in self.refused), *self.changed]
+        return [each for each in actions if not _is_among(each, over)]
 
 
 class Reconciler:
     """Brings VLMDeployments and their children to where they should be; called by the work queue.
 
     `unplanned`: those that no plan could be made for, to be looked at when nodes change. `begun`: passes under way, by
-    when they began.
+    when they began. `plans`: for the cluster as it is. `scaler`: is told who scales what; `means`: what there is to
+    scale by.
     """
 
     def __init__(
-        self, config: OperatorConfig, store: Store, cluster: Cluster, observer: Observer, catalog: Catalog
+        self,
+        config: OperatorConfig,
+        store: Store,
+        cluster: Cluster,
+        observer: Observer,
+        catalog: Catalog,
+        scaler: Scaler,
+        means: Callable[[], Means],
     ) -> None:
         self.unplanned: set[Key] = set()
         self.begun: dict[Key, float] = {}
+        self.plans = ClusterPlans(config, store, catalog)
         self._config = config
         self._store = store
         self._observer = observer
+        self._scaler = scaler
+        self._means = means
         self._writer = Writer(cluster, store, identity=config.pod_name)
-        self._catalog = catalog
-        self._planner = Planner(catalog)
+        self._setup = Setup(
+            agent_image=config.agent_image,
+            proxy_image=config.proxy_image,
+            hub_endpoint=config.hub_endpoint,
+            prometheus=config.prometheus,
+            pod_defaults=config.pod_defaults,
+        )
         self._told: dict[Key, str] = {}
+        self._reviewed: set[Key] = set()  # those whose plan is to be compared with a new one
 
     async def __call__(self, key: Key) -> Outcome:
         """One pass; what goes wrong is told here, and tried again by the queue."""
@@ -92,74 +115,130 @@ class Reconciler:
             RECONCILES.labels("failed" if outcome.failed else "done").inc()
         return outcome
 
+    def review(self) -> None:
+        """Compare each plan with one made now, in its next pass; and forget VLMDeployments that are gone."""
+        there = set(self._store.deployments())
+        for key in {*self._told, *self.unplanned} - there:
+            self._forget(key)
+        self.plans.keep(there)
+        self._observer.keep(there)
+        self._reviewed = there
+
+    def _forget(self, key: Key) -> None:
+        self.unplanned.discard(key)
+        self._told.pop(key, None)
+        self._reviewed.discard(key)
+        self._scaler.plan(key, None)
+
     async def _pass(self, key: Key) -> Outcome:
         observed = self._observer.snapshot(key)
         if observed is None or "deletionTimestamp" in observed.parent["metadata"]:
-            self.unplanned.discard(key)  # its children go with it: they are owned
-            self._told.pop(key, None)
+            self._forget(key)  # its children go with it: they are owned
             return Outcome()
-        working = await self._observer.ask(key)
-        observed = self._observer.snapshot(key) or observed
-        if await self._writer.keep(measured(observed, self._observer.node_label)):
-            observed = self._observer.snapshot(key) or observed
         try:
             spec = parse(observed.parent).spec
         except InvalidSpec as error:
-            refused = Finding(reason=error.reason, message=error.message)
-            await self._writer.answer(observed.parent, build(observed, None, Rollout(), refused=refused))
-            return Outcome()
-        outcome = await self._settle(key, observed, spec)
-        return outcome if outcome.failed or not working else Outcome(after_seconds=POLL_SECONDS)
-
-    async def _settle(self, key: Key, observed: Observed, spec: api.VLMDeploymentSpec) -> Outcome:
-        """Write until everything is right, or what is left is refused; then answer."""
+            return await self._answer_invalid(key, observed, error)
         tried = _Tried()
+        # What is to be changed does not wait for pods to answer.
+        settled = await self._settle(key, observed, spec, tried)
+        if settled is None:
+            return Outcome(after_seconds=STALE_SECONDS)
+        asked = await self._observer.ask(key)
+        observed = self._observer.snapshot(key) or observed
+        kept = await self._writer.keep(measured(observed, self._observer.node_label))
+        tried.refused += kept.refused
+        if kept.written or asked.news:
+            settled = await self._settle(key, self._observer.snapshot(key) or observed, spec, tried)
+            if settled is None:
+                return Outcome(after_seconds=STALE_SECONDS)
+        observed, decision = settled
+        await self._writer.tell(key, decision.words)
+        await self._answer(key, observed, spec, decision, tried)
+        return Outcome(failed=bool(tried.refused or tried.changed), after_seconds=asked.again_seconds)
+
+    async def _settle(
+        self, key: Key, observed: Observed, spec: api.VLMDeploymentSpec, tried: _Tried
+    ) -> tuple[Observed, Decision] | None:
+        """Write until everything is right, or what is left is of no use to try; None where the parent is not there."""
+        decision = self._decide(observed, spec)
         for _ in range(ROUNDS):
-            decision = self._decide(observed, spec)
-            left = [each for each in decision.actions if not tried.settles(each)]
+            left = tried.left(decision.actions)
+            if not left:
+                break
             if not tried.is_checked and any(_makes(each, observed) for each in left):
                 tried.is_checked = True
                 if not await self._writer.is_alive(observed.parent):
-                    return Outcome(after_seconds=STALE_SECONDS)
+                    return None
             for action in left:
                 try:
                     await self._writer.act(key, action)
                     tried.done.append(action)
                 except ApiError as error:
                     tried.refused.append((action, error))
-            if not await self._writer.tell(key, decision.words) and not left:
-                break
             observed = self._observer.snapshot(key) or observed
-        (self.unplanned.discard if decision.refused is None else self.unplanned.add)(key)
+            decision = self._decide(observed, spec)
+        return observed, decision
+
+    async def _answer(
+        self, key: Key, observed: Observed, spec: api.VLMDeploymentSpec, decision: Decision, tried: _Tried
+    ) -> None:
+        """Write the status, and what was refused into the log."""
+        found = decision.findings
+        (self.unplanned.discard if found.refused is None else self.unplanned.add)(key)
+        found = replace(
+            found,
+            lesser=write_changed(tried.changed) or found.lesser,
+            problem=write_refused(tried.refused),
+            better=self._better(key, observed, spec, decision),
+        )
+        by = decision.scaled
+        self._scaler.plan(key, by)
         status = build(
             observed,
             spec,
             decision.rollout,
-            refused=decision.refused,
-            finding=decision.finding,
-            problem=write_refused(tried.refused),
+            found,
+            replicas=decision.replicas,
             api_key=next((each.name for each in tried.done if each.kind == "Secret"), None),
+            scaling=None if by is None else scaling_status(by, spec, blind=self._scaler.is_blind(key)),
+            realised_usd_per_1k=self._scaler.realised_usd_per_1k(key),
         )
         await self._writer.answer(observed.parent, status)
-        if tried.refused:
-            told = "; ".join(f"{action.kind} {action.name}: {error}" for action, error in tried.refused)
-            self._tell(key, logging.WARNING, told)
-        return Outcome(failed=bool(tried.refused))
+        told = [f"{action.kind} {action.name}: {error}" for action, error in tried.refused]
+        told += [f"{each.kind} {each.name}: {each.reason} after it was written" for each in tried.changed]
+        if told:
+            self._tell(key, logging.WARNING, "; ".join(told))
+
+    async def _answer_invalid(self, key: Key, observed: Observed, error: InvalidSpec) -> Outcome:
+        """Say so; what pods measure meanwhile is kept, and nobody scales."""
+        self._scaler.plan(key, None)
+        asked = await self._observer.ask(key)
+        observed = self._observer.snapshot(key) or observed
+        kept = await self._writer.keep(measured(observed, self._observer.node_label))
+        refused = Finding(reason=error.reason, message=error.message)
+        found = Findings(refused=refused, problem=write_refused(kept.refused))
+        await self._writer.answer(observed.parent, build(observed, None, Rollout(), found))
+        return Outcome(after_seconds=asked.again_seconds)
 
     def _decide(self, observed: Observed, spec: api.VLMDeploymentSpec) -> Decision:
         return decide(
             observed,
             spec,
-            plan=partial(self._plan, observed.benchmarks),
+            plans=self.plans.over(observed.benchmarks),
             node_label=self._observer.node_label,
             new_api_key=secrets.token_urlsafe(KEY_BYTES),
-            agent_image=self._config.agent_image,
-            hub_endpoint=self._config.hub_endpoint,
+            setup=self._setup,
+            means=self._means(),
         )
 
-    def _plan(self, benchmarks: tuple[api.VLMBenchmark, ...], spec: api.VLMDeploymentSpec) -> Planned:
-        found = inventory(self._store.all(NODE.kind), self._config.inventory, self._catalog)
-        return self._planner.plan(spec, found, self._config.policy, benchmarks, engine_image=self._config.engine_image)
+    def _better(self, key: Key, observed: Observed, spec: api.VLMDeploymentSpec, decision: Decision) -> str | None:
+        """What a plan made now would save; None where nobody has looked, and what was said before holds."""
+        wanted = decision.rollout.wanted
+        if key not in self._reviewed or wanted is None:
+            return None
+        self._reviewed.discard(key)
+        return self.plans.better(key, wanted.digest, spec, wanted.planned, observed.benchmarks)
 
     async def _fail(self, key: Key, error: Exception) -> None:
         """Tell it in the log, with a traceback where it is a bug, and in the status as far as that can be."""
@@ -184,3 +263,12 @@ def _makes(action: Action, observed: Observed) -> bool:
     """Whether it makes something that is not there."""
     is_there = action.name in observed.children.get(action.kind, {})
     return action.verb in (Verb.APPLY, Verb.CREATE) and not is_there
+
+
+def _is_among(action: Action, others: Collection[Action], *, whole: bool = False) -> bool:
+    """Whether one of them does the same; `whole`: to the same content."""
+    return any(
+        (each.verb, each.kind, each.name) == (action.verb, action.kind, action.name)
+        and (not whole or each.body == action.body)
+        for each in others
+    )

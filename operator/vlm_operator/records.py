@@ -20,56 +20,14 @@ class Key(NamedTuple):
     name: str
 
 
-class Pool(Record, frozen=True, kw_only=True):
-    """Nodes of one kind. `gpu`: its id in the catalog; `label` and `product`: the node label that tells it, `resource`:
-    what its device plugin offers. `usd_per_gpu_hour` of None: no price is known.
-
-    `declared`: from the chart's values, where nodes may not exist yet.
-    """
-
-    gpu: str
-    label: str
-    product: str
-    resource: str
-    gpus_per_node: int
-    nodes: int
-    usd_per_gpu_hour: float | None = None
-    price_source: str = "unknown"
-    price_as_of: str = "unknown"
-    declared: bool = False
-
-
-class DeclaredPool(Record, frozen=True, kw_only=True):
-    """Nodes of one kind as the chart's values declare them: those at zero nodes, and the price of those that are paid.
-
-    `gpu`: a name of the catalog's, or the product label of its nodes. `label`, `product`, `resource`: where nodes are
-    told apart, and GPUs asked for, by other words than the vendor's usual ones.
-    """
-
-    gpu: str
-    gpus_per_node: int = 1
-    nodes: int = 0
-    usd_per_gpu_hour: float | None = None
-    price_as_of: str = "unknown"
-    label: str | None = None
-    product: str | None = None
-    resource: str | None = None
-
-
-class Inventory(Record, frozen=True, kw_only=True):
-    """GPUs that a pod could be given. `unknown`: product labels that no GPU of the catalog goes by, and why."""
-
-    pools: tuple[Pool, ...] = ()
-    unknown: tuple[str, ...] = ()
-
-
 class Planned(Record, frozen=True, kw_only=True):
     """A plan, and all that its pods are made of. Kept whole in a ControllerRevision, so it is read and never made anew.
 
     `served_name`: the model's name in requests. `repository`, `revision`: on the hub. `checkpoint`: what the engine
     loads, the repository or a folder of the pod. `gpu_resource`: what a pod asks for; `node_label`, `node_products`:
     which nodes it may run on (any of the products). `image`: the engine's. `usd_per_gpu_hour` of None: no price is
-    known. `notes`: what was decided for the user, one sentence each.
+    known. `cold_start_seconds`: estimate, from a replica's being made to traffic, on a machine that is there.
+    `notes`: what was decided for the user, one sentence each.
     """
 
     plan: Plan
@@ -88,7 +46,13 @@ class Planned(Record, frozen=True, kw_only=True):
     usd_per_gpu_hour: float | None = None
     price_source: str = "unknown"
     price_as_of: str = "unknown"
+    cold_start_seconds: float | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """Of one replica; None where no price is known."""
+        return None if self.usd_per_gpu_hour is None else self.usd_per_gpu_hour * self.plan.placement.gpu_count
 
 
 class Verdict(StrEnum):
@@ -129,14 +93,32 @@ class Finding(Record, frozen=True, kw_only=True):
         return f"{self.message}{'' if ends or not self.remedy else '.'} {self.remedy}".strip()
 
 
+class Findings(Record, frozen=True, kw_only=True):
+    """What a pass has found in the way. `refused`: of a plan for the spec, or of going on with the one that is there.
+    `finding`: of the replicas that the status is about. `problem`: of the operator's own work. `lesser`: of what stops
+    nothing else: of as many replicas as are asked for, of objects that do not stay as they are written.
+
+    `better`: a sentence about a plan that would cost less now, empty where there is none; None: as it was said before.
+    `scaling`: a sentence about what of the scaling that is asked for cannot be had; empty where all can.
+    """
+
+    refused: Finding | None = None
+    finding: Finding | None = None
+    problem: Finding | None = None
+    lesser: Finding | None = None
+    better: str | None = None
+    scaling: str = ""
+
+
 class Observed(Record, frozen=True, kw_only=True):
     """One VLMDeployment and everything that belongs to it, as it was at one moment (`now`: seconds since 1970).
 
     `parent`: the VLMDeployment itself. `children`: by kind and name. `owned`: by kind and name, which of the child's
     fields our field manager owns (`actions.owned_paths`); a child missing here is compared by its values alone.
     `pods`: of the engine, and of the download Job (`names.COMPONENT` tells them apart). `results`: by pod uid, what its
-    agent told. `logs`: by pod uid, the last lines of the engine's container that ended; data, never trusted.
-    `monitors`: whether the cluster has PodMonitors.
+    agent told; `doubted`: why that is not believed. `logs`: by pod uid, the last lines of the engine's container that
+    ended; data, never trusted. `monitors`: whether the cluster has PodMonitors. `unreadable`: by digest, why a revision
+    of it cannot be read.
     """
 
     now: float
@@ -147,5 +129,7 @@ class Observed(Record, frozen=True, kw_only=True):
     revisions: tuple[Revision, ...] = ()
     benchmarks: tuple[api.VLMBenchmark, ...] = ()
     results: dict[str, Any] = {}
+    doubted: dict[str, str] = {}
     logs: dict[str, str] = {}
     monitors: bool = False
+    unreadable: dict[str, str] = {}

@@ -13,6 +13,11 @@ def condition(body: KubernetesObject, kind: str) -> dict[str, str]:
     return next((each for each in listed if each["type"] == kind), {})
 
 
+def holds(body: KubernetesObject, kind: str) -> bool:
+    """Whether the condition of a type is there and True: of a Job, ``Complete``."""
+    return condition(body, kind).get("status") == "True"
+
+
 def container(pod: KubernetesObject, name: str) -> dict[str, Any]:
     """The status of a container; empty before the kubelet wrote one."""
     listed = pod.get("status", {}).get("containerStatuses") or ()

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 import yaml
+from msgspec import inspect
 
-from vlm_operator import names
+from vlm_operator import names, proxy
 from vlm_operator.agent.config import agent_config, encode_config
 from vlm_operator.records import KubernetesObject, Planned, Revision, Verdict
 from vlmctl.api import v1alpha1 as api
 from vlmctl.errors import InvalidFile
 
 DIGEST_LENGTH = 10  # hexadecimal digits: with them, a name of 52 characters still makes a label's value of 63
-# Nothing is planned by these: they move replicas, hold them back or judge them, and pods run on when they change.
-NOT_PLANNED_BY = ("replicas", "scaling", "benchmark", "paused")
+# Pods are the same whatever these say: they move replicas, hold them back, judge them, or say what plan is allowed.
+NOT_PLANNED_BY = ("replicas", "scaling", "benchmark", "paused", "budget", "licensePolicy")
+NOT_OF_CLAIM = ("size", "retain")  # the claim grows, and is kept or not, under the same pods
 API_VERSION = "apps/v1"
 KIND = "ControllerRevision"
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast where libyaml is there
 
 
 def digest(spec: api.VLMDeploymentSpec, replan: str = "") -> str:
-    """Of everything that a user plans by. `replan`: the annotation `vlmctl.dev/replan`, which changes nothing else.
+    """Of everything that pods are made by. `replan`: the annotation `vlmctl.dev/replan`, which changes nothing else.
 
     A field that holds its default counts as not written, so a version of the API with more fields gives old objects
     their old digests.
     """
     asked = {key: value for key, value in msgspec.to_builtins(spec).items() if key not in NOT_PLANNED_BY}
+    if claim := asked.get("cache", {}).get("pvc"):
+        asked["cache"] = {"pvc": {key: value for key, value in claim.items() if key not in NOT_OF_CLAIM}}
     usual = msgspec.to_builtins(api.Workload())  # the one record that is always written whole
     asked["workload"] = {key: value for key, value in msgspec.to_builtins(spec.workload).items() if value != usual[key]}
     asked = {key: value for key, value in asked.items() if value != {}}
@@ -40,7 +46,8 @@ def digest(spec: api.VLMDeploymentSpec, replan: str = "") -> str:
 
 def new(name: str, digest: str, planned: Planned, template: KubernetesObject) -> Revision:
     """A revision of the VLMDeployment `name` that no ControllerRevision keeps yet; `rollout.target` numbers it."""
-    files = {"agent.json": encode_config(agent_config(planned)), "plan.yaml": _readable(planned)}
+    readable = _readable(msgspec.json.encode(planned))
+    files = {"agent.json": encode_config(agent_config(planned)), "plan.yaml": readable, **proxy.files()}
     return Revision(
         name=names.of_revision(name, digest),
         number=0,
@@ -75,16 +82,20 @@ def write(revision: Revision, parent: KubernetesObject) -> KubernetesObject:
 
 
 def read(obj: KubernetesObject) -> Revision:
-    """The revision that a ControllerRevision keeps; raises InvalidFile where this version cannot read it."""
-    metadata, data = obj["metadata"], obj.get("data") or {}
+    """The revision that a ControllerRevision keeps; raises InvalidFile where this version cannot read it.
+
+    Fields that a later version has added to the plan are left out: pods are made of the template, which is whole.
+    """
+    metadata = obj["metadata"]
     try:
+        data = msgspec.convert(obj["data"], _Data)
         return Revision(
             name=metadata["name"],
             number=obj["revision"],
             digest=metadata["labels"][names.REVISION],
-            planned=msgspec.convert(data["planned"], Planned),
-            template=data["template"],
-            config=data.get("config", {}),
+            planned=_planned(data.planned),
+            template=obj["data"]["template"],
+            config=data.config,
             verdict=_verdict(metadata.get("annotations", {}).get(names.VERDICT)),
             uid=metadata["uid"],
         )
@@ -96,10 +107,46 @@ def read(obj: KubernetesObject) -> Revision:
         ) from error
 
 
+class _Template(msgspec.Struct):
+    """What every pod template has."""
+
+    metadata: dict[str, Any]
+    spec: dict[str, Any]
+
+
+class _Data(msgspec.Struct):
+    """Of a ControllerRevision, as `write` makes it."""
+
+    planned: dict[str, Any]
+    template: _Template
+    config: dict[str, str] = {}
+
+
+def _planned(kept: dict[str, Any]) -> Planned:
+    try:
+        return msgspec.convert(kept, Planned)
+    except msgspec.ValidationError:
+        return msgspec.convert(_known(kept, inspect.type_info(Planned)), Planned)
+
+
+def _known(kept: Any, kind: inspect.Type) -> Any:
+    """Without the fields that records of this version do not have."""
+    match kind:
+        case inspect.StructType(fields=fields) if isinstance(kept, dict):
+            kinds = {each.encode_name: each.type for each in fields}
+            return {name: _known(part, kinds[name]) for name, part in kept.items() if name in kinds}
+        case inspect.VarTupleType(item_type=item) if isinstance(kept, list):
+            return [_known(part, item) for part in kept]
+        case inspect.UnionType(types=kinds) if kept is not None:
+            return next((_known(kept, each) for each in kinds if isinstance(each, inspect.StructType)), kept)
+    return kept
+
+
 def _verdict(text: str | None) -> Verdict:
     return Verdict(text) if text in set(Verdict) else Verdict.UNKNOWN
 
 
-def _readable(planned: Planned) -> str:
-    """The plan as YAML, for people."""
-    return yaml.dump(msgspec.to_builtins(planned), Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=120)
+@lru_cache(maxsize=64)
+def _readable(planned: bytes) -> str:
+    """The plan, given as JSON, as YAML for people."""
+    return yaml.dump(json.loads(planned), Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=120)

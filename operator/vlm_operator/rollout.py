@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from vlm_operator import download, names
 from vlm_operator.reasons import AvailableReason
 from vlm_operator.records import Finding, KubernetesObject, Revision, Verdict
-from vlm_operator.reported import condition
+from vlm_operator.reported import condition, holds
+from vlm_operator.scheduling import lacks_room, over_quota
 from vlmctl.specs.record import Record
 
 HISTORY = 5  # revisions that are kept
@@ -56,19 +57,22 @@ def target(
     pods: Sequence[KubernetesObject] = (),
     jobs: Mapping[str, KubernetesObject] | None = None,
     finding: Finding | None = None,
+    unreadable: Collection[str] = (),
 ) -> Rollout:
     """Where the VLMDeployment `name` goes from here.
 
     `digest`: of its spec. `deployment`, `pods`, `jobs` (by name): its children. `finding`: what is wrong with pods of
-    the revision that the Deployment carries.
+    the revision that the Deployment carries. `unreadable`: digests of revisions that are there and cannot be read: a
+    Deployment that carries one stays as it is until another one is wanted and ready.
     """
     now, pods = carried_digest(deployment), [pod for pod in pods if _is_engine(pod)]
     known = _judged(_numbered(revisions, digest), now, deployment, pods, finding)
     by_digest = {each.digest: each for each in known}
     wanted, present = by_digest.get(digest), by_digest.get(now)
     good = _last_good(known)
-    stay = present if present is not None and not _has_failed(present) else good or present
-    goal = stay if wanted is None else (good or stay) if _has_failed(wanted) else wanted
+    back = None if now in unreadable else good
+    stay = present if present is not None and not _has_failed(present) else back or present
+    goal = stay if wanted is None else (back or stay) if _has_failed(wanted) else wanted
     carried = goal if goal is None or _is_ready(goal, present, jobs or {}, name) else stay
     kept = _kept(known, {each.digest for each in (wanted, present, carried) if each is not None} | _running(pods))
     return Rollout(
@@ -151,20 +155,22 @@ def _kept(revisions: Sequence[Revision], needed: set[str]) -> tuple[Revision, ..
 
 
 def _is_short(deployment: KubernetesObject | None, pods: Sequence[KubernetesObject], carried: Revision | None) -> bool:
-    """Whether old pods have to give their GPUs to new ones: once a new pod found none, until all are new."""
+    """Whether old pods have to make room for new ones: once a new one found none (of GPUs, CPU, memory, places for
+    pods, or of the namespace's quota), until all are new.
+    """
     if deployment is None or carried is None:
         return False
     surge = deployment["spec"].get("strategy", {}).get("rollingUpdate", {}).get("maxSurge")
     if surge == 0 and not is_complete(deployment):
         return True
     new = [pod for pod in pods if _digest(pod) == carried.digest]
-    return len(new) < len(pods) and any(_lacks(pod, carried.planned.gpu_resource) for pod in new)
+    return len(new) < len(pods) and (any(map(_lacks_room, new)) or over_quota(deployment))
 
 
-def _lacks(pod: KubernetesObject, resource: str) -> bool:
-    """Whether the scheduler found no node with enough of the resource free (its message names it)."""
+def _lacks_room(pod: KubernetesObject) -> bool:
+    """Whether the scheduler found a node that would take the pod if others were gone."""
     scheduled = condition(pod, "PodScheduled")
-    return scheduled.get("status") == "False" and f"Insufficient {resource}" in scheduled.get("message", "")
+    return scheduled.get("status") == "False" and lacks_room(scheduled.get("message", ""))
 
 
 def _is_late(deployment: KubernetesObject) -> bool:
@@ -193,7 +199,7 @@ def _is_seen(deployment: KubernetesObject) -> bool:
 
 
 def _is_serving(pod: KubernetesObject) -> bool:
-    return "deletionTimestamp" not in pod["metadata"] and condition(pod, "Ready").get("status") == "True"
+    return "deletionTimestamp" not in pod["metadata"] and holds(pod, "Ready")
 
 
 def _is_engine(pod: KubernetesObject) -> bool:

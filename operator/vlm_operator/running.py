@@ -6,17 +6,23 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from random import Random
 
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
 from vlm_operator.config import OperatorConfig
+from vlm_operator.deployment_metrics import DeploymentMetrics
 from vlm_operator.endpoints import endpoints
 from vlm_operator.informers import Informer
-from vlm_operator.kinds import MONITOR, NODE, VLMDEPLOYMENT, WATCHED, Resource
+from vlm_operator.kinds import HTTP_SCALED_OBJECT, MONITOR, NODE, SCALED_OBJECT, VLMDEPLOYMENT, WATCHED, Resource
 from vlm_operator.leadership import Leadership
+from vlm_operator.load import Scraper
+from vlm_operator.metrics import QUEUE_AGE_SECONDS, WATCHING, shown
 from vlm_operator.observe import Observer
 from vlm_operator.reconcile import Reconciler
 from vlm_operator.records import Key, KubernetesObject
+from vlm_operator.scaler import Scaler
+from vlm_operator.scalers import Means
 from vlm_operator.store import Store
 from vlm_operator.work_queue import WorkQueue
 from vlmctl.catalog.load import load_catalog
@@ -37,8 +43,18 @@ class Operator:
         self._cluster = cluster
         self._rng = Random()
         self._store = Store()
-        self._observer = Observer(self._store, cluster, monitors=self._has_monitors)
-        self._reconciler = Reconciler(config, self._store, cluster, self._observer, load_catalog())
+        self._observer = Observer(self._store, cluster, monitors=partial(self._serves, MONITOR))
+        self._scraper = Scraper()
+        self._scaler = Scaler(
+            cluster,
+            self._store,
+            self._scraper,
+            changed=lambda key: self._queue.add(key),
+            interval_seconds=config.scaling.interval_seconds,
+        )
+        self._reconciler = Reconciler(
+            config, self._store, cluster, self._observer, load_catalog(), self._scaler, self._means
+        )
         self._queue = WorkQueue(self._reconciler, workers=config.workers, rng=self._rng)
         self._informers = [
             Informer(cluster, self._store, resource, namespace, changed=self._changed, rng=self._rng)
@@ -56,11 +72,13 @@ class Operator:
         )
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._observer)
+            await stack.enter_async_context(self._scraper)
             if self._config.port:
                 await stack.enter_async_context(endpoints(self._config.port, problem=self._problem))
             group = await stack.enter_async_context(asyncio.TaskGroup())
             for informer in self._informers:
                 group.create_task(informer.run())
+            self._measure()
             await leadership.run(self._work)
 
     def take(self, event: str | None, body: KubernetesObject) -> None:
@@ -83,9 +101,15 @@ class Operator:
             await informer.listed.wait()
         for key in self._store.deployments():
             self._queue.add(key)
+        statuses = DeploymentMetrics(partial(self._store.all, VLMDEPLOYMENT.kind))
+        with shown(statuses):  # by the leader alone, so that sums over operators count each once
+            await self._work_on()
+
+    async def _work_on(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._queue.run())
             group.create_task(self._resync())
+            group.create_task(self._scaler.run())
 
     async def _resync(self) -> None:
         while True:
@@ -95,6 +119,7 @@ class Operator:
                     await self._list(namespace)
                 except (ApiError, Unreachable):
                     continue  # the next one will do
+            self._reconciler.review()
             for key in self._store.deployments():
                 self._queue.add_after(key, self._rng.uniform(0.0, SPREAD_SECONDS))
 
@@ -112,15 +137,35 @@ class Operator:
     def _changed(self, resource: Resource, key: Key | None) -> None:
         if key is not None:
             self._queue.add(key)
-        elif resource == MONITOR:
+        elif resource in (MONITOR, SCALED_OBJECT, HTTP_SCALED_OBJECT):
             for each in self._store.deployments():
                 self._queue.add(each)
         elif resource == NODE:
+            self._reconciler.plans.nodes_changed()
             for each in self._reconciler.unplanned:
                 self._queue.add(each)
 
-    def _has_monitors(self) -> bool:
-        return any(each.is_served for each in self._informers if each.resource == MONITOR)
+    def _measure(self) -> None:
+        """What is asked for at each scrape."""
+        QUEUE_AGE_SECONDS.set_function(lambda: self._queue.oldest_age_seconds)
+        for kind in {each.resource.kind for each in self._informers}:
+            WATCHING.labels(kind).set_function(partial(self._is_watching, kind))
+
+    def _is_watching(self, kind: str) -> bool:
+        """In every namespace; a kind that the cluster does not have, or show, needs no watch."""
+        of_kind = [each for each in self._informers if each.resource.kind == kind]
+        return all(each.is_watching or (each.resource.optional and not each.is_served) for each in of_kind)
+
+    def _serves(self, resource: Resource) -> bool:
+        """Whether the cluster has the kind, and shows it to the operator."""
+        return any(each.is_served for each in self._informers if each.resource == resource)
+
+    def _means(self) -> Means:
+        return Means(
+            keda=self._serves(SCALED_OBJECT),
+            http_add_on=self._serves(HTTP_SCALED_OBJECT),
+            settings=self._config.scaling,
+        )
 
     def _problem(self) -> str:
         """Why the process is to be restarted, or nothing."""

@@ -10,13 +10,16 @@ from collections.abc import Iterator
 
 from vlm_operator.engine_logs import quote
 from vlm_operator.reasons import AvailableReason
-from vlm_operator.records import Finding
+from vlm_operator.records import Finding, KubernetesObject
+from vlm_operator.reported import condition, holds
 
 _COUNTS = re.compile(r"^\d+/\d+ nodes are available: *")
 # The scheduler goes on about preemption and resource claims; what they say follows from what came before.
 _AFTER = re.compile(r"\.? *(?:preemption: |no new claims to deallocate)")
 _EACH = re.compile(r"(?:^|, )\d+ (?=\S)")
 _INSUFFICIENT = re.compile(r"^Insufficient (?P<resource>\S+?)\.?$")
+_TOO_MANY_PODS = re.compile(r"Too many pods")
+_QUOTA = re.compile(r"exceeded quota")
 _GPU = re.compile(r"gpu|nvidia\.com/|amd\.com/|habana\.ai/")
 
 _RESOURCES = {
@@ -37,7 +40,7 @@ _GPU_REMEDY = "Free GPUs on those nodes, add a node of that product, or choose a
 _RULES: tuple[tuple[AvailableReason, re.Pattern[str], str, str], ...] = (
     (
         AvailableReason.TOO_MANY_PODS,
-        re.compile(r"Too many pods"),
+        _TOO_MANY_PODS,
         "The nodes run as many pods as they may.",
         "Add a node, or raise the kubelet's maximum of pods.",
     ),
@@ -69,6 +72,18 @@ _VOLUMES = re.compile(
 def unschedulable(message: str) -> Finding:
     """What keeps a pod from being scheduled, from its condition PodScheduled."""
     return _volume(message) or _resource(message) or _rule(message) or _other(message)
+
+
+def lacks_room(message: str) -> bool:
+    """Whether the scheduler's message names a node that would do but for what other pods take of it."""
+    return any(_INSUFFICIENT.match(cause) or _TOO_MANY_PODS.search(cause) for cause in _causes(message))
+
+
+def over_quota(deployment: KubernetesObject) -> bool:
+    """Whether a pod of the Deployment could not be made for lack of the namespace's quota."""
+    return holds(deployment, "ReplicaFailure") and bool(
+        _QUOTA.search(condition(deployment, "ReplicaFailure").get("message", ""))
+    )
 
 
 def _causes(message: str) -> Iterator[str]:

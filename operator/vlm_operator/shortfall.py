@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from vlm_operator.placements import ONE_NODE, Placed, Search
-from vlm_operator.records import Inventory, Pool
 from vlmctl.planning.choices import allowed_offers
 from vlmctl.planning.fit import fit
 from vlmctl.planning.placement import GPU_COUNTS
 from vlmctl.planning.search import checkpoints
 from vlmctl.specs.answers import Breach, FitReport
 from vlmctl.specs.hardware import Catalog
+from vlmctl.specs.inventory import Inventory, Pool
 from vlmctl.specs.workload import Requirements
 from vlmctl.units import show_gib
 

@@ -11,26 +11,19 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from vlm_operator import names
+from vlm_operator import bounds
 from vlm_operator.reasons import PlanReason
 from vlm_operator.records import KubernetesObject
 from vlm_operator.refusal import Refused
 from vlmctl.api import reading
 from vlmctl.api import v1alpha1 as api
 from vlmctl.errors import InvalidValue
-from vlmctl.serving import host
 
 SHORTEST_LADDER_SECONDS = 10.0  # as the rule of api.BenchmarkSpec says
 LONGEST_LADDER_SECONDS = 3600.0
-OWN_DOMAIN = f"{api.GROUP}/"
+LEAST_UTILIZATION = 0.05  # and this and the next as those of api.Scaling
+LONGEST_IDLE_SECONDS = 86_400.0
 NOT_ZERO = frozenset("123456789")  # digits of which a number above 0 has one, whatever its unit
-# What decides a variable or a label instead of the user.
-VARIABLES = {
-    "VLLM_API_KEY": "spec.apiKey",
-    "HF_TOKEN": "spec.model.source.huggingFace.tokenSecret",
-    **dict.fromkeys(host.CACHE_VARIABLES, "the operator"),
-}
-LABELS = frozenset(names.labels("", names.Component.ENGINE))
 _LOCATED = re.compile(r"(?P<what>.*) - at (?:`key` in )?`\$(?P<where>.*)`", re.DOTALL)
 
 
@@ -52,8 +45,8 @@ def parse(body: KubernetesObject) -> api.VLMDeployment:
     _check_model(deployment.spec.model)
     _check_bounds(deployment.spec)
     _check_readable(deployment.spec)
-    for field, decided_by in _decided_elsewhere(deployment.spec):
-        raise InvalidSpec(f"{field} is decided by {decided_by}. Leave it out.")
+    for field, problem in bounds.breaches(deployment.spec):
+        raise InvalidSpec(f"{field} {problem}")
     return deployment
 
 
@@ -75,6 +68,9 @@ def _check_model(model: api.ModelReference) -> None:
 def _check_bounds(spec: api.VLMDeploymentSpec) -> None:
     if spec.scaling.min > spec.scaling.max:
         raise _invalid("spec.scaling", f"min is {spec.scaling.min}, above max, which is {spec.scaling.max}.")
+    if float(spec.scaling.target_utilization) < LEAST_UTILIZATION:
+        share = spec.scaling.target_utilization
+        raise _invalid("spec.scaling.targetUtilization", f"{share} leaves replicas idle. Give 0.05 to 1.")
     budget = spec.budget or api.Budget()
     for field, usd in (("maxUSDPer1k", budget.max_usd_per_1k), ("maxUSDPerMonth", budget.max_usd_per_month)):
         if usd is not None and float(usd) <= 0:
@@ -94,6 +90,7 @@ def _check_readable(spec: api.VLMDeploymentSpec) -> None:
     reads: dict[str, Callable[[], object]] = {
         "spec.workload": lambda: reading.workload(spec.workload),
         "spec.objectives": lambda: reading.objectives(spec.objectives),
+        "spec.scaling.idle": lambda: _check_idle(reading.seconds(spec.scaling.idle)),
         "spec.benchmark.budget": lambda: _check_ladder(reading.seconds(spec.benchmark.budget)),
     }
     for field, read in reads.items():
@@ -111,21 +108,14 @@ def _check_ladder(seconds: float) -> None:
         raise InvalidValue("the ladder takes too long or too short a time.", remedy="Give 10s to 1h.")
 
 
+def _check_idle(seconds: float) -> None:
+    if seconds > LONGEST_IDLE_SECONDS:
+        raise InvalidValue("nobody waits that long for the last replica to go.", remedy="Give at most 24h.")
+
+
 def _folders(source: api.ModelSource | None) -> Iterator[str]:
     if source is not None:
         yield from (each.path for each in (source.pvc, source.image) if each is not None)
-
-
-def _decided_elsewhere(spec: api.VLMDeploymentSpec) -> Iterator[tuple[str, str]]:
-    """What the user sets and cannot, each with what decides it."""
-    for variable in spec.engine.env if spec.engine is not None else ():
-        if variable.name in VARIABLES:
-            yield f"spec.engine.env: {variable.name}", VARIABLES[variable.name]
-    pod = spec.pod or api.PodOverrides()
-    for field, keys in (("labels", pod.labels), ("annotations", pod.annotations)):
-        for key in keys:
-            if key in LABELS or key.startswith(OWN_DOMAIN):
-                yield f"spec.pod.{field}: {key}", "the operator"
 
 
 def _invalid(field: str, problem: str) -> InvalidSpec:

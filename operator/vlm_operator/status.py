@@ -14,7 +14,7 @@ from vlm_operator.conditions import Facts, Judged, conditions, judge
 from vlm_operator.diagnosis import agent_result
 from vlm_operator.facts import download_job, facts, is_serving, live_pods, measured, revision_of, subject
 from vlm_operator.reasons import AvailableReason, DegradedReason, ModelReason, Phase, PlanReason, ReadyReason
-from vlm_operator.records import Finding, KubernetesObject, Observed, Planned, Revision
+from vlm_operator.records import Findings, KubernetesObject, Observed, Planned, Revision
 from vlm_operator.rollout import Rollout
 from vlm_operator.timeline import timeline
 from vlmctl.api import v1alpha1 as api
@@ -23,6 +23,7 @@ from vlmctl.planning.cost import usd_per_1k_requests
 from vlmctl.specs.estimates import Basis
 
 UNKNOWN = "unknown"
+NOTHING_FOUND = Findings()
 
 # What passes when the cluster has room again: the pod is well.
 _WAITS = frozenset(
@@ -46,43 +47,73 @@ def build(
     observed: Observed,
     spec: api.VLMDeploymentSpec | None,
     rollout: Rollout,
+    found: Findings = NOTHING_FOUND,
     *,
-    refused: Finding | None = None,
-    finding: Finding | None = None,
-    problem: Finding | None = None,
+    replicas: int | None = None,
     api_key: str | None = None,
+    scaling: api.ScalingStatus | None = None,
+    realised_usd_per_1k: float | None = None,
 ) -> api.VLMDeploymentStatus:
     """The status of `observed.parent` at `observed.now`.
 
-    `spec`: None where it cannot be read. `refused`: why there is no plan for it. `finding`: what is wrong with the
-    replicas (`diagnosis.diagnose`). `problem`: what the operator could not do. `api_key`: the Secret with the key,
-    once it is made; None: as it was said before.
+    `spec`: None where it cannot be read. `found`: what stands in the way. `replicas`: that are paid for; None: those
+    that are asked for. `api_key`: the Secret with the key, once it is made; None: as it was said before. `scaling`: who
+    scales. `realised_usd_per_1k`: what requests really cost; None: as it was said before.
     """
     metadata, before = observed.parent["metadata"], previous(observed.parent)
     name, generation = metadata["name"], metadata.get("generation", 0)
-    known = facts(observed, spec, rollout, before, refused=refused, finding=finding, problem=problem)
+    known = facts(observed, spec, rollout, before, found)
     judged = judge(known)
     runs, pods = subject(observed, rollout), live_pods(observed)
     serving = [pod for pod in pods if is_serving(pod)]
-    benchmark, replicas = measured(observed, runs), known.replicas
-    current, wanted = _serving_revision(observed, serving), rollout.wanted.name if rollout.wanted is not None else None
-    return api.VLMDeploymentStatus(
+    current, wanted = _serving_revision(observed, serving), None if rollout.wanted is None else rollout.wanted.name
+    status = api.VLMDeploymentStatus(
         observed_generation=generation,
         phase=phase(spec, known, judged),
         conditions=conditions(judged, before.conditions, generation=generation, now=observed.now),
         model=_model(spec, runs),
         replicas=len(pods),
         ready_replicas=len(serving),
-        ready=f"{len(serving)}/{replicas}",
+        ready=f"{len(serving)}/{known.replicas}",
         selector=",".join(f"{label}={value}" for label, value in names.selector(name).items()),
         url=f"http://{name}.{metadata['namespace']}.svc/v1",
         current_revision=current,
         update_revision=None if wanted == current else wanted,
         api_key_secret=_own_key(spec) or api_key or before.api_key_secret,
         plan=None if rollout.wanted is None else plan_status(rollout.wanted.planned),
+        scaling=scaling,
+    )
+    status = _with_figures(status, observed, runs, before, known.replicas if replicas is None else replicas)
+    return _with_realised(status, before, realised_usd_per_1k)
+
+
+def _with_realised(
+    status: api.VLMDeploymentStatus, before: api.VLMDeploymentStatus, usd_per_1k: float | None
+) -> api.VLMDeploymentStatus:
+    """And what requests really cost, where a price is known."""
+    if status.cost is None or status.cost.hourly is None:
+        return status
+    said = None if before.cost is None else before.cost.realised_per_1k
+    realised = said if usd_per_1k is None else decimal(usd_per_1k)
+    return msgspec.structs.replace(status, cost=msgspec.structs.replace(status.cost, realised_per_1k=realised))
+
+
+def _with_figures(
+    status: api.VLMDeploymentStatus,
+    observed: Observed,
+    runs: Revision | None,
+    before: api.VLMDeploymentStatus,
+    replicas: int,
+) -> api.VLMDeploymentStatus:
+    """And what is known of the revision that runs: speed, money for so many replicas, and when it came how far."""
+    if runs is None:
+        return status
+    benchmark = measured(observed, runs, before)
+    return msgspec.structs.replace(
+        status,
         benchmark=benchmark,
-        drift=None if runs is None or benchmark is None else drift(runs.planned, benchmark),
-        cost=None if runs is None else cost(runs.planned, replicas, benchmark),
+        drift=None if benchmark is None else drift(runs.planned, benchmark),
+        cost=cost(runs.planned, replicas, benchmark),
         timeline=_timeline(observed, runs, before),
     )
 
@@ -124,11 +155,11 @@ def drift(planned: Planned, benchmark: api.BenchmarkStatus) -> api.Drift | None:
 
 
 def cost(planned: Planned, replicas: int, benchmark: api.BenchmarkStatus | None) -> api.CostStatus:
-    """Money for the replicas that are asked for, at the measured rate where there is one. Unknown stays unsaid."""
-    if planned.usd_per_gpu_hour is None:
+    """Money for the replicas, at the measured rate where there is one. Unknown stays unsaid."""
+    of_replica = planned.usd_per_hour
+    if of_replica is None:
         return api.CostStatus(price_source=UNKNOWN)
     speed = planned.plan.speed
-    of_replica = planned.usd_per_gpu_hour * planned.plan.placement.gpu_count
     rate = float(benchmark.requests_per_second) if benchmark is not None else speed.requests_per_second
     return api.CostStatus(
         hourly=decimal(of_replica * replicas),
@@ -141,15 +172,16 @@ def cost(planned: Planned, replicas: int, benchmark: api.BenchmarkStatus | None)
 
 def phase(spec: api.VLMDeploymentSpec | None, known: Facts, judged: dict[ConditionType, Judged]) -> Phase:
     """The state in a word, of what matters most to a person."""
-    if known.refused is not None:
-        return Phase.INVALID if known.refused.reason == PlanReason.INVALID_SPEC else Phase.REFUSED
+    refused = known.found.refused
+    if refused is not None:
+        return Phase.INVALID if refused.reason == PlanReason.INVALID_SPEC else Phase.REFUSED
     if spec is not None and spec.paused:
         return Phase.PAUSED
     if known.replicas == 0 and not known.serves:
         return Phase.SCALED_TO_ZERO
     if known.serves:
         return _serving_phase(judged)
-    wrong = known.problem or known.finding
+    wrong = known.found.problem or known.found.finding
     if wrong is not None:
         return Phase.PENDING if wrong.reason in _WAITS else Phase.FAILED
     if judged[ConditionType.MODEL_READY].reason == ModelReason.DOWNLOADING:
@@ -181,15 +213,13 @@ def _serving_revision(observed: Observed, serving: list[KubernetesObject]) -> st
     return next((each.name for each in observed.revisions if each.digest in digests), None)
 
 
-def _timeline(observed: Observed, runs: Revision | None, before: api.VLMDeploymentStatus) -> api.Timeline | None:
-    if runs is None:
-        return None
+def _timeline(observed: Observed, runs: Revision, before: api.VLMDeploymentStatus) -> api.Timeline | None:
     told = [(pod, agent_result(observed, pod)) for pod in live_pods(observed, runs)]
-    known = before.timeline if _was_about(before) == runs.name else None
+    known = before.timeline if was_about(before) == runs.name else None
     return timeline(told, download_job(observed, runs), known)
 
 
-def _was_about(before: api.VLMDeploymentStatus) -> str | None:
+def was_about(before: api.VLMDeploymentStatus) -> str | None:
     """The revision that an earlier status tells the timeline of."""
     reasons = {each.type: each.reason for each in before.conditions}
     if reasons.get(ConditionType.DEGRADED) == DegradedReason.ROLLED_BACK:

@@ -49,9 +49,12 @@ class Store:
         for _, entry in sorted(self._kinds.get(kind, {}).items()):
             yield _decoded(entry)
 
-    def owned(self, key: Key) -> Iterator[tuple[KubernetesObject, frozenset[str]]]:
-        """Fresh copies of what belongs to a VLMDeployment, by kind and name, each with the fields that we own of it."""
-        for kind, name in sorted(self._owned.get(key, ())):
+    def owned(self, key: Key, only: str | None = None) -> Iterator[tuple[KubernetesObject, frozenset[str]]]:
+        """Fresh copies of what belongs to a VLMDeployment, by kind and name, each with the fields that we own of it.
+
+        `only`: of one kind.
+        """
+        for kind, name in sorted(each for each in self._owned.get(key, ()) if only in (None, each[0])):
             entry = self._kinds[kind][name]
             yield _decoded(entry), entry.fields
 

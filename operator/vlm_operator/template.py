@@ -1,4 +1,4 @@
-"""Plan and spec -> the pod template of a revision: engine and agent, fit for the restricted pod security standard.
+"""Plan and spec -> the pod template of a revision: engine, proxy and agent, as the restricted standard has pods.
 
 It starts from the pod that `vlmctl plan --format kubernetes` writes, and adds what the operator needs.
 """
@@ -10,18 +10,18 @@ from typing import Any
 
 import msgspec
 
-from vlm_operator import names
+from vlm_operator import names, proxy
 from vlm_operator.records import KubernetesObject, Planned
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving import host, kubernetes
 from vlmctl.serving.engine_args import command
 
 MODELS_FOLDER = "/models"  # a checkpoint on a claim or in an image
-RUN_FOLDER = "/run/vlmctl"  # both containers write there
+RUN_FOLDER = "/run/vlmctl"  # engine and agent write there
 OPEN = f"{RUN_FOLDER}/open"  # the latch: the agent lets traffic in
 STUCK = f"{RUN_FOLDER}/stuck"  # the agent asks for a restart of the engine
-CONFIG_FOLDER = "/etc/vlmctl"
 POD_FOLDER = "/etc/pod"
+WORD_FOLDER = "/etc/word"
 AGENT_PORT = 8081
 
 # A container that starts again has proved nothing yet, whatever the one before it left.
@@ -32,7 +32,19 @@ READY_FAILURES = 3
 PROBE_TIMEOUT_SECONDS = 6  # of a program that itself gives up after 5 s
 STUCK_STOP_SECONDS = host.BEFORE_STOP_SECONDS + host.AFTER_STOP_SECONDS  # nothing runs on that could finish
 
-AGENT_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+MEDIA_DOMAINS = "--allowed-media-domains"
+# vLLM takes no domains for any domain. A name that nobody can have leaves URLs that carry the picture (RFC 2606).
+NO_DOMAIN = "none.invalid"
+# Requests come through the proxy alone.
+LISTENS = (f"--host={proxy.ENGINE_HOST}", f"--port={proxy.ENGINE_PORT}")
+# A host that pictures may come from does not name others, and nothing is told to anyone else.
+KEEPS_TO_ITSELF = {
+    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+# Memory: `agent.tasks` holds no more requests in flight than fit.
+AGENT_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
 
 
 def template(
@@ -42,6 +54,7 @@ def template(
     planned: Planned,
     *,
     agent_image: str,
+    proxy_image: str = proxy.IMAGE,
     hub_endpoint: str | None = None,
 ) -> KubernetesObject:
     """The pod template of the revision `digest` of the VLMDeployment `name`.
@@ -57,12 +70,12 @@ def template(
         planned.plan, resource=planned.gpu_resource, label=planned.node_label, products=planned.node_products
     )
     key = spec.api_key or api.SecretKey(name=names.api_key(name), key="api-key")
-    secret = {"name": "VLLM_API_KEY", "valueFrom": {"secretKeyRef": {"name": key.name, "key": key.key}}}
     pod: dict[str, Any] = {
         **frame,
         "serviceAccountName": name,
-        "containers": [_engine(spec, planned, secret, hub_endpoint), _agent(agent_image, secret)],
-        "volumes": list(_volumes(name, digest, spec, planned)),
+        "initContainers": [proxy.container(proxy_image, key.name, key.key)],
+        "containers": [_engine(spec, planned, hub_endpoint), _agent(agent_image)],
+        "volumes": [*_volumes(name, digest, spec, planned), proxy.key_volume(key.name, key.key)],
         **_overrides(overrides),
     }
     pod["tolerations"] = [*frame["tolerations"], *(msgspec.to_builtins(each) for each in overrides.tolerations)]
@@ -78,17 +91,17 @@ def claim(spec: api.VLMDeploymentSpec) -> api.CachePvc | None:
     return spec.cache.pvc if spec.cache is not None else None
 
 
-def _engine(
-    spec: api.VLMDeploymentSpec, planned: Planned, secret: dict[str, Any], hub_endpoint: str | None
-) -> dict[str, Any]:
-    words = command(planned.checkpoint or planned.repository, planned.arguments)
+def _engine(spec: api.VLMDeploymentSpec, planned: Planned, hub_endpoint: str | None) -> dict[str, Any]:
+    words = _words(planned)
     container = kubernetes.engine_container(
         planned.plan, image=planned.image, resource=planned.gpu_resource, command=words
     )
     given = spec.engine.env if spec.engine is not None else ()
-    own = [*container["env"], *_hub(spec, planned, hub_endpoint), secret]
+    quiet = [{"name": name, "value": value} for name, value in KEEPS_TO_ITSELF.items()]
+    own = [*container["env"], *quiet, *_hub(spec, planned, hub_endpoint)]
     taken = {each["name"] for each in own}
     more = [{"name": each.name, "value": each.value} for each in given if each.name not in taken]
+    del container["ports"]  # which are the proxy's
     mounts = [*container["volumeMounts"], {"name": "run", "mountPath": RUN_FOLDER}, *_model_mounts(spec)]
     return {
         **container,
@@ -97,8 +110,10 @@ def _engine(
         "args": words,
         "env": [*own, *more],
         "resources": _resources(container["resources"], spec.pod or api.PodOverrides()),
+        # The kubelet asks the pod's address, where the proxy listens.
+        "startupProbe": {**container["startupProbe"], "httpGet": {"path": "/health", "port": host.PORT}},
         "readinessProbe": {
-            "exec": {"command": ["sh", "-c", READY, "--", host.HEALTHY]},
+            "exec": {"command": ["sh", "-c", READY, "--", host.healthy(proxy.ENGINE_PORT)]},
             "periodSeconds": READY_SECONDS,
             "timeoutSeconds": PROBE_TIMEOUT_SECONDS,
             "failureThreshold": READY_FAILURES,
@@ -115,19 +130,26 @@ def _engine(
     }
 
 
-def _agent(image: str, secret: dict[str, Any]) -> dict[str, Any]:
+def _words(planned: Planned) -> list[str]:
+    """The engine's command, with what holds for every engine of the operator's."""
+    words = command(planned.checkpoint or planned.repository, planned.arguments)
+    is_limited = any(argument.flag == MEDIA_DOMAINS for argument in planned.arguments)
+    return [*words, *([] if is_limited else [f"{MEDIA_DOMAINS}={NO_DOMAIN}"]), *LISTENS]
+
+
+def _agent(image: str) -> dict[str, Any]:
     return {
         "name": names.AGENT,
         "image": image,
         "args": ["-m", "vlm_operator.agent"],
-        "env": [secret],
         "ports": [{"name": names.AGENT, "containerPort": AGENT_PORT, "protocol": "TCP"}],
         "resources": AGENT_RESOURCES,
         "securityContext": {**kubernetes.UNPRIVILEGED, "readOnlyRootFilesystem": True},
         "volumeMounts": [
             {"name": "run", "mountPath": RUN_FOLDER},
-            {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
+            {"name": "config", "mountPath": proxy.CONFIG_FOLDER, "readOnly": True},
             {"name": "pod", "mountPath": POD_FOLDER, "readOnly": True},
+            {"name": "word", "mountPath": WORD_FOLDER, "readOnly": True},
         ],
     }
 
@@ -141,7 +163,9 @@ def _volumes(name: str, digest: str, spec: api.VLMDeploymentSpec, planned: Plann
     yield {"name": "run", "emptyDir": {}}
     yield {"name": "config", "configMap": {"name": names.of_revision(name, digest)}}
     task = {"apiVersion": "v1", "fieldPath": f"metadata.annotations['{names.BENCHMARK}']"}
-    yield {"name": "pod", "downwardAPI": {"items": [{"path": "benchmark", "fieldRef": task}]}}
+    yield {"name": "pod", "downwardAPI": {"items": [{"path": names.WORD_FILE, "fieldRef": task}]}}
+    # Made once something was measured, so that gating does not hang on an operator that is there.
+    yield {"name": "word", "configMap": {"name": names.standing_word(name, digest), "optional": True}}
     source = spec.model.source
     if source is not None and source.pvc is not None:
         volume = {"claimName": source.pvc.claim_name, "readOnly": True}

@@ -9,12 +9,13 @@ import msgspec
 from vlm_operator.actions import Action
 from vlm_operator.conditions import Facts, conditions, judge
 from vlm_operator.reasons import DegradedReason
-from vlm_operator.records import Finding, KubernetesObject
+from vlm_operator.records import Finding, Findings, KubernetesObject
 from vlm_operator.status import previous
 from vlmctl.api import v1alpha1 as api
 from vlmctl.api.status import ConditionType
 from vlmctl.errors import VlmctlError
 
+NOT_DECLARED = "field not declared in schema"  # sigs.k8s.io/structured-merge-diff, typed/validate.go
 TOLD_LENGTH = 512  # characters of what the API server says
 
 
@@ -23,10 +24,42 @@ def write_refused(refusals: Sequence[tuple[Action, Exception]]) -> Finding | Non
     if not refusals:
         return None
     action, error = refusals[0]
+    if NOT_DECLARED in str(error) and _mounts_an_image(action):
+        return _no_image_volumes(DegradedReason.WRITE_REFUSED)
     return Finding(
         reason=DegradedReason.WRITE_REFUSED,
         message=f"{action.kind} {action.name} cannot be written: {_line(str(error))}",
         remedy="It is tried again until it can.",
+    )
+
+
+def write_changed(actions: Sequence[Action]) -> Finding | None:
+    """The first object that is not as it was written, with the field; None where all are."""
+    if not actions:
+        return None
+    action = actions[0]
+    if "olume" in action.reason and _mounts_an_image(action):
+        return _no_image_volumes(DegradedReason.WRITE_CHANGED)
+    return Finding(
+        reason=DegradedReason.WRITE_CHANGED,
+        message=f"{action.kind} {action.name} does not stay as it is written, as a mutating webhook may have it: "
+        f"{action.reason}.",
+        remedy="Have that field left alone. It is written again, less and less often.",
+    )
+
+
+def _mounts_an_image(action: Action) -> bool:
+    """Whether its pods have a volume that is an image: API servers that know none refuse it, or leave it out."""
+    pod = (action.body or {}).get("spec", {}).get("template", {}).get("spec", {})
+    return any("image" in volume for volume in pod.get("volumes", ()))
+
+
+def _no_image_volumes(reason: DegradedReason) -> Finding:
+    return Finding(
+        reason=reason,
+        message="This cluster has no image volumes, which spec.model.source.image needs.",
+        remedy="Kubernetes 1.35 has them by default, 1.33 and 1.34 behind the feature gate ImageVolume. Or put the "
+        "weights on a claim: spec.model.source.pvc.",
     )
 
 
@@ -46,7 +79,9 @@ def last_resort(parent: KubernetesObject, problem: Finding, *, now: float) -> ap
     before = previous(parent)
     known = {each.type: each for each in before.conditions}
     generation = parent["metadata"].get("generation", 0)
-    judged = conditions(judge(Facts(problem=problem)), before.conditions, generation=generation, now=now)
+    judged = conditions(
+        judge(Facts(found=Findings(problem=problem))), before.conditions, generation=generation, now=now
+    )
     return msgspec.structs.replace(
         before,
         conditions=tuple(

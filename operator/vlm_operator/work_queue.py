@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import NamedTuple
 
-from vlm_operator.metrics import QUEUE_DEPTH
+from vlm_operator.metrics import QUEUE_LENGTH
 from vlm_operator.records import Key
 
 REST_SECONDS = 0.2  # after a pass: what happens meanwhile, our own writes above all, is taken in one more
@@ -34,12 +35,18 @@ class WorkQueue:
         self._workers = workers
         self._rng = rng
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
-        self._waiting: set[Key] = set()  # those in `_ready`
+        self._waiting: dict[Key, float] = {}  # those in `_ready`, the first first: since when
         self._busy: set[Key] = set()  # in a pass, or resting after one
         self._again: set[Key] = set()  # busy, and something has happened since
         self._timers: dict[Key, asyncio.TimerHandle] = {}  # when to come again
         self._rests: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
+
+    @property
+    def oldest_age_seconds(self) -> float:
+        """How long the first that waits has done so; 0 where none waits."""
+        since = next(iter(self._waiting.values()), None)
+        return 0.0 if since is None else time.monotonic() - since
 
     def add(self, key: Key) -> None:
         """Something happened: look at the VLMDeployment as soon as a worker is free."""
@@ -47,9 +54,9 @@ class WorkQueue:
             self._again.add(key)
         elif key not in self._waiting:
             self._disarm(key)
-            self._waiting.add(key)
+            self._waiting[key] = time.monotonic()
             self._ready.put_nowait(key)
-            QUEUE_DEPTH.set(len(self._waiting))
+            QUEUE_LENGTH.set(len(self._waiting))
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Look at it after so long; earlier if something happens, or if that was asked for before."""
@@ -77,8 +84,8 @@ class WorkQueue:
     async def _worker(self) -> None:
         while True:
             key = await self._ready.get()
-            self._waiting.discard(key)
-            QUEUE_DEPTH.set(len(self._waiting))
+            self._waiting.pop(key, None)
+            QUEUE_LENGTH.set(len(self._waiting))
             self._busy.add(key)
             try:
                 outcome = await self._work(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,7 +13,7 @@ from vlm_operator.actions import Action, Verb
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
 from vlm_operator.events import Event, events
 from vlm_operator.kinds import BY_KIND, DEPLOYMENT, EVENT, POD, SECRET, VLMDEPLOYMENT
-from vlm_operator.names import BENCHMARK, FIELD_MANAGER, MANAGED_BY
+from vlm_operator.names import FIELD_MANAGER, MANAGED_BY
 from vlm_operator.records import Key, KubernetesObject
 from vlm_operator.status import previous
 from vlm_operator.store import Store
@@ -21,9 +22,18 @@ from vlmctl.api import v1alpha1 as api
 INVALID = 422  # HTTP status of an object that the API server does not let in as it would be
 REPORTER = f"{api.GROUP}/{FIELD_MANAGER}"  # an Event names a domain, as labels do
 
-NAMED_BY_DIGEST = frozenset({"ConfigMap", "ControllerRevision", "Job"})  # nobody else comes to such a name
+# A version that no object has: etcd counts from 1 before anything is written. The API server makes an object that is
+# applied with it, and answers with a conflict where there is one of the name.
+MADE_ANEW = "1"
 
 log = logging.getLogger(__name__)
+
+
+class Kept(NamedTuple):
+    """Whether a measurement was written, and which ones the API server did not take."""
+
+    written: bool
+    refused: list[tuple[Action, Exception]]
 
 
 class Writer:
@@ -51,22 +61,22 @@ class Writer:
         self._store.put(found)
         return found["metadata"]["uid"] == metadata["uid"] and "deletionTimestamp" not in found["metadata"]
 
-    async def keep(self, benchmarks: Iterable[api.VLMBenchmark]) -> bool:
-        """Create measurements, unless they are there; whether something was written.
-
-        One that is refused (by a quota, a policy, the schema) is told in the log: nothing else waits for it.
+    async def keep(self, benchmarks: Iterable[api.VLMBenchmark]) -> Kept:
+        """Create measurements, unless they are there. One that is refused (by a quota, a policy, the schema) keeps
+        nothing else waiting.
         """
-        kept = False
+        written, refused = False, list[tuple[Action, Exception]]()
         for each in benchmarks:
-            name = f"{each.metadata.namespace}/{each.metadata.name}"
+            body, name = msgspec.to_builtins(each), each.metadata.name
             try:
-                await self._create(msgspec.to_builtins(each))
+                await self._create(body)
             except ApiError as error:
-                log.warning("The measurement %s cannot be kept: %s", name, error)
+                why = "a replica has measured it"
+                refused.append((Action(verb=Verb.CREATE, kind=each.kind, name=name, reason=why, body=body), error))
                 continue
-            kept = True
-            log.info("Kept the measurement %s.", name)
-        return kept
+            written = True
+            log.info("Kept the measurement %s/%s.", each.metadata.namespace, name)
+        return Kept(written, refused)
 
     async def act(self, key: Key, action: Action) -> None:
         """One write to a child."""
@@ -74,8 +84,6 @@ class Writer:
         place = {"namespace": key.namespace, "deployment": key.name}
         log.info("%s %s %s: %s.", action.verb.value, action.kind, action.name, action.reason, extra=place)
         if action.verb is Verb.APPLY and action.body is not None:
-            if not action.forced and action.kind not in NAMED_BY_DIGEST:
-                await self._check_free(key, action)
             self._store.written(await self._apply(key, action, action.body))
         elif action.verb is Verb.CREATE and action.body is not None:
             await self._create(action.body)
@@ -87,6 +95,13 @@ class Writer:
 
     async def _apply(self, key: Key, action: Action, body: KubernetesObject) -> KubernetesObject:
         resource = BY_KIND[action.kind]
+        if not action.forced:
+            try:
+                return await self._cluster.apply(resource, _made_anew(body), force=False)
+            except ApiError as error:
+                if not error.is_conflict:
+                    raise
+            await self._check_free(key, action)
         try:
             return await self._cluster.apply(resource, body, force=action.forced)
         except ApiError as error:
@@ -100,10 +115,10 @@ class Writer:
         if found is not None and found["metadata"].get("labels", {}).get(MANAGED_BY) != FIELD_MANAGER:
             raise ApiError("there is one already that the operator did not make. Rename or delete it.", status=409)
 
-    async def tell(self, key: Key, words: Mapping[str, str]) -> bool:
-        """Annotate pods with what their agents are to do; a pod that is gone by now needs no word."""
-        for name, text in words.items():
-            patch = {"metadata": {"annotations": {BENCHMARK: text}}}
+    async def tell(self, key: Key, words: Mapping[str, Mapping[str, str]]) -> bool:
+        """Write annotations of pods, by the pod's name; one that is gone by now needs none."""
+        for name, notes in words.items():
+            patch = {"metadata": {"annotations": dict(notes)}}
             try:
                 self._store.written(await self._cluster.merge(POD, key.namespace, name, patch))
             except ApiError as error:
@@ -160,3 +175,7 @@ class Writer:
             return
         if resource is not SECRET:  # which is made and never looked at
             self._store.written(made)
+
+
+def _made_anew(body: KubernetesObject) -> KubernetesObject:
+    return {**body, "metadata": {**body["metadata"], "resourceVersion": MADE_ANEW}}

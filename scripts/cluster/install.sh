@@ -16,6 +16,7 @@ need runc runc
 need containernetworking-plugins /usr/lib/cni/bridge
 need util-linux nsenter
 need procps sysctl
+need haproxy haproxy
 need ca-certificates /etc/ssl/certs/ca-certificates.crt
 [ ${#missing[@]} = 0 ] && exit
 

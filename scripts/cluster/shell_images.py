@@ -5,6 +5,7 @@ Usage: shell_images.py pause PROGRAM > IMAGE.tar           what keeps a pod's na
        shell_images.py vllm NAME ENVIRONMENT > IMAGE.tar   NAME, whose `vllm` and `python3` are those of a virtual
                                                            environment; `--mounts ENVIRONMENT` tells the folders for
                                                            `node.sh up --mount`
+       shell_images.py haproxy NAME > IMAGE.tar            NAME, whose `haproxy` is that of this machine
 
 In containers, node.sh mounts folders of this machine under /host; links lead there, so that an image keeps its real
 name and is started as the real one would be, without the gigabytes.
@@ -82,7 +83,10 @@ def image(name: str, entries: list[Entry], **config: object) -> bytes:
 
 def of_this_machine() -> list[Entry]:
     """List what a root folder needs for the programs of this machine to run in it."""
-    users = b"root:x:0:0:root:/root:/bin/sh\nvllm:x:2000:0::/home/vllm:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"
+    users = (
+        b"root:x:0:0:root:/root:/bin/sh\nvllm:x:2000:0::/home/vllm:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"
+        b"haproxy:x:99:99::/var/lib/haproxy:/bin/sh\n"
+    )
     return [
         *(Entry(name, target=f"{HOST}/usr/{name}") for name in PROGRAMS),
         Entry("usr", target=f"{HOST}/usr"),
@@ -128,6 +132,12 @@ def vllm(name: str, environment: Path) -> bytes:
     )
 
 
+def haproxy(name: str) -> bytes:
+    """Make the image of HAProxy, with the user and the signal to stop that the official one has."""
+    variables = [f"PATH={PATH}"]
+    return image(name, of_this_machine(), Cmd=["haproxy"], Env=variables, User="haproxy", StopSignal="SIGUSR1")
+
+
 def main(arguments: list[str]) -> None:
     """Write the image that the arguments ask for to stdout."""
     match arguments:
@@ -139,6 +149,8 @@ def main(arguments: list[str]) -> None:
         case ["shell"]:
             path = f"PATH={PATH}"
             sys.stdout.buffer.write(image("localhost/shell:1", of_this_machine(), Cmd=["/bin/sh"], Env=[path]))
+        case ["haproxy", name]:
+            sys.stdout.buffer.write(haproxy(name))
         case ["vllm", name, environment]:
             sys.stdout.buffer.write(vllm(name, Path(environment).absolute()))
         case _:

@@ -214,3 +214,20 @@ class TestSources:
     def test_most_models_are_verified(self, catalog: Catalog) -> None:
         """More than half the models rest on facts that were all read, and one group alone rarely holds a model back."""
         assert sum(model.verified for model in catalog.models) > len(catalog.models) / 2
+
+
+# That vLLM serves, and of which no source says how it reads their tool calls.
+NO_KNOWN_PARSER = {"gemma-3-4b", "gemma-3-12b", "gemma-3-27b", "glm-4.6v-flash"}
+
+
+def test_what_calls_tools_says_how_its_calls_are_read(models: dict[str, ModelSpec]) -> None:
+    """Without a parser vLLM refuses requests whose tools the model may choose from by itself."""
+    tools = {"--enable-auto-tool-choice", "--tool-call-parser"}
+    lacking = {
+        model.id
+        for model in models.values()
+        if "tools" in model.capabilities
+        and "vllm" in model.serving.served_by
+        and not tools <= {argument.flag for argument in model.serving.arguments if argument.needed_for == "tools"}
+    }
+    assert lacking == NO_KNOWN_PARSER

@@ -18,6 +18,7 @@ CONTROL_PLANE = SCRIPTS / "control_plane.sh"
 NODE = SCRIPTS / "node.sh"
 UP_SECONDS = 240.0  # 6 alone; the machine may be busy with other suites
 CALL_SECONDS = 120.0
+READS = frozenset({"get", "list", "watch"})
 
 
 def programs() -> Path:
@@ -67,9 +68,13 @@ class Cluster(NamedTuple):
         read: dict[str, Any] = json.loads(self.kubectl("get", "-o", "json", *arguments))
         return read
 
-    def writes(self) -> list[dict[str, Any]]:
-        """Every write that the API server was asked for, as its audit log has them."""
+    def requests(self) -> list[dict[str, Any]]:
+        """Every write that the API server was asked for, and what service accounts read, as its audit log has them."""
         return [json.loads(line) for line in (self.folder / "audit.log").read_text().splitlines()]
+
+    def writes(self) -> list[dict[str, Any]]:
+        """The writes of these."""
+        return [each for each in self.requests() if each["verb"] not in READS]
 
     def stop(self, part: str) -> None:
         """End a part of the cluster at once, such as ``apiserver``."""

@@ -17,7 +17,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLE = re.compile(r"^\s*\$ vlmctl +(?P<line>.*)$", re.MULTILINE)
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXIT_CODE = re.compile(r"# exit code (\d+)")
-NOT_RUN = ("# needs a network", "# on a terminal", "# with a file of yours")
+NOT_RUN = ("# needs a network", "# needs a cluster", "# on a terminal", "# with a file of yours")
 SHELL = frozenset({"|", ">", ">>", "&&", "||", ";", "2>"})
 
 

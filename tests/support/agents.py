@@ -24,7 +24,7 @@ from vlmctl.specs.workload import ImageInput, Workload
 PATIENCE_SECONDS = 30.0
 PACE = Pace(
     poll=0.02, word=0.1, probe=1.5, first_retry=0.02, last_retry=0.05, again=0.02, below=0.05, request=5.0, budget=4.0,
-    open=0.02, progress=0.05, stuck=0.2, canary=0.2,
+    open=0.02, confirm=0.1, progress=0.05, stuck=0.2, canary=0.2,
 )  # fmt: skip
 IMAGES = (ImageInput(width_pixels=64, height_pixels=48, count=2),)
 ABOUT = About(model="qwen2.5-vl-7b", model_revision="abc", gpu="L4", arguments=("--max-num-seqs=8",))
@@ -89,6 +89,7 @@ def pod_in(folder: Path, engine: ScriptedEngine, **config: Any) -> Pod:
         port=free_port(),
         run_folder=str(folder),
         word_path=str(folder / "benchmark"),
+        standing_word_path=str(folder / "standing"),
         pace=PACE,
     )
     return Pod(engine, replace(told, **config), folder)

@@ -31,7 +31,7 @@ PLAUSIBLE: Strategies = {
     "spec.model.name": st.sampled_from(MODELS),
     "spec.hardware.gpu": st.sampled_from(GPUS),
     "spec.replicas": st.integers(0, 3),
-    "spec.scaling.min": st.integers(1, 3),
+    "spec.scaling.min": st.integers(0, 3),
     "spec.scaling.max": st.integers(1, 3),
 }
 OLD = "oldSelf"  # in a rule on changes alone
@@ -51,6 +51,8 @@ TWINS: dict[str, Callable[[Any], bool]] = {
     "must not contain '..'": lambda path: ".." not in path.split("/"),
     "must be above 0, such as 50ms or 2s": lambda text: parse_duration_seconds(text) > 0,
     "min must not be above max": lambda scaling: scaling.get("min", 1) <= scaling.get("max", 1),
+    "targetUtilization must be 0.05 to 1": lambda scaling: float(scaling.get("targetUtilization", "0.8")) >= 0.05,
+    "idle must be at most 24h": lambda scaling: parse_duration_seconds(scaling.get("idle", "5m")) <= 86_400,
     "budget must be 10s to 1h": lambda benchmark: 10 <= parse_duration_seconds(benchmark.get("budget", "90s")) <= 3600,
     "operator Exists takes no value": lambda each: each.get("operator") != "Exists" or "value" not in each,
     "operator Equal needs a key": lambda each: each.get("operator") == "Exists" or "key" in each,

@@ -48,3 +48,10 @@ def test_help_loads_nothing_foreign_or_slow() -> None:
         "sys.argv = ['vlmctl', '--help']\nfrom vlmctl.cli.main import main\ntry: main()\nexcept SystemExit: pass\n"
     )
     assert not loaded & (FOREIGN | LATE)
+
+
+def test_our_tests_are_not_those_of_a_distribution() -> None:
+    """Outside pytest, too, `tests` is the folder beside the product: gpuhunt installs a package of that name."""
+    program = "import tests.support.records; print(tests.__file__)"
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert Path(finished.stdout.strip()) == ROOT / "tests" / "__init__.py"

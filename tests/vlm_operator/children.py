@@ -48,6 +48,7 @@ KEYS = {
     "containers": ("name",),
     "env": ("name",),
     "imagePullSecrets": ("name",),
+    "initContainers": ("name",),
     "ownerReferences": ("uid",),
     "volumeMounts": ("mountPath",),
     "volumes": ("name",),

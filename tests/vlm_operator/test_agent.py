@@ -12,8 +12,9 @@ from time import monotonic
 import pytest
 from aiohttp import web
 from msgspec.structs import replace
+from vlm_operator.agent import tasks
 from vlm_operator.agent.tasks import SMOKE_TOKENS
-from vlm_operator.results import Problem, Stage, Task, Word
+from vlm_operator.results import Problem, Stage, Task, Word, encode
 
 from tests.support.agents import OUTPUT_TOKENS, PACE, PATIENCE_SECONDS, Pod, agent, pod_in, running
 from tests.support.scripted_engine import ScriptedEngine
@@ -120,6 +121,18 @@ class TestSmoke:
 
         asyncio.run(test())
 
+    def test_a_request_that_does_not_fit_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Instead of an agent that is ended for its memory again and again."""
+        monkeypatch.setattr(tasks, "BODIES_BYTES", 100)
+        pod = pod_in(tmp_path, ScriptedEngine())
+
+        async def test() -> None:
+            async with running(pod):
+                result = await pod.until(lambda each: each.stage is Stage.SHUT)
+                assert "spec.workload" in result.message
+
+        asyncio.run(test())
+
     def test_requests_without_images_are_smoked_without(self, tmp_path: Path) -> None:
         """Text alone, and no picture is drawn."""
         pod = pod_in(tmp_path, ScriptedEngine(), workload=Workload(prompt_tokens=5), image_tokens=(0, 0))
@@ -128,20 +141,6 @@ class TestSmoke:
             async with running(pod):
                 await pod.opened()
             assert [part["type"] for part in pod.engine.bodies[0]["messages"][0]["content"]] == ["text"]
-
-        asyncio.run(test())
-
-    def test_the_engines_key_is_sent(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """From the variable that the engine reads as well; without it, the refusal is said."""
-        pod = pod_in(tmp_path, ScriptedEngine(api_key="secret"))
-
-        async def test() -> None:
-            async with running(pod):
-                result = await pod.until(lambda each: each.stage is Stage.SHUT)
-                assert "401" in result.message
-                monkeypatch.setenv("VLLM_API_KEY", "secret")
-                await pod.opened()
-            assert "secret" not in (tmp_path / "result.json").read_text()
 
         asyncio.run(test())
 
@@ -213,6 +212,77 @@ class TestProbe:
 
         asyncio.run(test())
 
+    def test_gating_needs_no_operator(self, tmp_path: Path) -> None:
+        """Where nobody says what to do, a replica is held to what was left behind of an earlier measurement."""
+        pod = pod_in(tmp_path, ScriptedEngine(delay=lambda _: 0.05))
+        standing = Path(pod.config.standing_word_path)
+        standing.write_bytes(encode(replace(FAST_PROBE, requests_per_second="4000")))
+
+        async def test() -> None:
+            async with running(pod):
+                result = await pod.until(lambda each: each.stage is Stage.SHUT)
+                assert (result.task, result.problem) == (Task.PROBE, Problem.BELOW_MINIMUM)
+                assert not pod.latch.exists()
+                standing.write_bytes(encode(FAST_PROBE))
+                assert (await pod.opened()).probe is not None
+
+        asyncio.run(test())
+
+    def test_what_the_operator_says_comes_first(self, tmp_path: Path) -> None:
+        """What was left behind may be of another product, or older."""
+        pod = pod_in(tmp_path, ScriptedEngine())
+        Path(pod.config.standing_word_path).write_bytes(encode(replace(FAST_PROBE, requests_per_second="4000")))
+        pod.say(Word(task=Task.SMOKE))
+
+        async def test() -> None:
+            async with running(pod):
+                assert (await pod.opened()).task is Task.SMOKE
+
+        asyncio.run(test())
+
+    def test_it_ends_in_time_however_long_requests_are(self, tmp_path: Path) -> None:
+        """Too few of them end to tell their rate: the replica takes traffic, and it is said that it was not judged."""
+        pod = pod_in(tmp_path, ScriptedEngine(tokens=OUTPUT_TOKENS, gap=lambda _: 0.2))  # 4 s for an answer
+        pod.say(Word(task=Task.PROBE, requests_per_second="0.5", concurrency=2, minimum_of_measured="0.7"))
+
+        async def test() -> None:
+            async with running(pod):
+                await pod.until(lambda each: each.stage is Stage.PROBE)
+                began = monotonic()
+                result = await pod.opened()
+            assert monotonic() - began < PACE.probe + 1.0
+            assert result.probe is not None
+            assert not result.probe.judged
+            assert result.probe.figures.high is None
+
+        asyncio.run(test())
+
+    def test_short_requests_that_do_not_end_are_judged(self, tmp_path: Path) -> None:
+        """A replica of which a hundred answers a second are known, and that gives none, is too slow."""
+        pod = pod_in(tmp_path, ScriptedEngine(tokens=OUTPUT_TOKENS, gap=lambda _: 0.2))
+        pod.say(replace(FAST_PROBE, requests_per_second="100"))
+
+        async def test() -> None:
+            async with running(pod):
+                result = await pod.until(lambda each: each.stage is Stage.SHUT)
+                assert result.problem is Problem.BELOW_MINIMUM
+
+        asyncio.run(test())
+
+    def test_requests_that_fail_are_no_measure_of_speed(self, tmp_path: Path) -> None:
+        """They keep traffic away for what they failed of, whatever the minimum is."""
+        engine = ScriptedEngine(fault=lambda number: Refusal(500, "out of memory") if number > 3 else None)
+        pod = pod_in(tmp_path, engine)
+        pod.say(replace(FAST_PROBE, minimum_of_measured=None))
+
+        async def test() -> None:
+            async with running(pod):
+                result = await pod.until(lambda each: each.stage is Stage.SHUT)
+                assert result.problem is Problem.REQUEST_FAILED
+                assert "out of memory" in result.message
+
+        asyncio.run(test())
+
 
 class TestLadder:
     def test_a_replica_measures_itself_before_it_takes_traffic(self, tmp_path: Path) -> None:
@@ -237,6 +307,21 @@ class TestLadder:
             assert rows[0].workload.output_tokens == min(OUTPUT_TOKENS, pod.engine.tokens)
             assert pod.engine.labelled == len(pod.engine.bodies)
             assert result.problem is None
+
+        asyncio.run(test())
+
+    def test_it_holds_no_more_than_its_memory_does(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Fewer requests are in flight than were planned where their images are large, and it is said."""
+        pod = pod_in(tmp_path, ScriptedEngine(delay=lambda _: 0.02))
+        pod.say(Word(task=Task.LADDER, budget="3s"))
+
+        async def test() -> None:
+            drawn = await tasks.draw(pod.config)
+            monkeypatch.setattr(tasks, "BODIES_BYTES", 7 * tasks.BODIES_BYTES // drawn.most_in_flight // 2)
+            async with running(pod):
+                result = await pod.opened()
+            assert pod.engine.most_in_flight == 3
+            assert "No more than 3 requests were in flight" in result.ladder.notes[-1]
 
         asyncio.run(test())
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 from vlm_operator.agent.config import encode_config
 from vlm_operator.results import Problem, Stage, Task, Word
 
@@ -55,6 +56,25 @@ class TestRestarts:
                 await pod.engine.start()
                 result = await pod.until(lambda each: each.stage is Stage.SHUT)
                 assert result.problem is Problem.WRONG_IMAGE_TOKENS
+
+        asyncio.run(test())
+
+    def test_a_healthy_engine_is_not_taken_out_by_one_look(self, tmp_path: Path) -> None:
+        """A connection refused once, and answered a moment later, leaves the latch and what is told as they were."""
+        pod = pod_in(tmp_path, ScriptedEngine(), pace=replace(PACE, confirm=1.0))
+
+        async def test() -> None:
+            async with running(pod):
+                before = await pod.opened()
+                asked = len(pod.engine.bodies)
+                await pod.engine.end()
+                await asyncio.sleep(10 * PACE.open)
+                assert pod.latch.exists()
+                await pod.engine.start()
+                await asyncio.sleep(1.5)
+                assert pod.latch.exists()
+                assert await pod.result() == before
+                assert len(pod.engine.bodies) == asked
 
         asyncio.run(test())
 

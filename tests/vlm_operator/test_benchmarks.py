@@ -12,20 +12,24 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from vlm_operator import names
 from vlm_operator.benchmarks import (
+    UNPINNED,
     assignments,
     benchmark,
     benchmark_key,
     benchmark_name,
     decimal,
     find_benchmark,
+    standing_word,
 )
 from vlm_operator.records import Planned
-from vlm_operator.results import AgentResult, Ladder, Stage, Task, read_word
+from vlm_operator.results import AgentResult, Ladder, Stage, Task, Word, read_word
 
 from tests.support.plans import PLAN
 from tests.vlm_operator.test_results import FIGURES, ROW
 from vlmctl.api import v1alpha1 as api
+from vlmctl.bench.about import About
 from vlmctl.serving.engine_args import ServeArgument
+from vlmctl.specs.model import Precision
 
 PLANNED = Planned(
     plan=PLAN,
@@ -40,13 +44,38 @@ PLANNED = Planned(
     revision="abc123",
 )
 ASKED = api.BenchmarkSpec()
+OWN_ROW = replace(ROW, model=PLAN.placement.model, gpu=PLAN.placement.gpu, weights=PLAN.placement.precision.value)
 KEY = benchmark_key(PLANNED, "NVIDIA-L4")
 MEASURED = AgentResult(
-    stage=Stage.OPEN, opened="2026-11-20T12:32:00Z", engine_version="0.32.0", ladder=Ladder(best=FIGURES, rows=(ROW,))
+    stage=Stage.OPEN,
+    opened="2026-11-20T12:32:00Z",
+    engine_version="0.32.0",
+    ladder=Ladder(best=FIGURES, rows=(OWN_ROW,)),
 )
 STORED = benchmark(MEASURED, KEY, PLANNED, namespace="team")
 assert STORED is not None
 NODES = {"l4-a": "NVIDIA-L4", "l4-b": "NVIDIA-L4", "shared": "NVIDIA-L4-SHARED"}
+
+
+def test_without_a_word_the_slowest_product_is_what_counts() -> None:
+    """A pod does not know its node's GPU, so no healthy one is kept away; nothing holds where nothing was measured."""
+    assert STORED is not None
+    slower = replace(
+        STORED,
+        spec=replace(STORED.spec, key=benchmark_key(PLANNED, "NVIDIA-L4-SHARED"), requests_per_second="1.5"),
+    )
+    word = read_word(standing_word(PLANNED, (STORED, slower), ASKED))
+    assert word == Word(task=Task.PROBE, requests_per_second="1.5", concurrency=8, minimum_of_measured="0.7")
+    assert standing_word(PLANNED, (), ASKED) == ""
+    assert standing_word(replace(PLANNED, arguments=()), (STORED, slower), ASKED) == ""
+    assert standing_word(PLANNED, (STORED,), api.BenchmarkSpec(policy=api.BenchmarkPolicy.NONE)) == ""
+
+
+def planned_as(about: About) -> Planned:
+    """The plan of a replica whose agent says this of it."""
+    precision = Precision(about.weights)
+    own = replace(PLAN.placement, model=about.model, gpu=about.gpu, gpu_count=about.gpu_count, precision=precision)
+    return replace(PLANNED, plan=replace(PLAN, placement=own))
 
 
 def pod(
@@ -133,6 +162,22 @@ class TestKeys:
         assert len(name) <= 63
 
 
+@pytest.mark.parametrize(
+    ("changes", "revision"),
+    [
+        ({"revision": "a" * 40}, "a" * 40),
+        ({"revision": "main"}, "main"),
+        ({"revision": None}, UNPINNED),
+        ({"revision": None, "repository": "pvc://weights/own"}, UNPINNED),
+        ({"revision": None, "repository": "oci://registry.example/weights:1/"}, UNPINNED),
+        ({"revision": None, "repository": f"oci://registry.example/weights@sha256:{'a' * 64}/"}, None),
+    ],
+)
+def test_a_key_says_what_pins_the_weights(changes: dict[str, Any], revision: str | None) -> None:
+    """A measurement of whatever a repository held is none of a commit, and none of a digest."""
+    assert benchmark_key(replace(PLANNED, **changes), "NVIDIA-L4").revision == revision
+
+
 class TestObjects:
     def test_a_measurement_is_kept_with_its_rows(self) -> None:
         """Figures as text, the interval, when, and every row as it was measured; JSON leads back to it."""
@@ -140,9 +185,18 @@ class TestObjects:
         spec = STORED.spec
         assert (spec.requests_per_second, spec.interval, spec.concurrency) == ("3.1", "2.9-3.3", 8)
         assert (spec.gpu, spec.engine_version, spec.measured) == ("L4", "0.32.0", FIGURES.measured)
-        assert msgspec.convert(spec.rows[0], type(ROW)) == ROW
+        assert msgspec.convert(spec.rows[0], type(ROW)) == OWN_ROW
         assert msgspec.json.decode(msgspec.json.encode(STORED), type=api.VLMBenchmark) == STORED
         assert (STORED.metadata.name, STORED.metadata.namespace) == (benchmark_name(KEY), "team")
+
+    @pytest.mark.parametrize(
+        "other", [{"model": "qwen2.5-vl-7b"}, {"gpu": "H100"}, {"gpu_count": 8}, {"weights": "fp8"}]
+    )
+    def test_rows_of_something_else_are_not_kept(self, other: dict[str, Any]) -> None:
+        """A replica vouches for no other model and no other GPU: estimates would be made with it."""
+        said = replace(MEASURED, ladder=Ladder(best=FIGURES, rows=(replace(OWN_ROW, **other), OWN_ROW)))
+        kept = benchmark(said, KEY, PLANNED, namespace="team")
+        assert kept == STORED
 
     def test_nothing_measured_is_nothing_kept(self) -> None:
         """A ladder without a figure makes no object."""

@@ -17,7 +17,7 @@ from vlm_operator.reasons import (
     PlanReason,
     ReadyReason,
 )
-from vlm_operator.records import Finding
+from vlm_operator.records import Finding, Findings
 
 from tests.vlm_operator.worlds import NOW, REVISION
 from vlmctl.api.status import ConditionType
@@ -46,7 +46,6 @@ WRONG = st.builds(
 FACTS = st.builds(
     Facts,
     wanted=st.none() | st.just(REVISION),
-    refused=st.none() | st.builds(Finding, reason=st.sampled_from(list(PlanReason)[2:]), message=st.just("No.")),
     went_back=st.sampled_from(["", "It failed."]),
     replicas=st.integers(0, 3),
     serves=st.booleans(),
@@ -61,8 +60,14 @@ FACTS = st.builds(
         shown=st.just("0.85 requests/s"),
         below_plan=st.sampled_from(["", "It is slow."]),
     ),
-    finding=st.none() | WRONG,
-    problem=st.none() | st.builds(Finding, reason=st.just(DegradedReason.OPERATOR_ERROR), message=st.just("Bug.")),
+    found=st.builds(
+        Findings,
+        refused=st.none() | st.builds(Finding, reason=st.sampled_from(list(PlanReason)[2:]), message=st.just("No.")),
+        finding=st.none() | WRONG,
+        problem=st.none() | st.builds(Finding, reason=st.just(DegradedReason.OPERATOR_ERROR), message=st.just("Bug.")),
+        lesser=st.none() | st.builds(Finding, reason=st.just(DegradedReason.OVER_BUDGET), message=st.just("Dear.")),
+        better=st.sampled_from([None, "", "Another one would cost less."]),
+    ),
 )
 FAILURES = {*AvailableReason, *ModelReason, *BenchmarkReason, *DegradedReason}
 REASONS = {
@@ -115,12 +120,12 @@ def test_ready_sums_the_others_up(facts: Facts) -> None:
 def test_what_is_wrong_is_told_whatever_else_is_so(facts: Facts) -> None:
     """A finding never gets lost: with replicas that serve it degrades, without them it makes Ready false."""
     judged = judge(facts)
-    if facts.finding is None or facts.problem is not None or facts.went_back:
+    if facts.found.finding is None or facts.found.problem is not None or facts.went_back:
         return
     assert judged[ConditionType.DEGRADED].status == "True"
-    assert judged[ConditionType.DEGRADED].reason == facts.finding.reason
-    if not facts.serves and facts.replicas and facts.refused is None and facts.wanted is not None:
-        assert judged[ConditionType.READY].reason == facts.finding.reason
+    assert judged[ConditionType.DEGRADED].reason == facts.found.finding.reason
+    if not facts.serves and facts.replicas and facts.found.refused is None and facts.wanted is not None:
+        assert judged[ConditionType.READY].reason == facts.found.finding.reason
 
 
 @given(FACTS, FACTS, st.floats(0, 1e9))
@@ -137,8 +142,8 @@ def test_a_conditions_time_changes_with_its_status_alone(first: Facts, second: F
     ("changes", "reason", "degraded"),
     [
         ({}, ReadyReason.READY, DegradedReason.AS_PLANNED),
-        ({"finding": STUCK}, ReadyReason.READY, AvailableReason.CRASH_LOOP),
-        ({"finding": STUCK, "serves": False}, AvailableReason.CRASH_LOOP, AvailableReason.CRASH_LOOP),
+        ({"found": Findings(finding=STUCK)}, ReadyReason.READY, AvailableReason.CRASH_LOOP),
+        ({"found": Findings(finding=STUCK), "serves": False}, AvailableReason.CRASH_LOOP, AvailableReason.CRASH_LOOP),
         ({"rolled_out": False}, ReadyReason.ROLLING_OUT, DegradedReason.AS_PLANNED),
         ({"went_back": "It failed."}, ReadyReason.ROLLED_BACK, DegradedReason.ROLLED_BACK),
         (
@@ -158,12 +163,12 @@ def test_a_conditions_time_changes_with_its_status_alone(first: Facts, second: F
         ),
         ({"serves": False, "replicas": 0}, AvailableReason.SCALED_TO_ZERO, DegradedReason.AS_PLANNED),
         (
-            {"refused": Finding(reason=PlanReason.OVER_BUDGET, message="Too dear.")},
+            {"found": Findings(refused=Finding(reason=PlanReason.OVER_BUDGET, message="Too dear."))},
             PlanReason.OVER_BUDGET,
             DegradedReason.AS_PLANNED,
         ),
         (
-            {"problem": Finding(reason=DegradedReason.WRITE_REFUSED, message="No.")},
+            {"found": Findings(problem=Finding(reason=DegradedReason.WRITE_REFUSED, message="No."))},
             ReadyReason.READY,
             DegradedReason.WRITE_REFUSED,
         ),
@@ -178,5 +183,5 @@ def test_what_ready_and_degraded_say(changes: dict[str, object], reason: str, de
 
 def test_a_remedy_follows_what_is_wrong() -> None:
     """A message ends with what to do."""
-    judged = judge(replace(WELL, finding=STUCK, serves=False))
+    judged = judge(replace(WELL, found=Findings(finding=STUCK), serves=False))
     assert judged[ConditionType.AVAILABLE].message == "The engine ends. See its log."

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from vlm_operator.config import OperatorConfig, read_config
-from vlm_operator.records import DeclaredPool
+from vlm_operator.network import Prometheus
 
 from vlmctl.errors import InvalidFile
+from vlmctl.specs.inventory import DeclaredPool
 from vlmctl.specs.workload import LicensePolicy
 
 WHOLE = """
 namespaces: [team]
 agentImage: registry.example/vlm-operator:1
+proxyImage: registry.example/haproxy@sha256:0123
+prometheus: {namespaceLabels: {name: monitoring}, podLabels: {}}
 engineImage: ""
 inventory:
 - {gpu: l4, gpusPerNode: 2, usdPerGpuHour: "0.71"}
@@ -39,7 +45,21 @@ def test_no_file_means_defaults() -> None:
 
 def test_an_empty_file_means_defaults(tmp_path: Path) -> None:
     """A chart without values writes an empty file."""
-    assert read_config(written(tmp_path, "")) == OperatorConfig()
+    config = read_config(written(tmp_path, ""))
+    assert replace(config, pod_name="") == OperatorConfig()
+
+
+def test_two_operators_that_nobody_named_are_two() -> None:
+    """Each process is its own holder of the Lease: with one name for both, both would lead."""
+    own = read_config({}).pod_name
+    told = subprocess.run(
+        [sys.executable, "-c", "from vlm_operator.config import read_config; print(read_config({}).pod_name)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert own
+    assert told.stdout.strip() not in ("", own)
 
 
 def test_names_are_camel_case_and_empty_is_not_given(tmp_path: Path) -> None:
@@ -47,6 +67,8 @@ def test_names_are_camel_case_and_empty_is_not_given(tmp_path: Path) -> None:
     config = read_config(written(tmp_path, WHOLE))
     assert config.namespaces == ("team",)
     assert config.engine_image is None
+    assert config.proxy_image == "registry.example/haproxy@sha256:0123"
+    assert config.prometheus == Prometheus(namespace_labels={"name": "monitoring"})
     assert config.inventory == (DeclaredPool(gpu="l4", gpus_per_node=2, usd_per_gpu_hour=0.71),)
     assert config.policy.license is LicensePolicy.COMMERCIAL
     assert (config.policy.max_usd_per_1k, config.policy.max_usd_per_month) == (None, 900.0)

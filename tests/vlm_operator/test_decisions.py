@@ -2,57 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 from vlm_operator import names
 from vlm_operator.actions import Verb
-from vlm_operator.decisions import Decision, decide, measured
+from vlm_operator.benchmarks import benchmark, benchmark_key
+from vlm_operator.decisions import measured
 from vlm_operator.reasons import PlanReason
 from vlm_operator.records import Finding, KubernetesObject, Observed, Planned
 from vlm_operator.refusal import Refused
-from vlm_operator.results import AgentResult, Figures, Ladder, Stage, Task, read_word
+from vlm_operator.results import AgentResult, Figures, Ladder, Stage, Task, Word, read_word
 
-from tests.vlm_operator.children import AGENT, NAME, PARENT, PLANNED, SPEC, ApiServer, revision
+from tests.vlm_operator.children import NAME, PARENT, SPEC, ApiServer, revision
+from tests.vlm_operator.deciding import asked, carried_out, never, refuse, running
 from vlmctl.api import v1alpha1 as api
-
-
-def asked(
-    observed: Observed, spec: api.VLMDeploymentSpec = SPEC, plan: Callable[..., Planned] | None = None
-) -> Decision:
-    return decide(
-        observed,
-        spec,
-        plan=plan or (lambda _: PLANNED),
-        node_label=lambda _node, _label: "NVIDIA-L4",
-        new_api_key="k",
-        agent_image=AGENT,
-    )
-
-
-def refuse(_: api.VLMDeploymentSpec) -> Planned:
-    raise Refused(PlanReason.NOTHING_FITS, "nothing fits")
-
-
-def never(_: api.VLMDeploymentSpec) -> Planned:
-    raise AssertionError("planned again")
-
-
-def carried_out(server: ApiServer, decision: Decision, observed: Observed) -> Observed:
-    for action in decision.actions:
-        if action.body is not None:
-            server.apply(action.body)
-    seen = server.observed()
-    kept = tuple(replace(each, uid=f"uid-of-{each.digest}") for each in decision.rollout.revisions)
-    return replace(observed, children=seen.children, owned=seen.owned, revisions=kept)
 
 
 def pod(name: str, **status: Any) -> KubernetesObject:
     labels = {**names.labels(NAME, names.Component.ENGINE), names.REVISION: revision().digest}
     metadata = {"name": name, "namespace": "team", "uid": f"uid-{name}", "labels": labels}
     return {"metadata": metadata, "spec": {"nodeName": "n"}, "status": status}
+
+
+READY = [{"name": names.ENGINE, "ready": True, "state": {"running": {}}}]
+MEASURED_RESULT = AgentResult(
+    stage=Stage.OPEN,
+    ladder=Ladder(attempts=1, best=Figures(concurrency=8, requests_per_second=2.5, measured="2026-11-21T12:00:00Z")),
+)
 
 
 def test_a_new_vlmdeployment_is_right_after_some_rounds() -> None:
@@ -70,7 +48,7 @@ def test_a_new_vlmdeployment_is_right_after_some_rounds() -> None:
 def test_without_a_plan_nothing_is_made() -> None:
     """A refusal is told, and a VLMDeployment without any revision gets no children."""
     decision = asked(Observed(now=0.0, parent=PARENT), plan=refuse)
-    assert decision.refused == Finding(reason=PlanReason.NOTHING_FITS, message="nothing fits")
+    assert decision.findings.refused == Finding(reason=PlanReason.NOTHING_FITS, message="nothing fits")
     assert decision.actions == ()
 
 
@@ -81,7 +59,7 @@ def test_a_refused_change_leaves_what_runs() -> None:
         observed = carried_out(server, asked(observed), observed)
     changed = replace(SPEC, workload=api.Workload(output_tokens=7))
     decision = asked(observed, changed, plan=refuse)
-    assert decision.refused is not None
+    assert decision.findings.refused is not None
     assert decision.rollout.carried == observed.revisions[0]
     assert decision.actions == ()
     del server.objects["Service", NAME]
@@ -95,19 +73,49 @@ def test_the_replan_annotation_asks_for_a_new_plan() -> None:
     assert asked(Observed(now=0.0, parent=annotated)).digest != asked(Observed(now=0.0, parent=PARENT)).digest
 
 
-def running(*pods: KubernetesObject, **more: Any) -> Observed:
-    server, observed = ApiServer(), Observed(now=0.0, parent=PARENT)
-    for _ in range(3):
-        observed = carried_out(server, asked(observed), observed)
-    return replace(observed, pods=pods, **more)
-
-
 def test_one_pod_measures() -> None:
     """Of several new pods one is told to measure; while paused nobody is told anything."""
     observed = running(pod("p1"), pod("p2"))
     words = asked(observed).words
-    assert sorted(word.task for text in words.values() if (word := read_word(text))) == [Task.LADDER, Task.SMOKE]
+    assert sorted(word.task for text in words.values() if (word := read_word(text[names.BENCHMARK]))) == [
+        Task.LADDER,
+        Task.SMOKE,
+    ]
     assert asked(observed, replace(SPEC, paused=True)).words == {}
+
+
+def test_what_was_measured_is_there_for_pods_that_nobody_tells() -> None:
+    """In a ConfigMap of the revision, which follows the measurement and the spec's minimum; without a measurement it is
+    not made, and emptied where it was; and right once is right.
+    """
+    server, observed = ApiServer(), Observed(now=0.0, parent=PARENT)
+    for _ in range(3):
+        observed = carried_out(server, asked(observed), observed)
+    (carried,) = observed.revisions
+    name = names.standing_word(NAME, carried.digest)
+    kept = benchmark(MEASURED_RESULT, benchmark_key(carried.planned, "NVIDIA-L4"), carried.planned, namespace="team")
+    assert kept is not None
+
+    def word(spec: api.VLMDeploymentSpec, *benchmarks: api.VLMBenchmark) -> Word | None:
+        nonlocal observed
+        observed = replace(observed, benchmarks=benchmarks)
+        decision = asked(observed, spec)
+        assert {(action.kind, action.name) for action in decision.actions} <= {("ConfigMap", name)}
+        observed = carried_out(server, decision, observed)
+        assert asked(observed, spec).actions == ()
+        made = server.objects.get(("ConfigMap", name))
+        return None if made is None else read_word(made["data"][names.WORD_FILE])
+
+    assert word(SPEC) is None
+    assert ("ConfigMap", name) not in server.objects
+    first = word(SPEC, kept)
+    assert first == Word(task=Task.PROBE, requests_per_second="2.5", concurrency=8, minimum_of_measured="0.7")
+    stricter = replace(SPEC, benchmark=api.BenchmarkSpec(minimum_of_measured="0.9"))
+    assert word(stricter, kept) == replace(first, minimum_of_measured="0.9")
+    assert word(replace(SPEC, benchmark=api.BenchmarkSpec(policy=api.BenchmarkPolicy.NONE)), kept) is None
+    assert word(SPEC, kept) == first
+    assert word(SPEC) is None
+    assert server.objects["ConfigMap", name]["data"] == {names.WORD_FILE: ""}
 
 
 def test_a_measurement_is_kept_once() -> None:
@@ -120,6 +128,25 @@ def test_a_measurement_is_kept_once() -> None:
     assert found.spec.key.gpu_product == "NVIDIA-L4"
     assert not list(measured(replace(observed, benchmarks=(found,)), lambda _node, _label: "NVIDIA-L4"))
     assert not list(measured(replace(observed, revisions=()), lambda _node, _label: "NVIDIA-L4"))
+
+
+def test_a_measurement_that_is_deleted_does_not_come_back() -> None:
+    """Its pod is noted once it is kept, by one annotation; another measurement of the pod would be kept again."""
+    observed = running(pod("p1", containerStatuses=READY), results={"uid-p1": MEASURED_RESULT})
+    (found,) = measured(observed, lambda _node, _label: "NVIDIA-L4")
+    assert names.MEASURED not in asked(observed).words.get("p1", {})
+    kept = replace(observed, benchmarks=(found,))
+    note = asked(kept).words["p1"]
+    assert note == {names.MEASURED: "2026-11-21T12:00:00Z"}
+    (noted,) = kept.pods
+    noted["metadata"]["annotations"] = dict(note)
+    assert asked(kept).words == {}
+    deleted = replace(kept, benchmarks=())
+    assert not list(measured(deleted, lambda _node, _label: "NVIDIA-L4"))
+    assert asked(deleted).words == {}
+    best = replace(MEASURED_RESULT.ladder.best, measured="2026-11-22T12:00:00Z")
+    again = replace(MEASURED_RESULT, ladder=replace(MEASURED_RESULT.ladder, best=best))
+    assert list(measured(replace(deleted, results={"uid-p1": again}), lambda _node, _label: "NVIDIA-L4"))
 
 
 def test_a_key_that_was_deleted_is_made_again() -> None:
@@ -139,7 +166,7 @@ def test_a_bug_in_planning_is_no_refusal(bug: type[Exception]) -> None:
 
     observed = Observed(now=0.0, parent=PARENT)
     if bug is Refused:
-        assert asked(observed, plan=broken).refused is not None
+        assert asked(observed, plan=broken).findings.refused is not None
     else:
         with pytest.raises(ValueError, match="x"):
             asked(observed, plan=broken)

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from vlm_operator import names
 from vlm_operator.desired import desired
+from vlm_operator.download import job_name
+from vlm_operator.network import Prometheus
+from vlm_operator.proxy import METRICS_PORT
 from vlm_operator.records import KubernetesObject, Verdict
 from vlm_operator.rollout import Rollout, target
 from vlm_operator.template import AGENT_PORT, template
@@ -19,6 +22,7 @@ from vlm_operator.template import AGENT_PORT, template
 from tests.vlm_operator.children import CACHED, NAME, PARENT, PLANNED, SPEC, of_kind, revision, serving, wanted
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving import host
+from vlmctl.serving.engine_args import ServeArgument
 
 DIGEST = revision(CACHED).digest
 OWNER = PARENT["metadata"]["uid"]
@@ -26,9 +30,10 @@ KINDS = [
     ("ServiceAccount", NAME),
     ("PersistentVolumeClaim", f"{NAME}-cache"),
     ("NetworkPolicy", NAME),
+    ("NetworkPolicy", f"{NAME}-download"),
     ("ControllerRevision", f"{NAME}-{DIGEST}"),
     ("ConfigMap", f"{NAME}-{DIGEST}"),
-    ("Job", f"{NAME}-download-{DIGEST}"),
+    ("Job", job_name(NAME, revision(CACHED))),
     ("Service", NAME),
     ("PodDisruptionBudget", NAME),
     ("PodMonitor", NAME),
@@ -37,8 +42,8 @@ KINDS = [
 PODS = {"namespaceSelector": {}}
 
 
-def child(kind: str, spec: api.VLMDeploymentSpec = CACHED) -> KubernetesObject:
-    return of_kind(wanted(spec), kind)
+def child(kind: str, spec: api.VLMDeploymentSpec = CACHED, name: str | None = None) -> KubernetesObject:
+    return next(each for each in wanted(spec) if each["kind"] == kind and name in (None, each["metadata"]["name"]))
 
 
 def selected(labels: dict[str, str]) -> dict[str, bool]:
@@ -50,10 +55,14 @@ def selected(labels: dict[str, str]) -> dict[str, bool]:
     return {name: labels.items() <= own.items() for name, own in pods.items()}
 
 
-def reaches(address: str, port: int, spec: api.VLMDeploymentSpec = SPEC) -> bool:
+def reaches(address: str, port: int, spec: api.VLMDeploymentSpec = SPEC, policy: str = NAME) -> bool:
     """Whether the policy lets a pod connect to an address, over TCP."""
+    return leads_to(child("NetworkPolicy", spec, policy)["spec"], address, port)
+
+
+def leads_to(rules: dict[str, Any], address: str, port: int) -> bool:
     there = ipaddress.ip_address(address)
-    for rule in child("NetworkPolicy", spec)["spec"]["egress"]:
+    for rule in rules["egress"]:
         blocks = [each["ipBlock"] for each in rule.get("to", [{"ipBlock": {"cidr": f"{address}"}}])]
         is_open = any(
             there in ipaddress.ip_network(block["cidr"])
@@ -80,13 +89,13 @@ def test_every_child_says_whose_it_is() -> None:
 
 
 def test_every_child_goes_with_its_owner() -> None:
-    """The VLMDeployment takes its children along, a revision its files and its Job, and nobody a claim to be kept."""
+    """The VLMDeployment takes its children along, a revision its files, and nobody a claim to be kept."""
     owners = {
         each["kind"]: [(owner["uid"], owner["controller"]) for owner in each["metadata"].get("ownerReferences", [])]
         for each in wanted(CACHED)
     }
     of_revision = [(f"uid-of-{DIGEST}", True)]
-    kept = {"ConfigMap": of_revision, "Job": of_revision, "PersistentVolumeClaim": []}
+    kept = {"ConfigMap": of_revision, "PersistentVolumeClaim": []}
     assert owners == {kind: kept.get(kind, [(OWNER, True)]) for kind, _ in KINDS}
     mine = replace(SPEC, cache=api.Cache(pvc=api.CachePvc(size="1Gi", retain=False)))
     assert child("PersistentVolumeClaim", mine)["metadata"]["ownerReferences"][0]["uid"] == OWNER
@@ -149,15 +158,20 @@ def test_only_engines_serve() -> None:
     for kind in ("Service", "PodDisruptionBudget", "PodMonitor", "Deployment"):
         selector = child(kind)["spec"]["selector"]
         assert selected(selector.get("matchLabels", selector)) == {"engine": True, "download": False}
-    policy = child("NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
-    assert selected(policy) == {"engine": True, "download": True}
+    for name, found in (
+        (NAME, {"engine": True, "download": False}),
+        (f"{NAME}-download", {"engine": False, "download": True}),
+    ):
+        assert selected(child("NetworkPolicy", name=name)["spec"]["podSelector"]["matchLabels"]) == found
 
 
-def test_the_service_ends_at_the_engine() -> None:
-    """Port 80 is the container's port of that name."""
+def test_the_service_ends_at_the_proxy() -> None:
+    """Port 80 is the proxy's port, and no container opens another to users."""
     (port,) = child("Service")["spec"]["ports"]
-    (engine, _) = child("Deployment")["spec"]["template"]["spec"]["containers"]
-    assert (port["port"], port["targetPort"]) == (80, engine["ports"][0]["name"])
+    pods = child("Deployment")["spec"]["template"]["spec"]
+    (proxy,) = pods["initContainers"]
+    assert (port["port"], port["targetPort"]) == (80, proxy["ports"][0]["containerPort"])
+    assert [each["name"] for each in pods["containers"] if "ports" in each] == [names.AGENT]
 
 
 def test_replicas_are_in_no_child() -> None:
@@ -209,15 +223,42 @@ def test_a_new_operator_restarts_nothing() -> None:
     assert of_kind(wanted(CACHED, rollout), "ConfigMap")["data"] == kept.config
 
 
+def entrances(prometheus: Prometheus | None = None) -> list[tuple[list[dict[str, Any]], list[int]]]:
+    """Who may come in, at which ports."""
+    children = desired(PARENT, SPEC, serving(), new_api_key="k", prometheus=prometheus)
+    rules = of_kind(children, "NetworkPolicy")["spec"]
+    assert rules["policyTypes"] == ["Ingress", "Egress"]
+    return [(rule["from"], [port["port"] for port in rule["ports"]]) for rule in rules["ingress"]]
+
+
 def test_requests_come_from_the_cluster_and_the_agent_hears_the_operator_alone() -> None:
     """Two rules, and everything else is shut."""
-    rules = child("NetworkPolicy")["spec"]
     operator = {**PODS, "podSelector": {"matchLabels": {names.NAME: "vlm-operator"}}}
+    assert entrances() == [([PODS], [host.PORT]), ([operator], [AGENT_PORT, METRICS_PORT])]
+    assert entrances(Prometheus()) == entrances()
+
+
+@pytest.mark.parametrize(
+    ("prometheus", "peer"),
+    [
+        (Prometheus(pod_labels={"a": "b"}), {**PODS, "podSelector": {"matchLabels": {"a": "b"}}}),
+        (Prometheus(namespace_labels={"n": "m"}), {"namespaceSelector": {"matchLabels": {"n": "m"}}}),
+        (
+            Prometheus(namespace_labels={"n": "m"}, pod_labels={"a": "b"}),
+            {"namespaceSelector": {"matchLabels": {"n": "m"}}, "podSelector": {"matchLabels": {"a": "b"}}},
+        ),
+    ],
+)
+def test_prometheus_gets_metrics_and_nothing_else(prometheus: Prometheus, peer: dict[str, Any]) -> None:
+    """Pods with all the labels that the configuration names, at the port for metrics."""
+    assert entrances(prometheus)[2:] == [([peer], [METRICS_PORT])]
+
+
+def test_nobody_comes_in_to_a_download() -> None:
+    """No rule for that direction shuts it."""
+    rules = child("NetworkPolicy", name=f"{NAME}-download")["spec"]
     assert rules["policyTypes"] == ["Ingress", "Egress"]
-    assert [(rule["from"], [port["port"] for port in rule["ports"]]) for rule in rules["ingress"]] == [
-        ([PODS], [host.PORT]),
-        ([operator], [AGENT_PORT]),
-    ]
+    assert "ingress" not in rules
 
 
 @pytest.mark.parametrize(
@@ -234,11 +275,61 @@ def test_requests_come_from_the_cluster_and_the_agent_hears_the_operator_alone()
         ("169.254.169.254", 80, False),
         ("10.0.0.5", 5432, False),
         ("10.0.0.5", 3128, False),
+        ("10.0.0.5", 443, False),
+        ("172.20.0.1", 443, False),
+        ("192.168.0.1", 443, False),
+        ("100.100.100.200", 443, False),
+        ("fd12::1", 443, False),
     ],
 )
 def test_pods_reach_the_hub_and_never_the_nodes_credentials(address: str, port: int, expected: bool) -> None:
-    """DNS, a node's own included, and HTTPS to anywhere but where clouds answer with credentials."""
+    """DNS, a node's own included, and HTTPS, but not in private networks or where clouds answer with credentials."""
     assert reaches(address, port) is expected
+    assert reaches(address, port, CACHED, f"{NAME}-download") is expected
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        CACHED,
+        replace(SPEC, model=api.ModelReference(name="a", source=api.ModelSource(pvc=api.PvcSource(claim_name="w")))),
+        replace(SPEC, model=api.ModelReference(name="a", source=api.ModelSource(image=api.ImageSource(reference="w")))),
+    ],
+    ids=["cache", "volume", "image"],
+)
+def test_engines_whose_weights_are_there_reach_nothing(spec: api.VLMDeploymentSpec) -> None:
+    """Names are still resolved; a Job that downloads has a policy of its own, and only where there is one."""
+    assert not reaches("18.164.174.17", 443, spec)
+    assert reaches("10.96.0.10", 53, spec)
+    policies = [each["metadata"]["name"] for each in wanted(spec) if each["kind"] == "NetworkPolicy"]
+    assert policies == [NAME, *([f"{NAME}-download"] if spec.cache else [])]
+
+
+def test_hosts_of_pictures_are_reached() -> None:
+    """By an engine that may fetch from any, on the port of HTTPS, outside private networks."""
+    domains = ServeArgument(flag="--allowed-media-domains", values=("images.example",), reason="")
+    planned = replace(PLANNED, arguments=(*PLANNED.arguments, domains))
+    rollout = serving(CACHED, planned)
+    rules = next(
+        each for each in wanted(CACHED, rollout) if each["metadata"]["name"] == NAME and each["kind"] == "NetworkPolicy"
+    )["spec"]
+    assert leads_to(rules, "18.164.174.17", 443)
+    assert not leads_to(rules, "10.0.0.5", 443)
+
+
+def test_the_ways_out_are_those_of_all_revisions_that_may_run() -> None:
+    """While another is rolled out, its mirror is open beside that of the one that runs."""
+    mirrors = {"old": "http://hub.example:8001", "new": "http://hub.example:8002"}
+    old, new = (
+        revision(replace(SPEC, quantization=api.Quantization(each)), number=number, verdict=verdict)
+        for each, number, verdict in (("BF16", 1, Verdict.GOOD), ("FP8", 2, Verdict.UNKNOWN))
+    )
+    for made, address in ((old, mirrors["old"]), (new, mirrors["new"])):
+        made.template["spec"]["containers"][0]["env"].append({"name": "HF_ENDPOINT", "value": address})
+    rollout = Rollout(revisions=(old, new), wanted=new, carried=old)
+    rules = of_kind(wanted(SPEC, rollout), "NetworkPolicy")["spec"]
+    assert leads_to(rules, "10.0.0.5", 8001)
+    assert leads_to(rules, "10.0.0.5", 8002)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +360,11 @@ def test_no_address_stops_the_operator(value: str) -> None:
 
 def test_monitors_where_there_are_any() -> None:
     """A cluster without that kind gets none."""
-    assert child("PodMonitor")["spec"]["podMetricsEndpoints"] == [{"port": "http", "path": "/metrics"}]
+    endpoints = child("PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert [(each["port"], each["path"]) for each in endpoints] == [
+        ("metrics", "/metrics"),
+        ("metrics", "/proxy/metrics"),
+    ]
     plain = desired(PARENT, SPEC, serving(), new_api_key="k")
     assert "PodMonitor" not in {each["kind"] for each in plain}
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import string
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vlm_operator import names
 from vlm_operator.diagnosis import condition_of, diagnose
-from vlm_operator.engine_logs import QUOTE_LIMIT, explain, last_words, patterns, quote
+from vlm_operator.download import job_name
 from vlm_operator.reasons import AvailableReason, BenchmarkReason, ModelReason
 from vlm_operator.records import Finding, Observed
 from vlm_operator.results import Problem, Stage
-from vlm_operator.scheduling import unschedulable
 
-from tests.vlm_operator.children import NAME
+from tests.vlm_operator.children import CACHED, NAME, revision
 from tests.vlm_operator.worlds import (
     CRASHED,
     CREATING,
@@ -38,17 +33,7 @@ from tests.vlm_operator.worlds import (
 )
 from vlmctl.api.status import ConditionType
 
-LOGS = sorted((Path(__file__).parent / "logs").glob("*.txt"))
-REASONS = {each.value for kind in (AvailableReason, ModelReason) for each in kind}
-TOKENS = st.text(string.ascii_letters + string.digits, min_size=20, max_size=40)
-
-
-def log_of(path: Path) -> tuple[str, str]:
-    """The reason that a recorded log is to give, and the log."""
-    reason, source, text = path.read_text().split("\n", 2)
-    assert reason.startswith("# reason: ")
-    assert source.startswith("# source: ")
-    return reason.removeprefix("# reason: "), text
+FAILED = {"type": "Failed", "status": "True"}
 
 
 def found(seen: Observed) -> Finding:
@@ -58,146 +43,25 @@ def found(seen: Observed) -> Finding:
     return finding
 
 
-@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
-def test_recorded_logs_of_engines_that_ended_tell_their_reason(path: Path) -> None:
-    """An engine that ended with the words that others have reported is diagnosed, with a remedy."""
-    reason, text = log_of(path)
-    finding = found(observed(pod(CRASHED), logs={"uid-reader-a": text}))
-    assert finding.reason == reason
-    assert finding.remedy
-
-
-def test_every_pattern_is_the_first_to_fit_some_recorded_log() -> None:
-    """A pattern that no recorded log needs, or that another one hides, is not kept."""
-    texts = [log_of(path)[1] for path in LOGS]
-    said = {finding.message for text in texts if (finding := explain(text)) is not None}
-    shapes = [re.sub(r"\\\{\w+\\\}", ".+", re.escape(entry.message)) for entry in patterns()]
-    unused = [shape for shape in shapes if not any(re.fullmatch(shape, message) for message in said)]
-    assert unused == []
-
-
-@pytest.mark.parametrize("entry", patterns(), ids=lambda entry: entry.pattern[:40])
-def test_patterns_say_an_enumerated_reason_with_what_they_capture(entry: Any) -> None:
-    """An entry's reason is of the API, and its texts use no group that its pattern lacks."""
-    used = set(re.findall(r"\{(\w+)\}", entry.message + entry.remedy))
-    assert entry.reason in REASONS
-    assert used <= set(re.compile(entry.pattern).groupindex)
-    assert entry.source
-
-
-def test_the_engines_own_suggestion_is_in_the_remedy() -> None:
-    """A KV cache that is too small for the planned context tells the length that fits."""
-    finding = explain(log_of(Path(__file__).parent / "logs" / "issue-kv-cache.txt")[1])
-    assert finding is not None
-    assert "--max-model-len=34736" in finding.remedy
-
-
-@given(
-    token=TOKENS,
-    form=st.sampled_from(
-        [
-            "hf_{}",
-            "Authorization: Bearer {}",
-            "--api-key {}",
-            "--api-key={}",
-            "'api_key': ['{}']",
-            "VLLM_API_KEY={}",
-            "token={}",
-            "https://user:{}@hub.test/x",
-            "https://cdn.test/file?X-Amz-Signature={}",
-            "password: {}",
-        ]
-    ),
-    around=st.sampled_from(["ValueError: {}", "vllm: error: unrecognized arguments: {}", "OSError: at {} failed"]),
-)
-def test_secrets_in_a_log_are_never_shown(token: str, form: str, around: str) -> None:
-    """Whatever line of a log is quoted, the keys and tokens in it are masked."""
-    line = around.format(form.format(token))
-    finding = found(observed(pod(CRASHED), logs={"uid-reader-a": line}))
-    assert token not in f"{finding.message} {finding.remedy}"
-    assert token not in last_words(line)
-
-
-@given(st.text())
-def test_quotes_are_one_short_line_without_control_characters(text: str) -> None:
-    """A log cannot move a terminal's cursor, forge a line or fill a status."""
-    said = quote(text)
-    assert len(said) <= QUOTE_LIMIT
-    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", said)
-
-
-@given(st.text(max_size=5000))
-def test_any_log_is_read_without_an_error(text: str) -> None:
-    """A log is data: nothing in it makes the diagnosis fail, and an engine that ended is always told of."""
-    assert found(observed(pod(CRASHED), logs={"uid-reader-a": text})).reason in REASONS
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("RuntimeError: <function f at 0x7f62>", "RuntimeError: <function f at 0x9a01>"),
-        ("HfHubHTTPError: 500 (Request ID: Root=1-a;b) x", "HfHubHTTPError: 500 (Request ID: Root=1-c;d) x"),
-        (f"RuntimeError: container {'0a' * 32} is gone", f"RuntimeError: container {'0b' * 32} is gone"),
-        ("(EngineCore pid=1) ERROR 05-05 12:36:59 [core.py:3] KeyError: 'a'", "(EngineCore pid=2) KeyError: 'a'"),
-    ],
-)
-def test_what_differs_from_one_start_to_the_next_is_not_quoted(first: str, second: str) -> None:
-    """Addresses, request ids, process ids and times in a log do not make another message of the same failure."""
-    assert last_words(first) == last_words(second) != ""
-
-
 FIT = "0/4 nodes are available: "
-AFTER = " no new claims to deallocate, preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."
 
 
-@pytest.mark.parametrize(
-    ("message", "reason"),
-    [
+def test_an_image_that_holds_weights_is_told_from_the_engines() -> None:
+    """The kubelet tells it of the engine's container: which image it is, and where the spec names it, is said."""
+    reference = "registry.example/weights:1"
+    for waits, says in (
         (
-            f"{FIT}1 Insufficient cpu, 2 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint {{a: b}}.{AFTER}",
-            AvailableReason.INSUFFICIENT_GPU,
+            waiting("ImagePullBackOff", f'Back-off pulling image "{reference}": not found'),
+            f"The image {reference} cannot",
         ),
-        (f"{FIT}4 Insufficient amd.com/gpu.{AFTER}", AvailableReason.INSUFFICIENT_GPU),
-        (
-            f"{FIT}1 Insufficient cpu, 3 node(s) didn't match Pod's node affinity/selector.{AFTER}",
-            AvailableReason.INSUFFICIENT_CPU,
-        ),
-        (f"{FIT}1 Insufficient memory, 3 node(s) were unschedulable.{AFTER}", AvailableReason.INSUFFICIENT_MEMORY),
-        (f"{FIT}4 Insufficient ephemeral-storage.{AFTER}", AvailableReason.INSUFFICIENT_STORAGE),
-        (f"{FIT}4 Too many pods.{AFTER}", AvailableReason.TOO_MANY_PODS),
-        (f"{FIT}4 node(s) didn't match Pod's node affinity/selector.{AFTER}", AvailableReason.NO_MATCHING_NODE),
-        (
-            f"{FIT}1 node(s) had untolerated taint {{dedicated: gpu}}, 3 node(s) didn't match Pod's node "
-            f"affinity/selector.{AFTER}",
-            AvailableReason.UNTOLERATED_TAINT,
-        ),
-        (f"{FIT}4 node(s) were unschedulable.{AFTER}", AvailableReason.NODE_UNSCHEDULABLE),
-        (
-            f"{FIT}pod has unbound immediate PersistentVolumeClaims. not found",
-            AvailableReason.VOLUME_UNAVAILABLE,
-        ),
-        (f'{FIT}persistentvolumeclaim "weights" not found.', AvailableReason.VOLUME_UNAVAILABLE),
-        (f"{FIT}2 node(s) had volume node affinity conflict.{AFTER}", AvailableReason.VOLUME_UNAVAILABLE),
-        (f"{FIT}4 node(s) didn't satisfy plugin(s) [Custom].", AvailableReason.UNSCHEDULABLE),
-        ("", AvailableReason.UNSCHEDULABLE),
-    ],
-)
-def test_the_schedulers_message_names_what_is_short(message: str, reason: AvailableReason) -> None:
-    """Of all that keeps nodes from taking a pod, the nearest to being put right is told."""
-    finding = found(observed(pod(unschedulable=message or " ")))
-    assert finding.reason == reason
-    assert finding.remedy
-
-
-@given(counts=st.lists(st.integers(1, 5000), min_size=4, max_size=4))
-def test_a_cluster_that_grows_does_not_change_what_is_said(counts: list[int]) -> None:
-    """The scheduler counts nodes; the message does not, so that it stays while the reason does."""
-    a, b, c, d = counts
-    text = (
-        f"0/{a} nodes are available: {b} Insufficient nvidia.com/gpu, {c} node(s) had untolerated taint {{x: y}}, "
-        f"{d} node(s) didn't match Pod's node affinity/selector.{AFTER}"
-    )
-    assert unschedulable(text) == unschedulable(f"{FIT}1 Insufficient nvidia.com/gpu.")
+        (waiting("CreateContainerError", "ImageVolumeMountFailed: not supported"), "does not mount the image"),
+    ):
+        failing = pod(container(waits))
+        failing["spec"]["volumes"] = [{"name": "model", "image": {"reference": reference}}]
+        finding = found(observed(failing))
+        assert says in finding.message
+        assert "spec.model.source" in finding.remedy
+        assert "spec.engine.image" not in finding.remedy
 
 
 PULL = 'Back-off pulling image "docker.io/vllm/vllm-openai:v0.32.0": ErrImagePull: '
@@ -387,9 +251,22 @@ def test_a_refused_first_request_is_explained_as_a_log_would_be() -> None:
     assert "spec.workload" in finding.remedy
 
 
+def test_a_download_of_another_revision_says_nothing_of_this_one() -> None:
+    """One that a later spec needs, or an earlier one did, fails for itself."""
+    other = revision(CACHED, number=2)
+    name = job_name(NAME, other)
+    failed = {"Job": {name: {"metadata": {"name": name}, "status": {"conditions": [FAILED]}}}}
+    trying = download_pod(container(waiting("InvalidImageName")), job=name)
+    seen = observed(pod(SERVING), trying, children=failed, revisions=(REVISION, other))
+    assert diagnose(seen, REVISION.digest) is None
+    finding = diagnose(seen, other.digest)
+    assert finding is not None
+    assert finding.reason == AvailableReason.INVALID_IMAGE_NAME
+
+
 def test_a_download_that_fails_stands_in_the_way_of_the_model() -> None:
     """The Job's pods are diagnosed as the engine's, also while they try again, until the Job is complete."""
-    name = names.download(NAME, REVISION.digest)
+    name = job_name(NAME, REVISION)
     trying = download_pod(container(RUNNING, started=True, last=terminated(1), restarts=1), job=name)
     gated = {"uid-reader-download-a": "Cannot access gated repo for url https://huggingface.co/acme/m/resolve/main/x."}
     finding = found(observed(trying, children=job(), logs=gated))

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from vlm_operator import names
-from vlm_operator.download import done, job_spec
+from vlm_operator.download import done, job_name, job_spec
 from vlm_operator.names import JOB_NAME_LENGTH
 
 from tests.vlm_operator.children import CACHED, NAME, PLANNED, revision
@@ -28,6 +28,7 @@ REPOSITORY = PLANNED.repository
 COMMIT = "a" * 40
 TOKEN = "hf_secret"
 SAFE = ("config.json", "model.safetensors", "tokenizer.json", "chat/template.jinja")
+LABELS = names.labels(NAME, names.Component.CACHE)
 OTHERS = ("pytorch_model.bin", "original/consolidated.00.pth", "model.gguf", "onnx/model.onnx")
 
 
@@ -86,7 +87,7 @@ def hub(*files: str, token: str | None = None) -> Iterator[tuple[str, list[str]]
 def run(folder: Path, address: str, token: str | None = None, **planned: Any) -> subprocess.CompletedProcess[str]:
     """Run the container's command with its own variables, but for the folder of the cache."""
     pytest.importorskip("huggingface_hub", reason="the engine's image has it; here: pip install 'vlmctl[catalog]'")
-    spec = job_spec(revision(CACHED, replace(PLANNED, **planned)), {})
+    spec = job_spec(revision(CACHED, replace(PLANNED, **planned)), LABELS, shares_node=False)
     (container,) = spec["template"]["spec"]["containers"]
     variables = {each["name"]: each["value"] for each in container["env"]}
     secret = {} if token is None else {"HF_TOKEN": token}
@@ -153,7 +154,7 @@ def test_it_runs_where_the_engine_will_and_takes_no_gpu() -> None:
     """A volume made on first use stays near its first pod; the same people may run it, by the same rules."""
     made = revision(replace(CACHED, pod=api.PodOverrides(node_selector={"zone": "a"}, image_pull_secrets=("pull",))))
     engine = made.template["spec"]
-    pod = job_spec(made, {})["template"]["spec"]
+    pod = job_spec(made, LABELS, shares_node=False)["template"]["spec"]
     for field in ("affinity", "nodeSelector", "tolerations", "securityContext", "imagePullSecrets"):
         assert pod[field] == engine[field]
     (container,) = pod["containers"]
@@ -163,10 +164,46 @@ def test_it_runs_where_the_engine_will_and_takes_no_gpu() -> None:
     assert [volume["name"] for volume in pod["volumes"]] == [kubernetes.CACHE]
 
 
+def test_it_goes_where_a_claim_that_one_node_holds_is() -> None:
+    """Beside the pods that serve from it, by a label that it has itself, as otherwise the first one would fit nowhere;
+    and still only on nodes that the engine may run on.
+    """
+    made = revision(CACHED)
+    pod = job_spec(made, LABELS, shares_node=True)["template"]
+    affinity = pod["spec"]["affinity"]
+    assert affinity["nodeAffinity"] == made.template["spec"]["affinity"]["nodeAffinity"]
+    (term,) = affinity["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    told = term["labelSelector"]["matchLabels"].items()
+    assert told <= made.template["metadata"]["labels"].items()
+    assert told <= pod["metadata"]["labels"].items()
+    assert "podAffinity" not in job_spec(made, LABELS, shares_node=False)["template"]["spec"]["affinity"]
+
+
+TOKEN_OF = api.HuggingFaceSource(token_secret=api.SecretKey(name="mine", key="token"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "planned", "same"),
+    [
+        (replace(CACHED, engine=api.Engine(arguments=("--max-num-seqs=4",))), PLANNED, True),
+        (replace(CACHED, pod=api.PodOverrides(cpu="2", memory="64Gi", labels={"a": "b"})), PLANNED, True),
+        (CACHED, replace(PLANNED, arguments=()), True),
+        (CACHED, replace(PLANNED, revision="a" * 40), False),
+        (CACHED, replace(PLANNED, repository="acme/other"), False),
+        (replace(CACHED, model=replace(CACHED.model, source=api.ModelSource(hugging_face=TOKEN_OF))), PLANNED, False),
+        (replace(CACHED, pod=api.PodOverrides(node_selector={"zone": "a"})), PLANNED, False),
+    ],
+)
+def test_a_job_is_done_again_only_where_it_would_differ(spec: api.VLMDeploymentSpec, planned: Any, same: bool) -> None:
+    """Other arguments of the engine find the weights where they are; another token has its own try."""
+    before, after = revision(CACHED), revision(spec, planned)
+    assert (job_name(NAME, before) == job_name(NAME, after)) is same
+
+
 def test_it_has_the_users_variables_and_not_the_engines_key() -> None:
     """A proxy that the user named is needed here as well."""
     spec = replace(CACHED, engine=api.Engine(env=(api.Variable(name="HTTPS_PROXY", value="http://proxy:3128"),)))
-    (container,) = job_spec(revision(spec), {})["template"]["spec"]["containers"]
+    (container,) = job_spec(revision(spec), LABELS, shares_node=False)["template"]["spec"]["containers"]
     names_of_variables = {each["name"] for each in container["env"]}
     assert {"HTTPS_PROXY", "HF_HOME"} <= names_of_variables
     assert not {"VLLM_API_KEY", "HF_HUB_OFFLINE"} & names_of_variables
@@ -184,7 +221,7 @@ def test_it_has_the_users_variables_and_not_the_engines_key() -> None:
 def test_done_is_what_the_job_says(conditions: list[dict[str, str]], expected: bool) -> None:
     """Only a Job that is complete has brought everything."""
     made = revision(CACHED)
-    jobs = {names.download(NAME, made.digest): {"status": {"conditions": conditions}}}
+    jobs = {job_name(NAME, made): {"status": {"conditions": conditions}}}
     assert done(made, jobs, NAME) is expected
     assert done(revision(), {}, NAME)
 

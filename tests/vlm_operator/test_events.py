@@ -6,6 +6,7 @@ from hypothesis import given
 from vlm_operator.conditions import Facts, conditions, judge
 from vlm_operator.events import Event, events
 from vlm_operator.reasons import AvailableReason, DegradedReason, ReadyReason
+from vlm_operator.records import Findings
 
 from tests.vlm_operator.test_conditions import FACTS, STUCK, WELL
 from tests.vlm_operator.worlds import NOW
@@ -33,7 +34,7 @@ def test_each_thing_is_told_once(first: Facts, second: Facts) -> None:
 
 def test_a_failure_is_a_warning_and_its_end_is_not() -> None:
     """What goes wrong warns with its remedy; that it works again is told as well."""
-    failing = of(Facts(wanted=WELL.wanted, finding=STUCK))
+    failing = of(Facts(wanted=WELL.wanted, found=Findings(finding=STUCK)))
     warning = Event(type="Warning", reason=AvailableReason.CRASH_LOOP, message="The engine ends. See its log.")
     assert warning in events(of(Facts(wanted=WELL.wanted)), failing)
     told = {each.reason: each.type for each in events(failing, of(WELL))}
@@ -50,3 +51,10 @@ def test_progress_is_no_warning() -> None:
         assert step in {each.reason for each in told}
         assert {each.type for each in told} == {"Normal"}
         before = after
+
+
+def test_what_was_just_made_is_no_news() -> None:
+    """That there are no replicas yet is not told of a new deployment, only where there were some."""
+    new = of(Facts(wanted=WELL.wanted))
+    assert AvailableReason.PENDING not in {each.reason for each in events((), new)}
+    assert AvailableReason.PENDING in {each.reason for each in events(of(WELL), new)}

@@ -18,7 +18,7 @@ from vlm_operator.results import Task, Word
 from tests.support.agents import pod_in, running
 from tests.support.command_line import CommandLine, command_line
 from tests.support.scripted_engine import ScriptedEngine
-from tests.vlm_operator.test_benchmarks import PLANNED, STORED
+from tests.vlm_operator.test_benchmarks import STORED, planned_as
 from vlmctl.bench.about import About
 from vlmctl.catalog.results import read_results
 from vlmctl.specs.workload import ImageInput, Workload
@@ -66,7 +66,8 @@ def test_a_replicas_measurement_turns_the_next_cost_to_measured(vlmctl: CommandL
     e2e_seconds = TTFT_SECONDS + (OUTPUT_TOKENS - 1) * GAP_SECONDS
     for row in result.ladder.rows[:3]:
         assert row.measured.requests_per_second == pytest.approx((row.load.concurrency or 0) / e2e_seconds, rel=0.15)
-    kept = benchmark(result, benchmark_key(PLANNED, "NVIDIA-L40S"), PLANNED, namespace="team")
+    planned = planned_as(pod.config.about)
+    kept = benchmark(result, benchmark_key(planned, "NVIDIA-L40S"), planned, namespace="team")
     (tmp_path / "kubectl.json").write_text(json.dumps(listed(kept)))
     results = tmp_path / "results.yaml"
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import yaml
 from msgspec.structs import replace
 from vlm_operator.model_source import Source, model_source
 from vlm_operator.reasons import PlanReason
 from vlm_operator.refusal import Refused
 
+from tests.support.command_line import command_line
 from vlmctl import library
 from vlmctl.api import v1alpha1 as api
+from vlmctl.catalog.checkpoint import Checkpoint
+from vlmctl.serving.described import model_reference
 from vlmctl.specs.model import Commercial, Precision
 
 CATALOG = library.load_catalog()
@@ -53,6 +59,33 @@ def refusal_of(model: dict[str, Any], **more: Any) -> Refused:
     with pytest.raises(Refused) as refused:
         source_of(model, **more)
     return refused.value
+
+
+def test_facts_are_what_the_command_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The refusal names it; what it shows of a checkpoint's files, with the place added, is a model to plan with."""
+    refused = refusal_of({"source": {"huggingFace": {"repository": "acme/own"}}})
+    assert "`vlmctl models import acme/own --spec`" in refused.message
+    assert "`vlmctl models import FOLDER --spec`" in refusal_of({"source": PVC}).message
+    (tmp_path / "config.json").write_text(json.dumps(TINY))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+    (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    ran = command_line(capsys)("models", "import", str(tmp_path), "--spec")
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("# Add spec.model.source")
+    written = yaml.safe_load(ran.out)["spec"]["model"]
+    found = source_of({**written, "source": PVC})
+    assert found == source_of(
+        {"facts": {"config": TINY, "processor": PROCESSOR, "license": "apache-2.0"}, "source": PVC}
+    )
+    assert command_line(capsys)("models", "import", str(tmp_path), "--spec", "--write", "x").code == 2
+    assert command_line(capsys)("models", "import", str(tmp_path), "--spec", "-o", "json").json == written
+
+
+def test_facts_of_a_repository_name_their_commit() -> None:
+    """What is measured later is then of exactly these files."""
+    checkpoint = Checkpoint("acme/own", "", TINY, PROCESSOR, {}, None, None, revision="a" * 40)
+    found = source_of(msgspec.to_builtins(model_reference(checkpoint)))
+    assert (found.model.repository, found.revision) == ("acme/own", "a" * 40)
 
 
 class TestOfTheCatalog:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 from vlm_operator import names, revisions
 from vlm_operator.cluster import Cluster, Connection
-from vlm_operator.observe import Observer
+from vlm_operator.observe import Asked, Observer
+from vlm_operator.pod_memory import POLL_SECONDS
 from vlm_operator.records import Key
 from vlm_operator.results import MAXIMUM_BYTES, AgentResult, Stage, encode
 from vlm_operator.store import Store
@@ -61,7 +64,7 @@ class World:
 
 
 @asynccontextmanager
-async def observing() -> AsyncIterator[tuple[World, Observer]]:
+async def observing(monotonic: Callable[[], float] = time.monotonic) -> AsyncIterator[tuple[World, Observer]]:
     world, runners = World(), []
     for address, port, answer in ((AGENT_ADDRESS, AGENT_PORT, world.agent), ("127.0.0.1", 0, world.logs)):
         app = web.Application()
@@ -74,7 +77,7 @@ async def observing() -> AsyncIterator[tuple[World, Observer]]:
     connection = Connection(f"http://{host}:{port}", ssl.create_default_context(), dict)
     async with (
         Cluster(connection) as cluster,
-        Observer(world.store, cluster, monitors=lambda: True, clock=lambda: 5.0) as observer,
+        Observer(world.store, cluster, monitors=lambda: True, clock=lambda: 5.0, monotonic=monotonic) as observer,
     ):
         yield world, observer
     for runner in runners:
@@ -109,11 +112,11 @@ def test_agents_are_asked_until_their_pods_take_traffic() -> None:
         async with observing() as (world, observer):
             world.put(PARENT)
             world.pod()
-            assert await observer.ask(KEY)
+            assert (await observer.ask(KEY)).again_seconds
             world.result = encode(AgentResult(stage=Stage.OPEN))
-            assert await observer.ask(KEY)  # the kubelet has not seen it yet
+            assert (await observer.ask(KEY)).again_seconds  # the kubelet has not seen it yet
             world.pod(containers={names.ENGINE: {"state": RUNNING, "ready": True}})
-            assert not await observer.ask(KEY)
+            assert (await observer.ask(KEY)).again_seconds is None
             assert world.asked == ["agent"] * 2
             found = observer.snapshot(KEY)
             assert found is not None
@@ -137,15 +140,15 @@ def test_agents_that_do_not_run_are_not_asked(status: dict[str, Any]) -> None:
         async with observing() as (world, observer):
             world.put(PARENT)
             world.pod(**status)
-            assert not await observer.ask(KEY)
+            assert (await observer.ask(KEY)).again_seconds is None
             assert world.asked == []
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("content", [b"nonsense", b" " * (MAXIMUM_BYTES + 1)])
-def test_what_an_agent_says_is_not_trusted(content: bytes) -> None:
-    """A result that cannot be read, or has no end, counts as none, and the one before stays."""
+def test_what_an_agent_says_is_not_trusted(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A result that cannot be read, or has no end, counts as none, and the one before stays; it is said, once."""
 
     async def scenario() -> None:
         async with observing() as (world, observer):
@@ -154,74 +157,82 @@ def test_what_an_agent_says_is_not_trusted(content: bytes) -> None:
             world.result = encode(AgentResult(stage=Stage.SMOKE))
             await observer.ask(KEY)
             world.result = content
-            assert await observer.ask(KEY)
+            assert (await observer.ask(KEY)).again_seconds
             found = observer.snapshot(KEY)
             assert found is not None
             assert found.results["uid-p"].stage is Stage.SMOKE
-
-    asyncio.run(scenario())
-
-
-def ended(run: str, state: str = "lastState") -> dict[str, Any]:
-    """An engine that ended; in `lastState`, another run follows."""
-    told: dict[str, Any] = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}}
-    return {names.ENGINE: {**told, state: {"terminated": {"exitCode": 1, "containerID": run}}}}
-
-
-def test_the_last_words_are_read_once_for_each_end() -> None:
-    """A run's log is asked for when it has ended, and again only after another end."""
-
-    async def scenario() -> None:
-        async with observing() as (world, observer):
-            world.put(PARENT)
-            world.pod(phase="Pending", containers=ended("1", "state"))
-            for _ in range(3):
-                assert not await observer.ask(KEY)
-            world.pod(phase="Pending", containers=ended("2"))
+            assert "the result of an agent" in found.doubted["uid-p"]
+            observer._memories[KEY].silent.clear()  # so that it is asked again at once
             await observer.ask(KEY)
-            assert world.asked == ["engine false", "engine true"]
+            world.result = encode(AgentResult(stage=Stage.OPEN))
+            observer._memories[KEY].silent.clear()
+            await observer.ask(KEY)
             found = observer.snapshot(KEY)
             assert found is not None
-            assert found.logs == {"uid-p": "last words"}
+            assert found.doubted == {}
+
+    asyncio.run(scenario())
+    assert len(caplog.messages) == 1
+
+
+def test_a_silent_agent_is_asked_later_and_later() -> None:
+    """Each answer that does not come doubles the pause, up to a limit; one that comes ends it."""
+
+    async def scenario() -> None:
+        now = 0.0
+        async with observing(lambda: now) as (world, observer):
+            world.put(PARENT)
+            world.pod()
+            world.result = b"nonsense"
+            pauses = []
+            for _ in range(7):
+                again = (await observer.ask(KEY)).again_seconds
+                assert again is not None
+                world.asked.clear()
+                assert (await observer.ask(KEY)).again_seconds == again  # too early to ask
+                assert world.asked == []
+                pauses.append(again)
+                now += again
+            assert pauses == [2.5, 5.0, 10.0, 20.0, 30.0, 30.0, 30.0]
+            world.result = encode(AgentResult(stage=Stage.SMOKE))
+            assert await observer.ask(KEY) == Asked(news=True, again_seconds=POLL_SECONDS)
+            assert await observer.ask(KEY) == Asked(news=False, again_seconds=POLL_SECONDS)
 
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(("status", "words"), [(200, "last words"), (404, "next words")])
-def test_the_log_of_a_run_is_read_again_once_another_follows(status: int, words: str) -> None:
-    """What is read before may be of the next run already, and is kept only where the kubelet has nothing else."""
+def test_a_revision_that_cannot_be_read_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """It is left out, why is told by its digest, and the log has it once."""
 
     async def scenario() -> None:
         async with observing() as (world, observer):
             world.put(PARENT)
-            world.words = "next words"
-            world.pod(phase="Pending", containers=ended("1", "state"))
-            await observer.ask(KEY)
-            world.words, world.log_status = "last words", status
-            world.pod(phase="Pending", containers=ended("1"))
-            for _ in range(3):
-                await observer.ask(KEY)
-            assert world.asked == ["engine false", "engine true"]
-            found = observer.snapshot(KEY)
-            assert found is not None
-            assert found.logs == {"uid-p": words}
+            world.put(revisions.write(revision(), PARENT), uid="r1")
+            damaged = replace(revision(), name="reader-0000000000", digest="0000000000", number=2)
+            world.put({**revisions.write(damaged, PARENT), "data": {"planned": "?"}}, uid="r2")
+            for _ in range(2):
+                found = observer.snapshot(KEY)
+                assert found is not None
+                assert [each.uid for each in found.revisions] == ["r1"]
+                assert set(found.unreadable) == {"0000000000"}
+                assert "cannot be read by this version" in found.unreadable["0000000000"]
 
     asyncio.run(scenario())
+    assert len([each for each in caplog.messages if "reader-0000000000" in each]) == 1
 
 
-@pytest.mark.parametrize(("status", "again"), [(404, False), (503, True)])
-def test_a_log_that_cannot_be_read(status: int, again: bool) -> None:
-    """A log that is gone is not asked for again; a kubelet that does not answer is."""
+def test_nothing_is_remembered_of_what_was_deleted_unseen() -> None:
+    """What is not among the VLMDeployments that there are is forgotten, the rest is not."""
 
     async def scenario() -> None:
         async with observing() as (world, observer):
             world.put(PARENT)
-            world.log_status = status
-            world.pod(phase="Pending", containers=ended("1"))
-            assert await observer.ask(KEY) is again
-            world.log_status = 200
+            world.pod()
             await observer.ask(KEY)
-            assert len(world.asked) == (2 if again else 1)
+            observer.keep({KEY})
+            assert (await observer.ask(KEY)).news is False
+            observer.keep(set())
+            assert (await observer.ask(KEY)).news is True
 
     asyncio.run(scenario())
 

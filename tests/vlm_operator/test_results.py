@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from vlm_operator.results import (
     MAXIMUM_BYTES,
+    TEXT_LENGTH,
     AgentResult,
     Figures,
     Ladder,
@@ -17,6 +20,7 @@ from vlm_operator.results import (
     Stage,
     Task,
     Word,
+    cut,
     encode,
     read_result,
     read_word,
@@ -117,3 +121,80 @@ def test_times_are_of_utc() -> None:
     """Whatever zone they are given in."""
     noon = datetime(2026, 11, 20, 12, 30, 5, tzinfo=UTC)
     assert rfc3339(noon) == rfc3339(noon.astimezone(timezone(timedelta(hours=9)))) == "2026-11-20T12:30:05Z"
+
+
+def told(**fields: object) -> bytes:
+    """A result with these fields, whatever they hold."""
+    return msgspec.json.encode(fields)
+
+
+FAST = {"concurrency": 8, "requests_per_second": 3.1, "measured": "2026-11-20T12:30:05Z"}
+
+
+@pytest.mark.parametrize(
+    ("figures", "says"),
+    [
+        ({"requests_per_second": -1.0}, "requests_per_second"),
+        ({"requests_per_second": 1e300}, "requests_per_second"),
+        ({"requests_per_second": 80_001.0}, "80001 requests/s with 8 in flight"),
+        ({"concurrency": 0}, "concurrency"),
+        ({"concurrency": 10**9}, "concurrency"),
+        ({"low": 4.0, "high": 5.0}, "outside of its interval, 4 to 5"),
+        ({"ttft_p95_seconds": -0.1}, "ttft_p95_seconds"),
+        ({"tpot_p95_seconds": 1e9}, "tpot_p95_seconds"),
+        ({"image_tokens": -5}, "image_tokens"),
+        ({"measured": "yesterday"}, "measured"),
+        ({"measured": "2" * 100_000}, "measured"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("place", ["ladder", "probe"])
+def test_figures_that_nobody_measured_are_refused(figures: dict[str, object], says: str, place: str) -> None:
+    """Any image may answer in an agent's stead: no rate below zero, none that no engine reaches, no endless text."""
+    held = {"best": FAST | figures} if place == "ladder" else {"figures": FAST | figures, "minimum": 1.0}
+    with pytest.raises(InvalidValue) as refused:
+        read_result(told(**{place: held}))
+    assert says in str(refused.value)
+    assert len(str(refused.value)) < 2 * TEXT_LENGTH
+
+
+@pytest.mark.parametrize(
+    "measured", [{"requests_per_second": -3.0}, {"requests_per_second": 1e9}, {"ttft_ms": 1e12}, {"e2e_p95_ms": -1.0}]
+)
+def test_rows_that_nobody_measured_are_refused(measured: dict[str, float]) -> None:
+    """They are what estimates are made with."""
+    row = msgspec.to_builtins(replace(ROW, measured=Measured(**measured)))
+    with pytest.raises(InvalidValue, match="row row has"):
+        read_result(told(ladder={"rows": [row]}))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"message": "x" * (TEXT_LENGTH + 1)},
+        {"engine_version": "x" * 1_000},
+        {"opened": "now"},
+        {"ladder": {"notes": ["x" * (TEXT_LENGTH + 1)]}},
+        {"ladder": {"notes": ["x"] * 1_000}},
+        {"counted_before": {str(number): 1.0 for number in range(1_000)}},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_text_without_end_is_refused(fields: dict[str, object]) -> None:
+    """It would be kept in memory, and shown."""
+    with pytest.raises(InvalidValue):
+        read_result(told(**fields))
+
+
+@given(
+    rate=st.floats(0, 8_000),
+    half=st.floats(0, 100) | st.none(),
+    ttft=st.none() | st.floats(0, 3_600),
+    message=st.text(max_size=5_000),
+)
+def test_what_can_be_measured_is_believed(rate: float, half: float | None, ttft: float | None, message: str) -> None:
+    """Every figure that a load may have, and text as the agent cuts it."""
+    low, high = (max(rate - half, 0.0), rate + half) if half is not None else (None, None)
+    best = replace(FIGURES, requests_per_second=rate, low=low, high=high, ttft_p95_seconds=ttft)
+    result = AgentResult(message=cut(message), ladder=Ladder(best=best))
+    assert read_result(encode(result)) == result

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import yaml
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from vlm_operator import names
 from vlm_operator.agent.config import read_config
-from vlm_operator.records import Planned, Verdict
+from vlm_operator.records import KubernetesObject, Planned, Verdict
 from vlm_operator.revisions import DIGEST_LENGTH, digest, read, write
-from vlm_operator.spec import InvalidSpec, parse
 
 from tests.support.crd_strategies import deployment_schema, deployments, with_defaults
 from tests.vlm_operator.children import CACHED, PARENT, PLANNED, SPEC, revision
@@ -37,18 +36,15 @@ WHOLE = replace(
     engine=api.Engine(env=(api.Variable(name="A", value="é"),)),
 )
 # Digests of an earlier version: with another one, each running model would be planned anew and started again.
-DIGESTS = [(SPEC, "", "631850fa71"), (WHOLE, "", "6c1efec7fc"), (WHOLE, "2026-02-01", "582e0bb2db")]
+DIGESTS = [(SPEC, "", "631850fa71"), (WHOLE, "", "50b78af6d5"), (WHOLE, "2026-02-01", "441bd040a4")]
 
 EXAMPLES = 25  # of whole specs, which are slow to draw
 SPECS = deployments().map(lambda body: {**body, "metadata": {**body["metadata"], "namespace": "team"}})
 
 
 def parsed(body: dict[str, object]) -> api.VLMDeploymentSpec:
-    try:
-        return parse(body).spec
-    except InvalidSpec:
-        assume(False)
-        raise
+    """As it is read, allowed or not: what is refused has a digest as well."""
+    return msgspec.convert(body, api.VLMDeployment).spec
 
 
 @pytest.mark.parametrize(("spec", "replan", "expected"), DIGESTS)
@@ -69,7 +65,7 @@ def test_written_defaults_change_nothing(body: dict[str, object]) -> None:
 @settings(max_examples=EXAMPLES)
 @given(SPECS, st.data())
 def test_what_moves_replicas_restarts_none(body: dict[str, object], data: st.DataObject) -> None:
-    """Scale, bounds, pause and the gates of the benchmark are not planned by."""
+    """Scale, bounds, pause, the gates of the benchmark and the limits of licence and money make no pod another."""
     spec = parsed(body)
     changed = replace(
         spec,
@@ -77,11 +73,26 @@ def test_what_moves_replicas_restarts_none(body: dict[str, object], data: st.Dat
         scaling=api.Scaling(min=1, max=data.draw(st.integers(1, 9))),
         benchmark=api.BenchmarkSpec(minimum_of_measured="0.5", budget="30s"),
         paused=data.draw(st.booleans()),
+        budget=data.draw(st.sampled_from([None, api.Budget(max_usd_per_month="7")])),
+        license_policy=data.draw(st.sampled_from([None, *api.LicensePolicy])),
     )
     assert digest(changed) == digest(spec)
 
 
-@pytest.mark.parametrize("field", sorted(set(SPEC.__struct_fields__) - {"replicas", "scaling", "benchmark", "paused"}))
+def test_a_claim_grows_and_is_kept_under_the_same_pods() -> None:
+    """Its size and whether it outlives them restart none; whether there is one, of which class and mode, does."""
+
+    def cached(**fields: Any) -> str:
+        return digest(replace(SPEC, cache=api.Cache(pvc=api.CachePvc(**{"size": "100Gi", **fields}))))
+
+    assert cached() == cached(size="200Gi") == cached(retain=False)
+    assert len({digest(SPEC), cached(), cached(storage_class_name="fast"), cached(access_mode="ReadWriteOnce")}) == 4
+
+
+SAME_PODS = {"replicas", "scaling", "benchmark", "paused", "budget", "license_policy"}
+
+
+@pytest.mark.parametrize("field", sorted(set(SPEC.__struct_fields__) - SAME_PODS))
 def test_whatever_else_differs_is_another_revision(field: str) -> None:
     """With another value in any field that is planned by, the digest is another."""
     assert digest(replace(SPEC, **{field: getattr(WHOLE, field)})) != digest(SPEC)
@@ -116,19 +127,40 @@ def test_what_nobody_knows_is_open() -> None:
         assert read(written).verdict is Verdict.UNKNOWN
 
 
-def test_another_versions_plan_is_said_to_be_one() -> None:
-    """A field that this version does not know is not dropped in silence: another plan runs than it would tell."""
-    written = deepcopy(write(revision(), PARENT))
-    written["metadata"]["uid"] = "u"
-    written["data"]["planned"]["invented"] = 1
-    with pytest.raises(InvalidFile, match=r"ControllerRevision reader-.*invented.*annotation vlmctl.dev/replan"):
-        read(written)
+def written() -> KubernetesObject:
+    body = json.loads(json.dumps(write(revision(), PARENT)))
+    return {**body, "metadata": {**body["metadata"], "uid": "u"}}
+
+
+def test_what_a_later_version_has_added_is_left_out() -> None:
+    """Fields that this version does not know, wherever they are in the plan, stop nobody: pods have their template."""
+    body = written()
+    planned = body["data"]["planned"]
+    for place in (planned, planned["plan"], planned["plan"]["placement"], planned["arguments"][0]):
+        place["invented"] = {"a": 1}
+    assert read(body) == replace(revision(), uid="u")
+
+
+@pytest.mark.parametrize("damage", ["planned", "template", "data", "spec", "plan"])
+def test_what_cannot_be_read_says_what_to_do(damage: str) -> None:
+    """A revision without its parts, or with others in their place, is refused by name."""
+    body = written()
+    if damage == "data":
+        body["data"] = ["?"]
+    elif damage == "spec":
+        del body["data"]["template"]["spec"]
+    elif damage == "plan":
+        body["data"]["planned"]["plan"]["speed"] = "fast"
+    else:
+        del body["data"][damage]
+    with pytest.raises(InvalidFile, match=r"ControllerRevision reader-.*annotation vlmctl.dev/replan"):
+        read(body)
 
 
 def test_its_files_are_for_the_agent_and_for_people(tmp_path: Path) -> None:
     """The agent reads its file, and the plan is there as YAML with all that was decided."""
     made = revision()
-    assert sorted(made.config) == ["agent.json", "plan.yaml"]
+    assert sorted(made.config) == ["agent.json", "api_keys.lua", "haproxy.cfg", "plan.yaml"]
     path = tmp_path / "agent.json"
     path.write_text(made.config["agent.json"], encoding="utf-8")
     assert read_config(path).served_name == PLANNED.served_name

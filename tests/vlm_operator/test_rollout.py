@@ -10,16 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 from vlm_operator import names
+from vlm_operator.download import job_name
 from vlm_operator.reasons import AvailableReason
 from vlm_operator.records import Finding, KubernetesObject, Revision, Verdict
 from vlm_operator.rollout import CRASHES, HISTORY, Rollout, is_complete, target
 
 from tests.vlm_operator.children import CACHED, NAME, SPEC, revision
-from tests.vlm_operator.worlds import CREATING, RUNNING, SERVING, UP, container, download_pod, pod, terminated, waiting
+from tests.vlm_operator.worlds import RUNNING, SERVING, UP, container, download_pod, pod, terminated, waiting
 from vlmctl.api import v1alpha1 as api
 
-SHORT = "0/4 nodes are available: 1 Insufficient nvidia.com/gpu, 3 node(s) didn't match Pod's node affinity/selector."
-ELSEWHERE = "0/4 nodes are available: 4 node(s) didn't match Pod's node affinity/selector."
 LATE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
 
 
@@ -36,7 +35,6 @@ def deployment(
     of: Revision, *, surge: int = 1, complete: bool = True, seen: bool = True, **status: Any
 ) -> KubernetesObject:
     """The Deployment with the template of a revision, in the middle of a rollout or at its end."""
-    updated = 2 if complete else 1
     return {
         "metadata": {"name": NAME, "generation": 4},
         "spec": {
@@ -47,7 +45,7 @@ def deployment(
         "status": {
             "observedGeneration": 4 if seen else 3,
             "replicas": 2,
-            "updatedReplicas": updated,
+            "updatedReplicas": 2 if complete else 1,
             "availableReplicas": 2,
             **status,
         },
@@ -102,7 +100,7 @@ def test_a_spec_without_a_plan_leaves_what_runs() -> None:
 def test_pods_wait_for_their_weights() -> None:
     """As long as the Job downloads, the earlier revision runs, or none; then the new one does."""
     cached = revision(CACHED, number=2)
-    name = names.download(NAME, cached.digest)
+    name = job_name(NAME, cached)
     done = {"status": {"conditions": [{"type": "Complete", "status": "True"}]}}
     for state, carried in (({}, None), ({name: {"status": {}}}, None), ({name: done}, cached)):
         assert go(cached, wanted=cached, jobs=state).carried == carried
@@ -186,31 +184,14 @@ def test_a_failed_one_in_the_middle_does_not_run_on() -> None:
     assert (rollout.wanted, rollout.carried) == (cached, OLD)
 
 
-def test_old_pods_give_way_only_where_gpus_are_short() -> None:
-    """A new pod comes first; when it finds no GPU, an old one goes, and so on until all are new."""
-    old = pod(SERVING, name="a", of=OLD)
-    under_way = deployment(NEW, complete=False)
-    assert go(OLD, NEW, deployment=deployment(OLD), pods=[old]).surge
-    assert go(OLD, NEW, deployment=under_way, pods=[old, pod(CREATING, of=NEW)]).surge
-    assert go(OLD, NEW, deployment=under_way, pods=[old, pod(of=NEW, unschedulable=ELSEWHERE)]).surge
-    assert not go(OLD, NEW, deployment=under_way, pods=[old, pod(of=NEW, unschedulable=SHORT)]).surge
-    scarce = deployment(NEW, surge=0, complete=False)
-    assert not go(OLD, NEW, deployment=scarce, pods=[old, pod(UP, of=NEW)]).surge
-    assert not go(OLD, NEW, deployment=deployment(NEW, surge=0, seen=False), pods=[]).surge
-    assert go(OLD, NEW, deployment=deployment(NEW, surge=0), pods=[pod(SERVING, of=NEW)]).surge
-
-
-def test_too_few_gpus_for_all_replicas_take_none_away() -> None:
-    """With no pod of another revision there is nobody to give way."""
-    pods = [pod(SERVING, name="a", of=NEW), pod(name="b", of=NEW, unschedulable=SHORT)]
-    assert go(NEW, deployment=deployment(NEW), pods=pods).surge
-
-
-def test_the_way_back_is_scarce_too() -> None:
-    """A failed pod that holds the GPU goes at once, as GPUs were short on the way there."""
-    rollout = go(OLD, NEW, deployment=deployment(NEW, surge=0, complete=False), pods=[crashed(CRASHES)])
-    assert rollout.carried == OLD
-    assert not rollout.surge
+def test_what_carries_a_revision_that_cannot_be_read_stays() -> None:
+    """No earlier one takes its place unasked, not even where the one that is wanted failed or is not ready yet."""
+    runs = deployment(version(9))
+    there = {"deployment": runs, "unreadable": {version(9).digest}}
+    assert go(OLD, **there).carried is None
+    assert go(OLD, replace(NEW, verdict=Verdict.FAILED), **there).carried is None
+    assert go(OLD, replace(NEW, uid=""), **there).carried is None
+    assert go(OLD, NEW, **there).carried == NEW
 
 
 def test_old_revisions_go_and_those_in_use_stay() -> None:
@@ -268,7 +249,7 @@ class Cluster(RuleBasedStateMachine):
 
     @rule()
     def weights_come(self) -> None:
-        name = names.download(NAME, self.wanted)
+        name = job_name(NAME, next(each for each in self.known if each.digest == self.wanted))
         self.jobs[name] = {"status": {"conditions": [{"type": "Complete", "status": "True"}]}}
 
     @rule(serves=st.booleans())

@@ -111,6 +111,14 @@ REFUSED = {
         {"model": NAMED, "scaling": {"min": 3, "max": 2}},
         "spec.scaling: min is 3, above max, which is 2.",
     ),
+    "idle for days": (
+        {"model": NAMED, "scaling": {"idle": "25h"}},
+        "spec.scaling.idle: nobody waits that long for the last replica to go. Give at most 24h.",
+    ),
+    "no load at all": (
+        {"model": NAMED, "scaling": {"targetUtilization": "0.01"}},
+        "spec.scaling.targetUtilization: 0.01 leaves replicas idle. Give 0.05 to 1.",
+    ),
     "no money": (
         {"model": NAMED, "budget": {"maxUSDPerMonth": "0.00"}},
         "spec.budget.maxUSDPerMonth: 0.00 USD buys nothing. Give more than 0.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import msgspec
@@ -22,7 +21,7 @@ from vlm_operator.reasons import (
     PlanReason,
     ReadyReason,
 )
-from vlm_operator.records import Finding, Observed, Verdict
+from vlm_operator.records import Finding, Findings, Observed, Verdict
 from vlm_operator.results import AgentResult, Ladder, Probe, Problem, Stage
 from vlm_operator.rollout import Rollout
 from vlm_operator.status import build, cost, drift
@@ -32,7 +31,6 @@ from tests.vlm_operator.worlds import (
     BEST,
     CRASHED,
     CREATING,
-    NOW,
     OTHER,
     PRICED,
     REVISION,
@@ -55,14 +53,6 @@ BOTH = (REVISION, OTHER)
 NO_GPU = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
 FAILED = replace(OTHER, verdict=Verdict.FAILED)
 BACK = Rollout(wanted=FAILED, carried=REVISION)
-STATES = {
-    "none": None,
-    "creating": CREATING,
-    "loading": container(RUNNING),
-    "crashed": CRASHED,
-    "up": UP,
-    "serving": SERVING,
-}
 RESULTS: dict[str, AgentResult | None] = {
     "none": None,
     "waiting": AgentResult(),
@@ -76,29 +66,11 @@ STORED = benchmark(measured()["uid-reader-a"], benchmark_key(PRICED, "NVIDIA-L4"
 assert STORED is not None
 
 
-@st.composite
-def worlds(draw: st.DrawFn) -> tuple[Observed, Rollout]:
-    """A VLMDeployment with up to three pods of two revisions, in any states."""
-    pods, results = [], {}
-    for index in range(draw(st.integers(0, 3))):
-        name, state = f"reader-{index}", draw(st.sampled_from(sorted(STATES)))
-        lost = draw(st.sampled_from(["", "", NO_GPU]))
-        of = draw(st.sampled_from(BOTH))
-        pods.append(pod(STATES[state], name=name, of=of, unschedulable=lost, deleted=draw(st.booleans())))
-        result = RESULTS[draw(st.sampled_from(sorted(RESULTS)))]
-        if result is not None:
-            results[f"uid-{name}"] = result
-    children = draw(st.sampled_from([{}, job(), job(complete=True)]))
-    kept = draw(st.sampled_from([(), (STORED,)]))
-    seen = observed(*pods, results=results, children=children, benchmarks=kept, revisions=BOTH)
-    return seen, draw(st.sampled_from([rollout(), rollout(OTHER), rollout(OTHER, OTHER), BACK, rollout(None, None)]))
-
-
 def said(seen: Observed, where: Rollout | None = None, **given: Any) -> api.VLMDeploymentStatus:
     """The status of a world, with its own finding."""
     where = where or rollout()
     finding = diagnose(seen, where.carried.digest) if where.carried is not None else None
-    return build(seen, given.pop("spec", SPEC), where, **{"finding": finding, **given})
+    return build(seen, given.pop("spec", SPEC), where, Findings(**{"finding": finding, **given}))
 
 
 def of(status: api.VLMDeploymentStatus, kind: ConditionType) -> api.Condition:
@@ -106,50 +78,16 @@ def of(status: api.VLMDeploymentStatus, kind: ConditionType) -> api.Condition:
     return next(each for each in status.conditions if each.type is kind)
 
 
-@given(worlds(), st.floats(1, 1e8))
-def test_a_status_once_written_stays_while_the_world_does(world: tuple[Observed, Rollout], later: float) -> None:
-    """The same world at any later moment gives the very status that was written: nothing in it moves by itself."""
-    seen, where = world
-    first = said(seen, where)
-    again = said(replace(answered(seen, first), now=NOW + later), where)
+@pytest.mark.parametrize("result", ["measured", "probed", "unmeasured"])
+def test_a_deployment_without_a_kept_measurement_stays_ready_over_a_restart(result: str) -> None:
+    """Its agents may be dead by then; traffic goes on, and Ready says so."""
+    told = RESULTS[result]
+    assert told is not None
+    seen = observed(pod(SERVING), results={"uid-reader-a": told})
+    first = said(seen)
+    assert of(first, ConditionType.READY).status == "True"
+    again = said(replace(answered(seen, first), results={}))
     assert msgspec.to_builtins(again) == msgspec.to_builtins(first)
-
-
-@given(worlds())
-def test_the_order_of_pods_does_not_matter(world: tuple[Observed, Rollout]) -> None:
-    """Watches bring pods in any order."""
-    seen, where = world
-    statuses = [said(replace(seen, pods=order), where) for order in itertools.permutations(seen.pods)]
-    assert all(each == statuses[0] for each in statuses)
-
-
-@given(worlds())
-def test_a_status_is_one_that_the_api_takes_and_gives_back(world: tuple[Observed, Rollout]) -> None:
-    """It reads back as it was written, holds all conditions, and counts what it says."""
-    status = said(*world)
-    assert msgspec.convert(msgspec.to_builtins(status), api.VLMDeploymentStatus) == status
-    assert [each.type for each in status.conditions] == list(ConditionType)
-    assert status.ready_replicas <= status.replicas
-    assert (of(status, ConditionType.AVAILABLE).status == "True") is (status.ready_replicas > 0)
-    assert (status.current_revision is not None) is (status.ready_replicas > 0)
-    if of(status, ConditionType.READY).status == "True":
-        assert status.update_revision is None
-        assert status.phase in (Phase.READY, Phase.DEGRADED)
-
-
-@given(worlds(), st.integers(0, 500))
-def test_messages_hold_no_counts_of_pods_or_restarts(world: tuple[Observed, Rollout], restarts: int) -> None:
-    """A container that restarts once more gives no new status."""
-    seen, where = world
-    pods = []
-    for each in seen.pods:
-        statuses = each["status"].get("containerStatuses", [])
-        more = [
-            {**status, "restartCount": status["restartCount"] + restarts * bool(status["lastState"])}
-            for status in statuses
-        ]
-        pods.append({**each, "status": {**each["status"], "containerStatuses": more}})
-    assert said(replace(seen, pods=tuple(pods)), where) == said(seen, where)
 
 
 WAY = {
@@ -256,6 +194,15 @@ def test_what_is_known_without_a_measurement(result: str, reason: str, ready: st
     assert of(status, ConditionType.READY).status == ready
 
 
+def test_what_is_not_believed_is_told_in_a_line() -> None:
+    """Why nothing was measured, without what an image of somebody else's may have put into it."""
+    why = "the result of an agent cannot be believed:\n\x1b[2Jtoken=abc ladder.best has 1e+06 requests/s"
+    status = said(observed(pod(SERVING), doubted={"uid-reader-a": why}))
+    told_of = of(status, ConditionType.BENCHMARKED)
+    assert told_of.reason == BenchmarkReason.NOT_MEASURED
+    assert "cannot be believed: token=*** ladder.best has 1e+06 requests/s" in told_of.message
+
+
 def test_no_benchmark_is_asked_for() -> None:
     """With the policy None a replica is ready without figures."""
     spec = replace(SPEC, benchmark=api.BenchmarkSpec(policy=api.BenchmarkPolicy.NONE))
@@ -313,7 +260,7 @@ def test_a_refused_spec_says_so_while_what_runs_goes_on() -> None:
 def test_an_invalid_spec_is_not_read() -> None:
     """Nothing but the error and what runs is said of a spec that cannot be read."""
     refused = Finding(reason=PlanReason.INVALID_SPEC, message="spec.workload: no.")
-    status = build(observed(), None, Rollout(), refused=refused)
+    status = build(observed(), None, Rollout(), Findings(refused=refused))
     assert status.phase == Phase.INVALID
     assert of(status, ConditionType.PLANNED).message == "spec.workload: no."
 

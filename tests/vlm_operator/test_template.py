@@ -13,15 +13,16 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from vlm_operator import names
+from vlm_operator import names, proxy
+from vlm_operator.agent.config import agent_config
 from vlm_operator.records import KubernetesObject, Planned
-from vlm_operator.template import MODELS_FOLDER, RUN_FOLDER, template
+from vlm_operator.template import MEDIA_DOMAINS, MODELS_FOLDER, RUN_FOLDER, template
 
 from tests.support.plans import L4, MODEL, PLAN
 from tests.vlm_operator.children import AGENT, CACHED, NAME, PLANNED, SPEC
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving import host, kubernetes
-from vlmctl.serving.engine_args import command, engine_arguments
+from vlmctl.serving.engine_args import ServeArgument, command, engine_arguments
 
 DIGEST = "0123456789"
 HUB = api.ModelSource(hugging_face=api.HuggingFaceSource(repository="Tiny/Own"))
@@ -34,7 +35,8 @@ def made(
 
 
 def container(pods: KubernetesObject, name: str = names.ENGINE) -> dict[str, Any]:
-    found: dict[str, Any] = next(each for each in pods["spec"]["containers"] if each["name"] == name)
+    everyone = [*pods["spec"]["initContainers"], *pods["spec"]["containers"]]
+    found: dict[str, Any] = next(each for each in everyone if each["name"] == name)
     return found
 
 
@@ -78,7 +80,7 @@ def health(status: int) -> Iterator[int]:
 
 def run(words: list[str], folder: Path, port: int = 1) -> subprocess.CompletedProcess[str]:
     """Run a command of the pod, with its folder and port being these."""
-    here = [word.replace(RUN_FOLDER, str(folder)).replace(str(host.PORT), str(port)) for word in words]
+    here = [word.replace(RUN_FOLDER, str(folder)).replace(str(proxy.ENGINE_PORT), str(port)) for word in words]
     return subprocess.run(here, capture_output=True, text=True, timeout=30)
 
 
@@ -87,10 +89,12 @@ def test_pods_meet_the_restricted_standard() -> None:
     pods = made(CACHED)["spec"]
     assert pods["securityContext"]["runAsNonRoot"] is True
     assert pods["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    for each in pods["containers"]:
+    for each in (*pods["initContainers"], *pods["containers"]):
         assert each["securityContext"]["allowPrivilegeEscalation"] is False
         assert each["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    assert container(made(), names.AGENT)["securityContext"]["readOnlyRootFilesystem"] is True
+        assert each["securityContext"].get("runAsUser", pods["securityContext"]["runAsUser"]) > 0
+    for name in (names.AGENT, proxy.NAME):
+        assert container(made(), name)["securityContext"]["readOnlyRootFilesystem"] is True
     assert not {"hostPath"} & {key for each in pods["volumes"] for key in each}
 
 
@@ -109,9 +113,11 @@ def test_the_pod_is_the_one_that_plan_writes() -> None:
     pods = made()["spec"]
     for field in ("affinity", "tolerations", "terminationGracePeriodSeconds", "securityContext"):
         assert pods[field] == plain[field]
-    for field in ("resources", "startupProbe", "lifecycle", "ports", "securityContext"):
+    for field in ("resources", "lifecycle", "securityContext"):
         assert container(made())[field] == plain["containers"][0][field]
-    assert container(made())["args"] == words
+    start, plain_start = container(made())["startupProbe"], plain["containers"][0]["startupProbe"]
+    assert start == {**plain_start, "httpGet": {"path": "/health", "port": host.PORT}}
+    assert container(made())["args"][: len(words)] == words
     assert volume(made(), "shared-memory") in plain["volumes"]
 
 
@@ -156,14 +162,60 @@ def test_open_streams_may_finish() -> None:
     assert made()["spec"]["terminationGracePeriodSeconds"] > pause + timeout
 
 
-def test_engine_and_agent_share_a_folder_and_a_key() -> None:
-    """The latch lies where both write, and requests of the agent carry the key that the engine asks for."""
+def test_engine_and_agent_share_a_folder() -> None:
+    """The latch lies where both write, and the proxy does not come near it."""
     for name in (names.ENGINE, names.AGENT):
         assert {"name": "run", "mountPath": RUN_FOLDER} in container(made(), name)["volumeMounts"]
-        key = next(each for each in container(made(), name)["env"] if each["name"] == "VLLM_API_KEY")
-        assert key["valueFrom"]["secretKeyRef"] == {"name": f"{NAME}-api-key", "key": "api-key"}
-    own = container(made(replace(SPEC, api_key=api.SecretKey(name="mine", key="k"))), names.AGENT)
-    assert own["env"][0]["valueFrom"]["secretKeyRef"] == {"name": "mine", "key": "k"}
+    assert all(mount["readOnly"] for mount in container(made(), proxy.NAME)["volumeMounts"])
+
+
+@pytest.mark.parametrize(
+    ("own", "name", "key"),
+    [(None, f"{NAME}-api-key", "api-key"), (api.SecretKey(name="mine", key="k"), "mine", "k")],
+)
+def test_the_key_is_the_proxys_alone(own: api.SecretKey | None, name: str, key: str) -> None:
+    """As a file that follows the Secret; a Secret that is missing is told of by the variable."""
+    pods = made(replace(SPEC, api_key=own))
+    held = {"secretName": name, "items": [{"key": key, "path": proxy.KEY_NAME}], "optional": True}
+    assert volume(pods, proxy.KEY_VOLUME)["secret"] == held
+    (missed,) = container(pods, proxy.NAME)["env"]
+    assert missed["valueFrom"]["secretKeyRef"] == {"name": name, "key": key}
+    for each in pods["spec"]["containers"]:
+        assert proxy.KEY_VOLUME not in {mount["name"] for mount in each["volumeMounts"]}
+        assert name not in json.dumps(each)
+
+
+def test_the_engine_is_reached_through_the_proxy_alone() -> None:
+    """It listens on localhost, where agent and proxy ask it, and declares no port."""
+    engine = container(made())
+    assert engine["args"][-2:] == [f"--host={proxy.ENGINE_HOST}", f"--port={proxy.ENGINE_PORT}"]
+    assert "ports" not in engine
+    assert agent_config(PLANNED).engine_url == f"http://{proxy.ENGINE_HOST}:{proxy.ENGINE_PORT}"
+    assert f"server engine {proxy.ENGINE_HOST}:{proxy.ENGINE_PORT}" in proxy.configuration()
+
+
+def test_the_proxy_outlives_the_engine() -> None:
+    """A native sidecar: it starts before the engine and ends after it, and leaves the Service when the engine does."""
+    (sidecar,) = made()["spec"]["initContainers"]
+    assert (sidecar["name"], sidecar["restartPolicy"]) == (proxy.NAME, "Always")
+    leave = sidecar["lifecycle"]["preStop"]["exec"]["command"][-1]
+    assert leave == f"sleep {host.BEFORE_STOP_SECONDS}; kill -USR1 1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [((), ["none.invalid"]), ((ServeArgument(flag=MEDIA_DOMAINS, values=("a", "b"), reason=""),), ["a", "b"])],
+)
+def test_pictures_come_from_nowhere_that_is_not_named(
+    arguments: tuple[ServeArgument, ...], expected: list[str]
+) -> None:
+    """vLLM takes no domains for any; no host sends it elsewhere."""
+    pods = made(planned=replace(PLANNED, arguments=(*PLANNED.arguments, *arguments)))
+    words = container(pods)["args"]
+    told = [word for word in words if word.startswith(MEDIA_DOMAINS)]
+    assert told == ([f"{MEDIA_DOMAINS}={expected[0]}"] if len(expected) == 1 else [MEDIA_DOMAINS])
+    assert environment(pods)["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+    assert "--allowed-local-media-path" not in " ".join(words)
 
 
 def test_the_agent_reads_its_plan_and_its_task() -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 from vlm_operator.actions import Action, Verb
 from vlm_operator.reasons import DegradedReason
-from vlm_operator.trouble import TOLD_LENGTH, failure, last_resort, write_refused
+from vlm_operator.trouble import TOLD_LENGTH, failure, last_resort, write_changed, write_refused
 
-from tests.vlm_operator.children import PARENT
+from tests.support.plans import MODEL
+from tests.vlm_operator.children import PARENT, wanted
 from vlmctl.api import v1alpha1 as api
 from vlmctl.errors import InvalidFile
 
+OF_IMAGE = msgspec.convert(
+    {"model": {"name": MODEL.id, "source": {"image": {"reference": "registry.example/weights:1"}}}},
+    api.VLMDeploymentSpec,
+)
 ACTION = Action(verb=Verb.APPLY, kind="Service", name="reader", reason="it is missing")
 
 
@@ -22,6 +28,28 @@ def test_a_refused_write_is_told_in_a_line() -> None:
     assert found.message.startswith("Service reader cannot be written: no no")
     assert "\n" not in found.message
     assert len(found.message) < TOLD_LENGTH + 100
+
+
+def test_a_cluster_without_image_volumes_is_told_as_one() -> None:
+    """One that does not know the field refuses it; one whose feature gate is off leaves volume and mounts out."""
+    (body,) = (each for each in wanted(OF_IMAGE) if each["kind"] == "Deployment")
+    action = replace(ACTION, kind="Deployment", body=body)
+    volume = '.spec.template.spec.volumes[name="model"].image: field not declared in schema'
+    left_out = "spec.template.spec.containers[engine].volumeMounts[/models] is not as wanted"
+    for found in (
+        write_refused([(action, RuntimeError(volume))]),
+        write_changed([replace(action, reason=left_out)]),
+        write_changed([replace(action, reason="spec.template.spec.volumes is not as wanted")]),
+    ):
+        assert found is not None
+        assert "no image volumes" in found.message
+    for other in (
+        write_refused([(action, RuntimeError("quota"))]),
+        write_refused([(ACTION, RuntimeError(volume))]),
+        write_changed([action]),
+    ):
+        assert other is not None
+        assert "no image volumes" not in other.message
 
 
 def test_a_bug_says_its_kind_alone() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 from vlm_operator import names
+from vlm_operator.download import job_name
 from vlm_operator.records import KubernetesObject, Observed, Revision
 from vlm_operator.results import AgentResult, Figures, Ladder, Stage
 from vlm_operator.rollout import Rollout
@@ -113,7 +114,7 @@ def download_pod(engine: KubernetesObject, *, job: str, name: str = "reader-down
 def job(*, complete: bool = False, failed: bool = False) -> dict[str, dict[str, KubernetesObject]]:
     """The children of a VLMDeployment whose weights are downloaded."""
     kind = "Complete" if complete else "Failed" if failed else ""
-    name = names.download(NAME, REVISION.digest)
+    name = job_name(NAME, REVISION)
     status: dict[str, Any] = {"conditions": [{"type": kind, "status": "True"}] if kind else []}
     if complete:
         status["completionTime"] = "2026-11-18T09:58:00Z"

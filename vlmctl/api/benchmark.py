@@ -32,7 +32,9 @@ class BenchmarkKey(ApiRecord, frozen=True, kw_only=True):
     engine_image: Annotated[ImageName, Meta(description="Image of vLLM.")]
     arguments: Annotated[tuple[Word, ...], Meta(max_length=256, description="All words after `vllm serve`.")]
     workload: Workload
-    revision: Annotated[_Name | None, Meta(description="Commit of the repository, where one is pinned.")] = None
+    revision: Annotated[
+        _Name | None, Meta(description="Revision that is asked for; `unpinned`: whatever is there at a start.")
+    ] = None
 
 
 class VLMBenchmarkSpec(ApiRecord, frozen=True, kw_only=True):

@@ -87,18 +87,23 @@ class Need(StrEnum):
 class Engine(ApiRecord, frozen=True, kw_only=True):
     """What the user decides about vLLM itself."""
 
-    image: Annotated[ImageName | None, Meta(description="Image of vLLM. Left out: the version that plans are for.")] = (
-        None
-    )
+    image: Annotated[
+        ImageName | None,
+        Meta(description="Image of vLLM, from a registry of the cluster's policy. Left out: the planned version."),
+    ] = None
     arguments: Annotated[
         tuple[Word, ...],
-        Meta(max_length=128, description="More words for `vllm serve`; a flag here replaces the planned one."),
+        Meta(
+            max_length=128,
+            description="More words for `vllm serve`, of those that docs/security.md lists; a flag here replaces the "
+            "planned one.",
+        ),
     ] = ()
     env: Annotated[
         tuple[Variable, ...],
         Meta(
             max_length=64,
-            description="Environment variables of the engine.",
+            description="Environment variables of the engine, of those that docs/security.md lists.",
             extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         ),
     ] = ()
@@ -110,7 +115,11 @@ class Engine(ApiRecord, frozen=True, kw_only=True):
     ] = ()
     allowed_media_domains: Annotated[
         tuple[HostName, ...],
-        Meta(max_length=64, description="Hosts that image and video URLs in requests may name. Empty: any."),
+        Meta(
+            max_length=64,
+            description="Public hosts that image and video URLs in requests may name. Empty: none, so that pictures "
+            "come in requests themselves, as data URLs.",
+        ),
     ] = ()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from vlmctl.api import workload as asked_for
 from vlmctl.errors import InvalidValue
 from vlmctl.specs.workload import ImageInput, Objectives, VideoInput, Workload
-from vlmctl.units import parse_duration_seconds, parse_image_size
+from vlmctl.units import USUAL_IMAGE, parse_duration_seconds, parse_image_size
 
 
 def workload(asked: asked_for.Workload) -> Workload:
@@ -17,6 +19,17 @@ def workload(asked: asked_for.Workload) -> Workload:
         prompt_tokens=asked.prompt_tokens,
         output_tokens=asked.output_tokens,
     )
+
+
+def planned_workload(asked: asked_for.Workload) -> Workload:
+    """The request that is planned for: with an image of the usual size where none is named, as otherwise the engine
+    would refuse all images. Raises as `workload` does.
+    """
+    found = workload(asked)
+    if found.images or found.videos:
+        return found
+    width, height = parse_image_size(USUAL_IMAGE)
+    return replace(found, images=(ImageInput(width_pixels=width, height_pixels=height),))
 
 
 def objectives(asked: asked_for.Objectives) -> Objectives:

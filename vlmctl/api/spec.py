@@ -25,16 +25,96 @@ class ScalingEngine(StrEnum):
     NONE = "None"
 
 
+class RateType(StrEnum):
+    """What a rate limit counts, in the words of autoscaling/v2."""
+
+    PODS = "Pods"
+    PERCENT = "Percent"
+
+
+class SelectPolicy(StrEnum):
+    """Which of several rate limits holds, in the words of autoscaling/v2."""
+
+    MAX = "Max"
+    MIN = "Min"
+    DISABLED = "Disabled"
+
+
+class ScalingRate(ApiRecord, frozen=True, kw_only=True):
+    """At most so many replicas, or percent of them, may come or go within a period."""
+
+    type: Annotated[RateType, Meta(description="Pods, or Percent of those at the period's start.")]
+    value: Annotated[int, Meta(ge=1, le=MAXIMUM_REPLICAS, description="How many.")]
+    period_seconds: Annotated[int, Meta(ge=1, le=1800, description="Length of the period.")]
+
+
+class ScalingRules(ApiRecord, frozen=True, kw_only=True):
+    """One direction of `behavior`. What is left out is as the HorizontalPodAutoscaler has it."""
+
+    stabilization_window_seconds: Annotated[
+        Annotated[int, Meta(ge=0, le=3600)] | None,
+        Meta(
+            description="How long back recommendations count, so that a short peak or lull moves nothing. "
+            "Left out: 0 up, 300 down."
+        ),
+    ] = None
+    select_policy: Annotated[
+        SelectPolicy,
+        Meta(description="Of several policies the one that allows most or least; Disabled: none in this direction."),
+    ] = SelectPolicy.MAX
+    policies: Annotated[
+        tuple[ScalingRate, ...],
+        Meta(max_length=8, description="Rate limits. Left out: up 4 Pods or 100 Percent, down 100 Percent, in 15 s."),
+    ] = ()
+    tolerance: Annotated[
+        Share | None,
+        Meta(description="Relative distance from the target that is no reason to scale. Left out: 0.1."),
+    ] = None
+
+
+class ScalingBehavior(ApiRecord, frozen=True, kw_only=True):
+    """How fast replicas come and go: `behavior` of autoscaling/v2, for every engine."""
+
+    scale_up: ScalingRules | None = None
+    scale_down: ScalingRules | None = None
+
+
 class Scaling(ApiRecord, frozen=True, kw_only=True):
-    """Between how many replicas, and by whom, the deployment is scaled."""
+    """Between how many replicas, how and by whom the deployment is scaled. Nobody scales where min is max."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (Rule("self.min <= self.max", "min must not be above max"),)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("self.min <= self.max", "min must not be above max"),
+        Rule("double(self.targetUtilization) >= 0.05", "targetUtilization must be 0.05 to 1"),
+        Rule("duration(self.idle) <= duration('24h')", "idle must be at most 24h"),
+    )
 
-    min: Annotated[int, Meta(ge=1, le=MAXIMUM_REPLICAS, description="Fewest replicas.")] = 1
+    min: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=MAXIMUM_REPLICAS,
+            description="Fewest replicas. 0 where the KEDA HTTP add-on holds requests meanwhile; elsewhere 1 stays.",
+        ),
+    ] = 1
     max: Annotated[int, Meta(ge=1, le=MAXIMUM_REPLICAS, description="Most replicas.")] = 1
     engine: Annotated[
-        ScalingEngine, Meta(description="Who changes `replicas`. None: nobody but whoever uses `kubectl scale`.")
+        ScalingEngine,
+        Meta(
+            description="Who changes `replicas`. Auto: KEDA where it is installed and can read metrics, else the "
+            "operator. None: nobody but whoever uses `kubectl scale`."
+        ),
     ] = ScalingEngine.AUTO
+    target_utilization: Annotated[
+        Share,
+        Meta(
+            description="Share of the requests in flight that a replica was measured to serve within the objectives, "
+            "to which each replica is loaded."
+        ),
+    ] = "0.8"
+    idle: Annotated[
+        Duration, Meta(description="How long no request must have been in flight before the last replica goes.")
+    ] = "5m"
+    behavior: ScalingBehavior | None = None
 
 
 class BenchmarkPolicy(StrEnum):

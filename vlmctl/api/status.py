@@ -96,6 +96,24 @@ class CostStatus(ApiRecord, frozen=True, kw_only=True):
     as_of: Annotated[str | None, Meta(description="Day the price was read.")] = None
 
 
+class ScalingStatus(ApiRecord, frozen=True, kw_only=True):
+    """Who changes `replicas`, and by what."""
+
+    engine: Annotated[str, Meta(description="Who changes `replicas`: Operator, KEDA, HPA, or None for nobody.")]
+    reason: Annotated[str, Meta(max_length=1024, description="Why, in one word of a closed list.")]
+    message: Annotated[str, Meta(max_length=32_768, description="Why, in a sentence, and what to do about it.")]
+    target_in_flight: Annotated[str | None, Meta(description="Requests in flight to which each replica is loaded.")] = (
+        None
+    )
+    basis: Annotated[
+        str | None, Meta(description="Whether the concurrency behind the target was measured or planned.")
+    ] = None
+    cold_start: Annotated[str | None, Meta(description="How long a replica takes from being made to traffic.")] = None
+    cold_start_basis: Annotated[
+        str | None, Meta(description="Whether a start of this revision took that long (measured), or it is estimated.")
+    ] = None
+
+
 class Timeline(ApiRecord, frozen=True, kw_only=True):
     """When the first replica of the revision reached each step."""
 
@@ -133,4 +151,5 @@ class VLMDeploymentStatus(ApiRecord, frozen=True, kw_only=True):
     benchmark: BenchmarkStatus | None = None
     drift: Drift | None = None
     cost: CostStatus | None = None
+    scaling: ScalingStatus | None = None
     timeline: Timeline | None = None

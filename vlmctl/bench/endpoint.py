@@ -61,7 +61,8 @@ class Endpoint(Record, frozen=True, kw_only=True):
         text = self.url if "://" in self.url else f"http://{self.url}"
         try:
             parts = urlsplit(text)
-            known = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+            host = (parts.hostname or "").encode("idna")  # as resolvers do, which fail on a label that is too long
+            known = parts.scheme in ("http", "https") and host and (parts.port or 1)
         except ValueError:
             known = False
         if not known:

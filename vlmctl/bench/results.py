@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from vlmctl.bench.run import Report
 from vlmctl.bench.statistics import Estimate
 from vlmctl.files import write_atomically
 from vlmctl.planning.accuracy import OPEN
-from vlmctl.specs.measurements import SCHEMA, Load, Measured, MeasuredWorkload, Measurement, Parallelism
+from vlmctl.specs.measurements import SCHEMA, DescribedModel, Load, Measured, MeasuredWorkload, Measurement, Parallelism
 from vlmctl.version import __version__
 
 UNKNOWN = "unknown"
@@ -31,10 +31,15 @@ def measurements(report: Report, about: About, *, now: datetime) -> tuple[Measur
     return tuple(_row(step, report, about, now) for step in report.steps if step.completed and step.requests_per_second)
 
 
-def write_results(path: Path, rows: Iterable[Measurement]) -> None:
-    """Write rows as a file of schema vlmctl.dev/measurements/v1; raises CannotWrite."""
+def write_results(path: Path, rows: Iterable[Measurement], models: Mapping[str, DescribedModel] | None = None) -> None:
+    """Write rows as a file of schema vlmctl.dev/measurements/v1; raises CannotWrite.
+
+    `models`: what is known of those that no catalog holds, by the name that rows give them.
+    """
+    from vlmctl.catalog.measurements import model_lines  # YAML, which running a benchmark does not need
+
     lines = "".join(f"- {msgspec.json.encode(row).decode()}\n" for row in rows)
-    head = f"# Written by vlmctl {__version__}.\nschema: {SCHEMA}\nmeasurements:"
+    head = f"# Written by vlmctl {__version__}.\nschema: {SCHEMA}\n{model_lines(models or {})}measurements:"
     write_atomically(path, (f"{head}\n{lines}" if lines else f"{head} []\n").encode())
 
 

@@ -21,7 +21,10 @@ FILES = (CONFIG, *PROCESSOR_FILES, QUANTIZATION, INDEX, CARD)
 
 
 class Checkpoint(NamedTuple):
-    """A repository's files, parsed. `tensors` None: only the size of the weights is known, or not even that."""
+    """A repository's files, parsed. `tensors` None: only the size of the weights is known, or not even that.
+
+    `revision`: the commit of the hub that they are of.
+    """
 
     name: str
     source: str
@@ -31,6 +34,7 @@ class Checkpoint(NamedTuple):
     tensors: list[Tensor] | None
     weight_bytes: int | None
     gated: bool | None = None
+    revision: str | None = None
 
 
 def read_folder(folder: Path) -> Checkpoint:

@@ -103,9 +103,15 @@ def described_model(
     it comes from others, and one of them must not hide the rest of a measurement file.
     """
     try:
-        return _model(repository, config, processor or {}, known)
+        return _model(repository, config, _image_processor(processor or {}), known)
     except _MALFORMED as error:
         raise UnsupportedModel(f"{repository}: its configuration cannot be read: {error}.") from error
+
+
+def _image_processor(processor: Config) -> Config:
+    """The image processor's values, which newer repositories keep among those of all processors."""
+    nested = processor.get("image_processor")
+    return {**processor, **nested} if isinstance(nested, Mapping) else processor
 
 
 def _model(repository: str, config: Config, processor: Config, known: Sequence[ModelSpec]) -> ModelSpec:

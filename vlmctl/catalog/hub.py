@@ -42,17 +42,26 @@ _BILLION = 1e9
 def import_model(source: str, *, download: bool) -> ModelSpec:
     """The entry for the model in a folder, or in a repository of the hub where `download` says so.
 
-    Raises UnsupportedModel for an architecture, token rule or quantization that is not known, InvalidFile for a damaged
-    file, UsageError for a source that is neither, NotReachable where the hub does not answer.
+    Raises UnsupportedModel for an architecture, token rule or quantization that is not known, and what
+    `read_checkpoint` raises.
+    """
+    return model_from_checkpoint(read_checkpoint(source, download=download))
+
+
+def read_checkpoint(source: str, *, download: bool) -> Checkpoint:
+    """The files of a model in a folder, or in a repository of the hub where `download` says so.
+
+    Raises InvalidFile for a damaged file, UsageError for a source that is neither, NotReachable where the hub does not
+    answer.
     """
     folder = Path(os.path.expanduser(source))  # unlike Path's own, os.path raises for no name, however odd
     if os.path.isdir(folder):
-        return model_from_checkpoint(read_folder(folder))
+        return read_folder(folder)
     if not _REPOSITORY.fullmatch(source):
         raise UsageError(f"{source!r} is neither a folder nor a repository.", remedy="Write a path, or OWNER/NAME.")
     if not download:
         raise UsageError(f"{source!r} is not a folder here.", remedy="Ask for the hub to read the repository from it.")
-    return model_from_checkpoint(read_repository(source))
+    return read_repository(source)
 
 
 def model_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:

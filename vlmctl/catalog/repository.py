@@ -49,7 +49,7 @@ def _read(api: HfApi, repository: str) -> Checkpoint:
         return paths[name].read_bytes() if name in paths else None
 
     source = f"{repository}@{(info.sha or 'main')[:7]} config.json"
-    return assemble(repository, source, repository, read, tensors, gated=bool(info.gated))
+    return assemble(repository, source, repository, read, tensors, gated=bool(info.gated))._replace(revision=info.sha)
 
 
 def _explain(repository: str, error: Exception) -> NoReturn:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 app = options.command_app()
 
 STDIN = "-"
+UNPLACED = (
+    "`vlmctl calibrate` cannot use the rows of {}: the catalog does not hold it, and no VLMDeployment that was read "
+    "gives its spec.model.facts. Its config.json may stand in the file, under `models`."
+)
 
 
 @app.command()
@@ -44,24 +48,31 @@ def export(
     The operator keeps what replicas measured before they took traffic. Written to a file and taken in with `vlmctl
     calibrate`, they turn the answers near them to measured. Asking the cluster needs the `cluster` extra.
 
-    JSON: an object with benchmarks (each with namespace, name and spec without its rows) and measurements. CSV: the
-    benchmarks.
+    Models that the catalog does not hold are written along as the VLMDeployments there describe them; of a file, where
+    it holds these too.
+
+    JSON: an object with benchmarks (each with namespace, name and spec without its rows), measurements and models. CSV:
+    the benchmarks.
     """
+    from vlmctl import library
     from vlmctl.bench.results import write_results
-    from vlmctl.library.exported import cluster_benchmarks, read_benchmarks
+    from vlmctl.library.exported import cluster_benchmarks, read_benchmarks, unplaced
 
     found = cluster_benchmarks(namespace) if file is None else read_benchmarks(_content(file), file)
-    kept = [each for each in found if namespace is None or each.namespace == namespace]
+    kept = tuple(each for each in found.benchmarks if namespace is None or each.namespace == namespace)
     if not kept:
         where = f" in namespace {namespace}" if namespace is not None else ""
         raise InvalidValue(f"there is no VLMBenchmark{where}.", remedy="See `kubectl get vlmbenchmarks -A`.")
     rows = [row for each in kept for row in each.rows]
     out = Output(output)
     table = [_line(each) for each in kept]
-    out.show({"benchmarks": [_plain(each) for each in kept], "measurements": rows}, _blocks(table, write), rows=table)
+    data = {"benchmarks": [_plain(each) for each in kept], "measurements": rows, "models": found.described}
+    out.show(data, _blocks(table, write), rows=table)
     if write is not None:
-        write_results(write, rows)
+        write_results(write, rows, found.described)
         out.note(f"wrote {write}")
+    if missing := unplaced(found._replace(benchmarks=kept), library.load_catalog()):
+        out.note(UNPLACED.format(", ".join(missing)))
 
 
 def _content(file: str) -> bytes:

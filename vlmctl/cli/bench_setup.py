@@ -23,10 +23,9 @@ from vlmctl.errors import InvalidValue
 from vlmctl.library.planned import read_planned
 from vlmctl.planning.arrivals import Arrivals
 from vlmctl.specs.workload import Objectives
-from vlmctl.units import parse_duration_seconds, parse_usd_per_hour
+from vlmctl.units import USUAL_IMAGE, parse_duration_seconds, parse_usd_per_hour
 
 Said = Mapping[str, Any]
-USUAL_IMAGE = "1280x720"  # where nothing says what is sent: a frame of a video, or a photograph made small
 DRAIN_AFTER_TRACE_SECONDS = 120.0  # for the last requests of a trace, where no deadline was said
 MAXIMUM_CONCURRENCY, MAXIMUM_REQUESTS, MAXIMUM_SEED = 65_536, 10_000_000, 2**31 - 1
 HIGHEST_RATE = 100_000.0  # requests per second

@@ -1,6 +1,6 @@
 """`vlmctl cost`: what serving models costs, offer by offer, over image sizes, and against hosted APIs."""
 
-# ruff: noqa: ARG001  # the options are read from the context, all at once
+# ruff: noqa: ARG001  # the options of idling are read from the context, all at once
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from vlmctl.cli import options
 from vlmctl.cli.options import CatalogOption, Format, ModelsArgument, OutputOption
 from vlmctl.cli.output import Block, Output
+from vlmctl.cli.question_options import OWNERSHIP, PLACE, WORKLOAD, asking
 from vlmctl.errors import InvalidValue, VlmctlError
 from vlmctl.units import split_commas
 
@@ -28,11 +29,12 @@ app = options.command_app()
 RANGE = ".."
 SIZES_IN_SWEEP = 9  # square images between the two ends, evenly spaced as ratios
 MAXIMUM_IMAGES_IN_SWEEP = 64
-SWEPT = ("image", "images")  # read apart, since they may be ranges
-NAMES = tuple(name for name in (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP) if name not in SWEPT)
+APART = ("image", "images", "spot")  # the first two may be ranges, and spot offers are shown beside others
+NAMES = tuple(name for name in (*WORKLOAD, *PLACE, *OWNERSHIP) if name not in APART)
 
 
 @app.command()
+@asking(NAMES)
 def cost(
     context: typer.Context,
     models: ModelsArgument,
@@ -43,26 +45,6 @@ def cost(
     images: Annotated[
         str | None, options.option("Images of each size in one request; 1..8 sweeps.", metavar="N")
     ] = None,
-    video: options.VideoOption = None,
-    prompt_tokens: options.PromptTokensOption = None,
-    output_tokens: options.OutputTokensOption = None,
-    task: options.TaskOption = None,
-    rps: options.RpsOption = None,
-    concurrency: options.ConcurrencyOption = None,
-    ttft: options.TtftOption = None,
-    tpot: options.TpotOption = None,
-    gpu: options.GpuOption = None,
-    max_gpus: options.MaxGpusOption = None,
-    provider: options.ProviderOption = None,
-    region: options.RegionOption = None,
-    quantization: options.QuantizationOption = None,
-    owned: options.OwnedOption = None,
-    purchase_usd: options.PurchaseOption = None,
-    years: options.YearsOption = None,
-    pue: options.PueOption = None,
-    power_share: options.PowerShareOption = None,
-    kwh_usd: options.KwhOption = None,
-    ops_usd_per_month: options.OpsOption = None,
     require: options.RequireOption = None,
     scale_to_zero: Annotated[
         bool, typer.Option("--scale-to-zero", help="Also stopped when idle, against always on; needs --rps.")

@@ -1,7 +1,5 @@
 """`vlmctl explain`: every term of an estimate with its formula, value and source."""
 
-# ruff: noqa: ARG001  # the options are read from the context, all at once
-
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -12,6 +10,7 @@ import typer
 from vlmctl.cli import options
 from vlmctl.cli.options import CatalogOption, Format, ModelArgument, OutputOption
 from vlmctl.cli.output import Block, Heading, Output, Table, Text
+from vlmctl.cli.question_options import OWNERSHIP, PLACE, WORKLOAD, asking
 
 if TYPE_CHECKING:
     from vlmctl.planning.explain import Section
@@ -19,36 +18,14 @@ if TYPE_CHECKING:
 
 app = options.command_app()
 
-NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP)
+NAMES = (*WORKLOAD, *PLACE, *OWNERSHIP)
 
 
 @app.command()
+@asking(NAMES)
 def explain(
     context: typer.Context,
     model: ModelArgument,
-    image: options.ImageOption = None,
-    images: options.ImagesOption = None,
-    video: options.VideoOption = None,
-    prompt_tokens: options.PromptTokensOption = None,
-    output_tokens: options.OutputTokensOption = None,
-    task: options.TaskOption = None,
-    rps: options.RpsOption = None,
-    concurrency: options.ConcurrencyOption = None,
-    ttft: options.TtftOption = None,
-    tpot: options.TpotOption = None,
-    gpu: options.GpuOption = None,
-    max_gpus: options.MaxGpusOption = None,
-    provider: options.ProviderOption = None,
-    region: options.RegionOption = None,
-    spot: options.SpotOption = False,
-    quantization: options.QuantizationOption = None,
-    owned: options.OwnedOption = None,
-    purchase_usd: options.PurchaseOption = None,
-    years: options.YearsOption = None,
-    pue: options.PueOption = None,
-    power_share: options.PowerShareOption = None,
-    kwh_usd: options.KwhOption = None,
-    ops_usd_per_month: options.OpsOption = None,
     require: options.RequireOption = None,
     catalog: CatalogOption = None,
     output: OutputOption = Format.TABLE,

@@ -35,6 +35,8 @@ MODULES = {
     "ask": "ask",
     "bench": "bench",
     "bench export": "bench_export",
+    "status": "status",
+    "top": "top",
     "compare": "compare",
     "cases": "cases",
     "catalog": "catalog",

@@ -21,6 +21,7 @@ from vlmctl.cli.output import Block, Output, Table, Text
 from vlmctl.units import A4_SCAN, split_commas
 
 if TYPE_CHECKING:
+    from vlmctl.catalog.checkpoint import Checkpoint
     from vlmctl.specs.model import ModelSpec
 
 app = options.command_app(help="List, show, compare and import models.")
@@ -161,6 +162,9 @@ def import_model(
     write: Annotated[
         Path | None, options.option("Add the entry to this overlay folder instead of showing it.", metavar="DIR")
     ] = None,
+    spec: Annotated[
+        bool, typer.Option("--spec", help="Show spec.model of a VLMDeployment instead, with the facts in the files.")
+    ] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Make a catalog entry from a repository.
@@ -168,19 +172,38 @@ def import_model(
     Reads config.json, preprocessor_config.json and safetensors headers, and writes the entry as YAML to stdout. A
     folder works offline; a repository is read from the hub. What is not understood is refused, never guessed.
 
-    JSON: the catalog's record with every field.
+    JSON: the catalog's record with every field; with --spec, spec.model.
     """
     from vlmctl.catalog.add import add_model, model_file
-    from vlmctl.catalog.hub import import_model as read_model
+    from vlmctl.catalog.hub import model_from_checkpoint, read_checkpoint
     from vlmctl.cli.model_page import model_page
+    from vlmctl.errors import UsageError
 
     out = Output(output)
+    if spec and write is not None:
+        raise UsageError("--spec is shown, and --write keeps an entry of the catalog.", remedy="Leave one of them out.")
     if not Path(repository_or_folder).expanduser().is_dir():
         out.note(f"reading {repository_or_folder} from the hub ...")
-    entry = read_model(repository_or_folder, download=True)
+    checkpoint = read_checkpoint(repository_or_folder, download=True)
+    if spec:
+        _show_spec(out, checkpoint)
+        return
+    entry = model_from_checkpoint(checkpoint)
     if write is not None:
         out.note(f"wrote {add_model(write, entry)}")
     elif output is Format.TABLE:
         out.raw(model_file(entry))
     else:
         out.show(entry, model_page(entry))
+
+
+def _show_spec(out: Output, checkpoint: Checkpoint) -> None:
+    import msgspec
+
+    from vlmctl.serving.described import described_yaml, model_reference
+
+    reference = model_reference(checkpoint)
+    if out.format in (Format.JSON, Format.YAML):
+        out.show(msgspec.to_builtins(reference), [])
+    else:
+        out.raw(described_yaml(reference))

@@ -170,20 +170,3 @@ OpsOption = Annotated[float | None, option("Owned: operations per GPU and month,
 # What it may cost.
 MaxUsdPer1kOption = Annotated[float | None, option("Dollars per 1,000 requests at most.", metavar="USD")]
 MaxUsdPerMonthOption = Annotated[float | None, option("Dollars per month at most.", metavar="USD")]
-
-WORKLOAD = ("task", "image", "images", "video", "prompt_tokens", "output_tokens", "rps", "concurrency", "ttft", "tpot")
-PLACE = ("gpu", "max_gpus", "provider", "region", "spot", "quantization")
-OWNERSHIP = ("owned", "purchase_usd", "years", "pue", "power_share", "kwh_usd", "ops_usd_per_month")
-MODEL_CONDITIONS = (
-    "language",
-    "license",
-    "max_params",
-    "min_context",
-    "multi_image",
-    "needs",
-    "min_score",
-    "family",
-    "include_unverified",
-    "prefer",
-)
-BUDGET = ("max_usd_per_1k", "max_usd_per_month")

@@ -1,7 +1,5 @@
 """`vlmctl recommend`: which model, on which GPU, at what price, and why not the others."""
 
-# ruff: noqa: ARG001  # the options are read from the context, all at once
-
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,6 +10,7 @@ import typer
 from vlmctl.cli import options
 from vlmctl.cli.options import CatalogOption, Format, OutputOption, complete_models
 from vlmctl.cli.output import Output
+from vlmctl.cli.question_options import BUDGET, MODEL_CONDITIONS, OWNERSHIP, PLACE, WORKLOAD, asking
 from vlmctl.errors import NothingFits
 
 if TYPE_CHECKING:
@@ -20,49 +19,15 @@ if TYPE_CHECKING:
 
 app = options.command_app()
 
-NAMES = (*options.WORKLOAD, *options.PLACE, *options.OWNERSHIP, *options.BUDGET, *options.MODEL_CONDITIONS, "top")
+NAMES = (*WORKLOAD, *MODEL_CONDITIONS, *BUDGET, *PLACE, *OWNERSHIP)
 
 
 @app.command()
+@asking(NAMES)
 def recommend(
     context: typer.Context,
-    task: options.TaskOption = None,
-    language: options.LanguageOption = None,
-    license: options.LicenseOption = None,
-    max_params: options.MaxParamsOption = None,
-    min_context: options.MinContextOption = None,
-    multi_image: options.MultiImageOption = False,
-    needs: options.NeedsOption = None,
-    image: options.ImageOption = None,
-    images: options.ImagesOption = None,
-    video: options.VideoOption = None,
-    prompt_tokens: options.PromptTokensOption = None,
-    output_tokens: options.OutputTokensOption = None,
-    rps: options.RpsOption = None,
-    concurrency: options.ConcurrencyOption = None,
-    ttft: options.TtftOption = None,
-    tpot: options.TpotOption = None,
-    max_usd_per_1k: options.MaxUsdPer1kOption = None,
-    max_usd_per_month: options.MaxUsdPerMonthOption = None,
-    gpu: options.GpuOption = None,
-    max_gpus: options.MaxGpusOption = None,
-    provider: options.ProviderOption = None,
-    region: options.RegionOption = None,
-    spot: options.SpotOption = False,
-    quantization: options.QuantizationOption = None,
-    min_score: options.MinScoreOption = None,
-    family: options.FamilyOption = None,
-    include_unverified: options.UnverifiedOption = False,
-    owned: options.OwnedOption = None,
-    purchase_usd: options.PurchaseOption = None,
-    years: options.YearsOption = None,
-    pue: options.PueOption = None,
-    power_share: options.PowerShareOption = None,
-    kwh_usd: options.KwhOption = None,
-    ops_usd_per_month: options.OpsOption = None,
-    prefer: options.PreferOption = None,
-    top: Annotated[int | None, options.option("Answers to show, 5 if not said.", metavar="N")] = None,
     require: options.RequireOption = None,
+    top: Annotated[int | None, options.option("Answers to show, 5 if not said.", metavar="N")] = None,  # noqa: ARG001  # a wish, too
     why: Annotated[
         list[str] | None,
         options.option(
@@ -88,7 +53,9 @@ def recommend(
     """
     from vlmctl import library
 
-    question = library.Question(options.wishes(context, NAMES, require), catalog=library.load_catalog(catalog))
+    question = library.Question(
+        options.wishes(context, (*NAMES, "top"), require), catalog=library.load_catalog(catalog)
+    )
     answer(question, Output(output), why=why or ())
 
 

@@ -1,7 +1,5 @@
 """`vlmctl simulate`: traffic against a placement and scaling policies: replicas, dollars, requests that come late."""
 
-# ruff: noqa: ARG001  # the options are read from the context, all at once
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -13,6 +11,7 @@ from vlmctl.cli import options
 from vlmctl.cli import simulate_options as own
 from vlmctl.cli.options import CatalogOption, Format, ModelArgument, OutputOption
 from vlmctl.cli.output import Block, Output
+from vlmctl.cli.question_options import OWNERSHIP, PLACE, WORKLOAD, asking
 from vlmctl.errors import InvalidValue, NothingFits
 
 if TYPE_CHECKING:
@@ -21,14 +20,15 @@ if TYPE_CHECKING:
 
 app = options.command_app()
 
-WORKLOAD = tuple(name for name in options.WORKLOAD if name not in ("rps", "concurrency"))  # the traffic says
-NAMES = (*WORKLOAD, *options.PLACE, *options.OWNERSHIP)
+TRAFFIC = ("rps", "concurrency")  # of the workload, which traces and rates say instead
+NAMES = tuple(name for name in (*WORKLOAD, *PLACE, *OWNERSHIP) if name not in TRAFFIC)
 PROGRESS_REQUESTS = 200_000  # from which a policy takes long enough to say which one is at work
 MAXIMUM_REPLICAS = 10_000  # beyond it, a slip of the keyboard
 LOWEST_TARGET, HIGHEST_TARGET = 0.05, 5.0  # shares of what a replica serves within its objectives
 
 
 @app.command()
+@asking(NAMES)
 def simulate(
     context: typer.Context,
     model: ModelArgument,
@@ -47,27 +47,6 @@ def simulate(
     scale_down_after: own.ScaleDownAfterOption = None,
     look_ahead: own.LookAheadOption = None,
     plot: own.PlotOption = None,
-    image: options.ImageOption = None,
-    images: options.ImagesOption = None,
-    video: options.VideoOption = None,
-    prompt_tokens: options.PromptTokensOption = None,
-    output_tokens: options.OutputTokensOption = None,
-    task: options.TaskOption = None,
-    ttft: options.TtftOption = None,
-    tpot: options.TpotOption = None,
-    gpu: options.GpuOption = None,
-    max_gpus: options.MaxGpusOption = None,
-    provider: options.ProviderOption = None,
-    region: options.RegionOption = None,
-    spot: options.SpotOption = False,
-    quantization: options.QuantizationOption = None,
-    owned: options.OwnedOption = None,
-    purchase_usd: options.PurchaseOption = None,
-    years: options.YearsOption = None,
-    pue: options.PueOption = None,
-    power_share: options.PowerShareOption = None,
-    kwh_usd: options.KwhOption = None,
-    ops_usd_per_month: options.OpsOption = None,
     require: options.RequireOption = None,
     catalog: CatalogOption = None,
     output: OutputOption = Format.TABLE,

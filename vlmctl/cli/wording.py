@@ -21,6 +21,8 @@ from vlmctl.specs.record import Fact
 from vlmctl.units import show_count, show_seconds
 
 UNKNOWN = "unknown"
+UNKNOWN_CELL = "?"  # of a table of figures
+UNKNOWN_CELL_NOTE = f"{UNKNOWN_CELL} is not known."
 UNVERIFIED_MARK = " *"
 UNVERIFIED_NOTE = "* not verified: nobody has read this in a source yet."
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
 from vlmctl.api import v1alpha1 as api
-from vlmctl.errors import InvalidFile, InvalidValue, NotReachable
-from vlmctl.kubeconfig import connected, not_answering
-from vlmctl.specs.measurements import Measurement
+from vlmctl.catalog.measured_models import MeasuredModels
+from vlmctl.errors import InvalidFile, InvalidValue, NotReachable, VlmctlError
+from vlmctl.kubeconfig import connected
+from vlmctl.library.cluster_objects import listed
+from vlmctl.library.deployments import PLURAL as DEPLOYMENTS
+from vlmctl.library.deployments import read_deployment
+from vlmctl.specs.hardware import Catalog
+from vlmctl.specs.measurements import DescribedModel, Measurement
 from vlmctl.specs.record import Record
 
 PLURAL = "vlmbenchmarks"
 COMMAND = f"kubectl get {PLURAL} -A -o json"
-ANSWER_SECONDS = 30.0  # of the API server
 ITEMS = "items"  # of a list of objects
 
 
@@ -28,8 +32,15 @@ class KeptBenchmark(Record, frozen=True, kw_only=True):
     rows: tuple[Measurement, ...]
 
 
-def read_benchmarks(content: bytes, path: str) -> tuple[KeptBenchmark, ...]:
-    """The VLMBenchmarks in the YAML or JSON that `kubectl get` writes; other kinds are passed over.
+class Exported(NamedTuple):
+    """Measurements, and the models among theirs that VLMDeployments describe, by the name that rows give them."""
+
+    benchmarks: tuple[KeptBenchmark, ...]
+    described: Mapping[str, DescribedModel]
+
+
+def read_benchmarks(content: bytes, path: str) -> Exported:
+    """The VLMBenchmarks in the YAML or JSON that `kubectl get` writes, with facts of VLMDeployments in it.
 
     Raises InvalidFile, naming `path`, for what is neither, or where none is in it.
     """
@@ -47,43 +58,53 @@ def read_benchmarks(content: bytes, path: str) -> tuple[KeptBenchmark, ...]:
         raise InvalidFile(path, error.message, remedy=error.remedy) from error
     if not found:
         raise InvalidFile(path, f"holds no {api.BENCHMARK_KIND}.", remedy=f"Write it with `{COMMAND}`.")
-    return found
+    return Exported(found, _described(documents, found))
 
 
-def cluster_benchmarks(namespace: str | None) -> tuple[KeptBenchmark, ...]:
+def cluster_benchmarks(namespace: str | None) -> Exported:
     """The VLMBenchmarks of the cluster of the kubeconfig's context, in all namespaces where none is named.
 
     Raises UsageError without the `kubernetes` package or a kubeconfig, NotReachable where the cluster does not answer
     or does not show them.
     """
-    kubernetes = connected(f"Set KUBECONFIG, or give `{COMMAND}`.").kubernetes
-    from urllib3.exceptions import HTTPError
-
+    cluster = connected(f"Set KUBECONFIG, or give `{COMMAND}`.")
+    found = kept_benchmarks([listed(cluster, PLURAL, namespace)])
     try:
-        custom = kubernetes.client.CustomObjectsApi()
-        found = (
-            custom.list_cluster_custom_object(api.GROUP, api.VERSION, PLURAL, _request_timeout=ANSWER_SECONDS)
-            if namespace is None
-            else custom.list_namespaced_custom_object(
-                api.GROUP, api.VERSION, namespace, PLURAL, _request_timeout=ANSWER_SECONDS
-            )
-        )
-        return kept_benchmarks([found])
-    except kubernetes.client.ApiException as error:
-        remedy = "Name a namespace of yours: --namespace." if error.status == 403 and namespace is None else ""
-        if error.status == 404:
-            remedy = "Is the operator installed?"
-        raise NotReachable(
-            f"the cluster does not show {PLURAL}: {error.status} {error.reason}.", remedy=remedy
-        ) from error
-    except (HTTPError, OSError) as error:
-        raise not_answering(error) from error
+        deployments = listed(cluster, DEPLOYMENTS, namespace)
+    except NotReachable:  # measurements are worth having without what only some of them need
+        return Exported(found, {})
+    return Exported(found, _described([deployments], found))
+
+
+def unplaced(exported: Exported, catalog: Catalog) -> tuple[str, ...]:
+    """Models of the measurements that neither the catalog holds nor a VLMDeployment describes."""
+    models, missing = MeasuredModels(catalog, exported.described), set()
+    for each in exported.benchmarks:
+        try:
+            models.find(each.spec.key.model)
+        except VlmctlError:
+            missing.add(each.spec.key.model)
+    return tuple(sorted(missing))
 
 
 def kept_benchmarks(documents: Iterable[Any]) -> tuple[KeptBenchmark, ...]:
     """The VLMBenchmarks among parsed documents and lists of them, by namespace and name; raises InvalidValue."""
     found = [_kept(each) for each in _objects(documents) if each.get("kind") == api.BENCHMARK_KIND]
     return tuple(sorted(found, key=lambda each: (each.namespace, each.name)))
+
+
+def _described(documents: Iterable[Any], kept: Iterable[KeptBenchmark]) -> dict[str, DescribedModel]:
+    """The facts that specs give of the measured models."""
+    measured = {each.spec.key.model for each in kept}
+    found = {}
+    for each in _objects(documents):
+        if each.get("kind") != api.KIND:
+            continue
+        deployment = read_deployment(each)
+        facts = deployment.spec.model.facts if deployment.spec is not None else None
+        if facts is not None and deployment.model in measured:
+            found[str(deployment.model)] = DescribedModel(config=facts.config, processor=facts.processor)
+    return found
 
 
 def _objects(documents: Iterable[Any]) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,8 @@ from vlmctl.catalog import names
 from vlmctl.errors import InvalidValue
 from vlmctl.library.lookup import find_benchmark, find_gpu, known_spellings, offer_regions
 from vlmctl.planning.cost import Ownership
-from vlmctl.planning.requirements import READING_TASKS, check_requirements, default_output_tokens
+from vlmctl.planning.languages import READING_TASKS
+from vlmctl.planning.requirements import check_requirements, default_output_tokens
 from vlmctl.specs.hardware import Catalog
 from vlmctl.specs.model import Precision
 from vlmctl.specs.record import Record
@@ -27,9 +28,8 @@ from vlmctl.specs.workload import (
     VideoInput,
     Workload,
 )
-from vlmctl.units import A4_SCAN, parse_duration_seconds, parse_image_size, parse_video, split_commas
+from vlmctl.units import A4_SCAN, USUAL_IMAGE, parse_duration_seconds, parse_image_size, parse_video, split_commas
 
-USUAL_IMAGE = "1280x720"
 USUAL_VIDEO = "60s@1fps:1280x720"
 OTHER_NEEDS = ("thinking", "tools", "video", "grounding")  # beside whatever capabilities the catalog names
 # Bounds beyond which a number is a slip of the keyboard.

@@ -12,16 +12,14 @@ from vlmctl.errors import InvalidValue, UnsupportedModel
 from vlmctl.planning.advise import smaller_tools
 from vlmctl.planning.choices import Choice, Setting, setting_of
 from vlmctl.planning.demand import RequestDemand
+from vlmctl.planning.languages import Match, language_match, reads_text
 from vlmctl.planning.latencies import latencies
 from vlmctl.planning.quality import mode_of, model_quality, yardsticks
 from vlmctl.planning.requirements import (
-    Match,
     check_requirements,
-    language_match,
     license_conditions,
     model_breaches,
     planned_demand,
-    reads_text,
 )
 from vlmctl.planning.search import cheapest_placement, choice_cost
 from vlmctl.specs.answers import Answer, Breach, NearMiss, Quality, Recommendation, Rejected

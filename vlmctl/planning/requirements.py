@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 
 from vlmctl.errors import InvalidValue
 from vlmctl.planning.demand import RequestDemand, request_demand
+from vlmctl.planning.languages import Match, language_match, reads_text
 from vlmctl.planning.quality import Yardstick, best_score
 from vlmctl.specs.answers import Breach
 from vlmctl.specs.model import Commercial, Edition, License, Modality, ModelSpec
 from vlmctl.specs.workload import LicensePolicy, Requirements, Task, Workload
 from vlmctl.units import show_count, show_seconds
 
-# Tasks whose language is that of the text in the image.
-READING_TASKS = frozenset({Task.DOCUMENT_OCR, Task.CHART, Task.TRANSCRIPTION, Task.MULTILINGUAL})
 # Output tokens of a usual answer, where the user gives none and no evidence is in the catalog: assumptions, said so.
 TASK_OUTPUT_TOKENS = {
     Task.DOCUMENT_OCR: 512,  # the fields of an invoice as JSON
@@ -42,14 +40,6 @@ RELAXING = {
     "vision": "Nothing can be relaxed, it reads no images",
     "workload": "Send smaller or fewer images, or ask for shorter answers",
 }
-
-
-class Match(StrEnum):
-    """Whether a model covers something: known, not known, or known not to."""
-
-    YES = "yes"
-    UNKNOWN = "unknown"
-    NO = "no"
 
 
 def check_requirements(requirements: Requirements) -> None:
@@ -104,31 +94,6 @@ def planned_demand(model: ModelSpec, workload: Workload, *, needs: Sequence[str]
     return request_demand(
         model, workload, output_tokens=planned_output_tokens(model, workload.output_tokens, needs=needs)
     )
-
-
-def language_match(model: ModelSpec, language: str, *, in_image: bool) -> Match:
-    """Whether a source lists the language (BCP-47; a region falls back to its base language).
-
-    A list that its source calls complete, or that is as long as the claimed count, excludes what it leaves out;
-    a bare count proves nothing either way.
-    """
-    known = model.languages
-    if known is None:
-        return Match.UNKNOWN
-    listed = known.ocr if in_image else tuple({*known.text, *known.ocr})
-    claimed = known.ocr_claimed_count if in_image else known.text_claimed_count
-    wanted = language.lower()
-    tags = {tag.lower() for tag in listed}
-    if wanted in tags or wanted.split("-")[0] in {tag.split("-")[0] for tag in tags}:
-        return Match.YES
-    if not listed or known.open_ended or (claimed or 0) > len(listed):
-        return Match.UNKNOWN
-    return Match.NO
-
-
-def reads_text(requirements: Requirements) -> bool:
-    """Whether the asked languages are those of text in images."""
-    return any(task in READING_TASKS for task in requirements.tasks)
 
 
 def license_conditions(license: License) -> tuple[str, ...]:

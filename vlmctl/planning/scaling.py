@@ -32,6 +32,14 @@ class StepKind(StrEnum):
     PERCENT = "Percent"
 
 
+class Select(StrEnum):
+    """Which of several rate limits counts, in HPA's words."""
+
+    MAX = "Max"
+    MIN = "Min"
+    DISABLED = "Disabled"
+
+
 class Step(Record, frozen=True, kw_only=True):
     """At most `value` replicas, or percent of those at the period's start, within any `period_seconds`."""
 
@@ -41,13 +49,15 @@ class Step(Record, frozen=True, kw_only=True):
 
 
 class Direction(Record, frozen=True, kw_only=True):
-    """One direction: HPA `behavior.scaleUp` or `scaleDown`. Of several steps the one that allows most counts.
+    """One direction: HPA `behavior.scaleUp` or `scaleDown`.
 
-    `tolerance`: relative distance from the target that is no reason to move. Without steps there is no limit.
+    `select`: of several steps, whether the one that allows most or least counts; DISABLED: no load moves anything this
+    way. `tolerance`: relative distance from the target that is no reason to move. Without steps there is no limit.
     """
 
     stabilization_seconds: float = 0.0
     steps: tuple[Step, ...] = ()
+    select: Select = Select.MAX
     tolerance: float = 0.1
 
 
@@ -255,13 +265,18 @@ def _limited(policy: ScalingPolicy, state: State, current: int, wanted: int, now
     if wanted == current:
         return current
     grows = wanted > current
+    direction = policy.up if grows else policy.down
+    if direction.select is Select.DISABLED:
+        return current
     limits = []
-    for step in (policy.up if grows else policy.down).steps:
+    for step in direction.steps:
         changed = sum(change for _, change in _since(state.changes, now - step.period_seconds))
         limits.append(_limit(step, current - changed, grows=grows))
     if not limits:
         return wanted
-    return min(wanted, max(current, *limits)) if grows else max(wanted, min(current, *limits))
+    farthest = max if grows is (direction.select is Select.MAX) else min
+    limit = farthest(limits)
+    return min(wanted, max(current, limit)) if grows else max(wanted, min(current, limit))
 
 
 def _limit(step: Step, start: int, *, grows: bool) -> int:

@@ -28,7 +28,7 @@ def project(
         "ipc": "private",
         "shm_size": f"{host.shared_memory_gib(plan)}gb",
         "healthcheck": {
-            "test": ["CMD", "python3", "-c", host.HEALTHY],
+            "test": ["CMD", "python3", "-c", host.healthy(host.PORT)],
             "interval": "10s",
             "timeout": "10s",
             "start_period": f"{host.START_SECONDS}s",

@@ -11,11 +11,6 @@ from vlmctl.specs.model import ModelSpec
 from vlmctl.units import GIB
 
 PORT = 8000  # vLLM's default
-# For python3: fails unless the engine beside it answers. There may be no curl, and urllib would ask a proxy.
-HEALTHY = (
-    f"import http.client as h; c = h.HTTPConnection('127.0.0.1', {PORT}, timeout=5); "
-    "c.request('GET', '/health'); raise SystemExit(c.getresponse().status != 200)"
-)
 CACHE_FOLDER = "/cache"
 CACHE_VARIABLES = {"HF_HOME": f"{CACHE_FOLDER}/huggingface", "VLLM_CACHE_ROOT": f"{CACHE_FOLDER}/vllm"}
 IMAGES = {"nvidia": "vllm/vllm-openai", "amd": "vllm/vllm-openai-rocm"}  # the project's images on Docker Hub
@@ -25,6 +20,14 @@ BEFORE_STOP_SECONDS = 5  # for endpoints to leave the Service before the engine 
 AFTER_STOP_SECONDS = 15  # for worker processes to exit once the last answer is out
 
 ENGINE_CORES = 2  # API server and engine core keep one busy each
+
+
+def healthy(port: int) -> str:
+    """For python3: fails unless the engine beside it answers. There may be no curl, and urllib would ask a proxy."""
+    return (
+        f"import http.client as h; c = h.HTTPConnection('127.0.0.1', {port}, timeout=5); "
+        "c.request('GET', '/health'); raise SystemExit(c.getresponse().status != 200)"
+    )
 
 
 def engine_image(gpu: GpuSpec) -> str:

@@ -2,6 +2,24 @@
 
 from enum import StrEnum
 
+from vlmctl.specs.architecture import (
+    AttentionKind,
+    AttentionLayers,
+    Connector,
+    Experts,
+    LanguageModel,
+    Resolution,
+    ResolutionStrategy,
+    VisionTower,
+)
+from vlmctl.specs.checkpoints import (
+    EngineArgument,
+    KnownBad,
+    Precision,
+    QuantizedCheckpoint,
+    Serving,
+    StoredWeights,
+)
 from vlmctl.specs.record import Fact, Record
 from vlmctl.specs.tokens import TokenRuleKind
 
@@ -20,119 +38,6 @@ class Modality(StrEnum):
 
     VISION = "vision"
     TEXT = "text"
-
-
-class Precision(StrEnum):
-    """Precision of the language model's weights; the vision encoder usually stays in bf16."""
-
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP8 = "fp8"
-    INT8 = "int8"  # w8a8
-    AWQ = "awq"  # w4a16
-    GPTQ = "gptq"  # w4a16, or w8a16 where `bits` says 8
-    W4A16 = "w4a16"
-    NVFP4 = "nvfp4"
-    MXFP4 = "mxfp4"
-    GGUF = "gguf"
-
-
-class AttentionKind(StrEnum):
-    """How a group of layers attends, and so what it keeps per token."""
-
-    FULL = "full"
-    SLIDING = "sliding"  # keeps at most `window_tokens`
-    CHUNKED = "chunked"  # Llama 4: attends within chunks of `window_tokens`
-    LATENT = "latent"  # MLA: one compressed vector of `latent_dim` per token
-    LINEAR = "linear"  # Gated DeltaNet, Mamba, short convolution: a fixed state per sequence
-    CROSS = "cross"  # attends to image features only
-    SHARED = "shared"  # reuses the KV of an earlier layer; stores nothing
-
-
-class AttentionLayers(Record, frozen=True, kw_only=True):
-    """A group of layers with the same attention. `head_dim` and `latent_dim` count elements, not bytes."""
-
-    kind: AttentionKind
-    layers: int
-    query_heads: int = 0
-    kv_heads: int = 0
-    head_dim: int = 0
-    window_tokens: int | None = None
-    value_dim: int | None = None  # of a value head where it differs from `head_dim` (MiMo-V2)
-    latent_dim: int | None = None  # kv_lora_rank + qk_rope_head_dim
-    index_bytes: int | None = None  # per token, of the keys that sparse attention picks tokens by (DeepSeek V3.2)
-    state_bytes: int | None = None  # per layer and sequence
-    checkpoint_states: int = 0  # further states that a prompt takes under prefix caching (Mamba 2: 1)
-    key_is_value: bool = False  # Gemma 4 global layers: one projection makes both
-
-
-class Experts(Record, frozen=True, kw_only=True):
-    """A mixture of experts. `layers`: how many decoder layers are sparse (None: all of them).
-
-    `gated`: whether an expert has three matrices (gate, up, down) or two (Nemotron's squared ReLU).
-    """
-
-    count: int
-    active: int
-    intermediate_size: int
-    shared: int = 0
-    shared_intermediate_size: int | None = None  # None: the same as `intermediate_size`
-    layers: int | None = None
-    gated: bool = True
-
-
-class LanguageModel(Fact, frozen=True, kw_only=True):
-    """The decoder. `intermediate_size` is None where every layer is a mixture of experts.
-
-    `position_stretch`: factor of linear position scaling, by which vLLM lengthens the table of full attention.
-    """
-
-    name: str
-    layers: int
-    hidden_size: int
-    vocabulary: int
-    attention: tuple[AttentionLayers, ...]
-    intermediate_size: int | None = None
-    experts: Experts | None = None
-    tied_embeddings: bool | None = None
-    position_stretch: int = 1
-
-
-class VisionTower(Fact, frozen=True, kw_only=True):
-    """The image encoder. `image_pixels`: side of the square input if it is fixed; `merge`: patches merged per side."""
-
-    name: str
-    parameters_billions: float | None = None
-    layers: int | None = None
-    hidden_size: int | None = None
-    intermediate_size: int | None = None
-    patch_pixels: int | None = None
-    merge: int = 1
-    image_pixels: int | None = None
-    window_pixels: int | None = None  # windowed attention; None: full attention over a view
-    full_attention_layers: int | None = None  # of the windowed towers
-
-
-class Connector(Fact, frozen=True, kw_only=True):
-    """What joins encoder and language model: mlp, patch-merger, q-former, perceiver-resampler, cross-attention ..."""
-
-    kind: str
-    learned_queries: int | None = None
-
-
-class ResolutionStrategy(StrEnum):
-    """How the model meets an image of any size."""
-
-    FIXED = "fixed"
-    TILED = "tiled"
-    DYNAMIC = "dynamic"
-
-
-class Resolution(Fact, frozen=True, kw_only=True):
-    """`effective_pixels`: the most pixels (width x height) of an image that reach the encoder with defaults."""
-
-    strategy: ResolutionStrategy
-    effective_pixels: int | None = None
 
 
 class Parameters(Fact, frozen=True, kw_only=True):
@@ -221,74 +126,6 @@ class Score(Record, frozen=True, kw_only=True):
     mode: str | None = None
     as_of: str | None = None
     reporter: str = "maker"  # maker or third-party
-    note: str = ""
-
-
-class StoredWeights(Record, frozen=True, kw_only=True):
-    """The parts of a quantised checkpoint that it stores in another format than its own; None: as the rest.
-
-    `linear_inputs`, `linear_outputs`: projections into and out of linear attention; `feed_forward`: dense layers and
-    shared experts, never the routed ones; `output_head`: None is 16 bit. `group_size`: weights that share a scale.
-    `byte_cache`: the checkpoint asks for an 8-bit KV cache, which an engine's `auto` follows. `parts_known`: False
-    where only the group's size is.
-    """
-
-    attention: Precision | None = None
-    linear_inputs: Precision | None = None
-    linear_outputs: Precision | None = None
-    feed_forward: Precision | None = None
-    output_head: Precision | None = None
-    group_size: int | None = None
-    byte_cache: bool = False
-    parts_known: bool = True
-    source: str = ""
-
-
-class QuantizedCheckpoint(Fact, frozen=True, kw_only=True):
-    """A published checkpoint of the same model in another precision. `official`: by the model's own makers."""
-
-    precision: Precision
-    repository: str
-    official: bool = True
-    bits: int | None = None
-    quality_published: bool = False  # its scores were published next to the original's
-    without_arguments: tuple[str, ...] = ()  # flags of the model that do not go with this checkpoint's format
-    stored: StoredWeights | None = None  # None: not known
-
-
-class EngineArgument(Record, frozen=True, kw_only=True):
-    """A vLLM argument that this model itself needs."""
-
-    flag: str
-    reason: str
-    source: str
-    value: str | None = None
-    optional: bool = False  # wanted only for reasoning or tool calls
-    needed_for: str | None = None  # "thinking" or "tools"
-
-
-class KnownBad(Record, frozen=True, kw_only=True):
-    """A combination that is known to fail or give wrong answers."""
-
-    condition: str
-    effect: str
-    source: str
-
-
-class Serving(Fact, frozen=True, kw_only=True):
-    """How vLLM serves it. Versions are None where no public registry or issue states them.
-
-    `served_by`: engines known to serve the model; empty means none.
-    """
-
-    architecture: str | None = None
-    served_by: tuple[str, ...] = ()
-    first_version: str | None = None
-    last_version: str | None = None
-    requires_remote_code: bool | None = None
-    needs_bf16: bool = False  # the engine refuses float16 for it, or its answers go wrong
-    arguments: tuple[EngineArgument, ...] = ()
-    known_bad: tuple[KnownBad, ...] = ()
     note: str = ""
 
 
@@ -392,3 +229,38 @@ class Misnomer(Record, frozen=True, kw_only=True):
     explanation: str
     instead: tuple[str, ...]
     source: str
+
+
+__all__ = [
+    "AttentionKind",
+    "AttentionLayers",
+    "Caution",
+    "Commercial",
+    "Connector",
+    "Context",
+    "Edition",
+    "EngineArgument",
+    "Experts",
+    "Grounding",
+    "GroundingConvention",
+    "ImageLimits",
+    "KnownBad",
+    "LanguageModel",
+    "Languages",
+    "License",
+    "Misnomer",
+    "Modality",
+    "ModelSpec",
+    "Parameters",
+    "Precision",
+    "QuantizedCheckpoint",
+    "Resolution",
+    "ResolutionStrategy",
+    "Score",
+    "Serving",
+    "StoredWeights",
+    "TokenRuleFact",
+    "TypicalOutput",
+    "VideoSupport",
+    "VisionTower",
+]

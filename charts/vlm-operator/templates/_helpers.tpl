@@ -11,6 +11,11 @@ app.kubernetes.io/name: vlm-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- define "vlm-operator.testSelector" -}}
+app.kubernetes.io/name: vlm-operator-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "vlm-operator.labels" -}}
 {{ include "vlm-operator.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -27,6 +32,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "vlm-operator.config" -}}
 namespaces: {{ toJson .Values.watchNamespaces }}
 agentImage: {{ include "vlm-operator.image" . | quote }}
+proxyImage: {{ .Values.proxy.image | quote }}
 engineImage: {{ .Values.engine.image | quote }}
 inventory: {{ toJson .Values.inventory }}
 policy:
@@ -35,7 +41,18 @@ policy:
   maxUsdPerMonth: {{ .Values.policy.maxUSDPerMonth | quote }}
   allowTrustRemoteCode: {{ .Values.policy.allowTrustRemoteCode }}
   imageRegistries: {{ toJson .Values.policy.imageRegistries }}
+scaling:
+  prometheus: {{ .Values.scaling.prometheus | quote }}
+  externalMetric: {{ .Values.scaling.externalMetric | quote }}
+  httpScaler: {{ .Values.scaling.httpScaler | quote }}
+  intervalSeconds: {{ .Values.scaling.intervalSeconds }}
+podDefaults:
+  imagePullSecrets: {{ toJson .Values.engine.imagePullSecrets }}
+  priorityClassName: {{ .Values.engine.priorityClassName | quote }}
 hubEndpoint: {{ .Values.hub.endpoint | quote }}
+prometheus:
+  namespaceLabels: {{ toJson .Values.prometheus.namespaceLabels }}
+  podLabels: {{ toJson .Values.prometheus.podLabels }}
 lease:
   name: {{ include "vlm-operator.name" . }}
 workers: {{ .Values.operator.workers }}

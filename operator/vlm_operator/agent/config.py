@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from vlm_operator.proxy import ENGINE_HOST, ENGINE_PORT
 from vlm_operator.records import Planned
 from vlmctl.bench.about import About
 from vlmctl.errors import InvalidFile
@@ -23,11 +24,12 @@ class Pace(Record, frozen=True, kw_only=True):
     """How long things take, in seconds.
 
     `poll`: between looks at the engine and at files. `word`: from the engine's readiness, for the operator to say what
-    to do. `probe`: a probe, where requests are shorter than that. `first_retry`, `last_retry`: pauses after a smoke
-    request that failed, doubling. `again`: before a probe that was too slow is repeated; `below`: from then on.
-    `request`: for the first output of a request while nothing else runs. `budget`: of a ladder, if not said. `open`:
-    between looks at the engine once it takes traffic, `progress`: at its counters; `stuck`: without a token while
-    requests wait; `canary`: for a request that tells a hung engine from a client that does not read its answer.
+    to do. `probe`: a probe, in all. `first_retry`, `last_retry`: pauses after a smoke request that failed, doubling.
+    `again`: before a probe that was too slow is repeated; `below`: from then on. `request`: for the first output of a
+    request while nothing else runs. `budget`: of a ladder, if not said. `open`: between looks at the engine once it
+    takes traffic, `confirm`: before it counts as gone, `progress`: between looks at its counters; `stuck`: without a
+    token while requests wait; `canary`: for a request that tells a hung engine from a client that does not read its
+    answer.
     """
 
     poll: float = 0.5
@@ -40,6 +42,7 @@ class Pace(Record, frozen=True, kw_only=True):
     request: float = 300.0
     budget: float = 90.0
     open: float = 2.0
+    confirm: float = 0.5
     progress: float = 10.0
     stuck: float = 120.0
     canary: float = 60.0
@@ -49,7 +52,8 @@ class AgentConfig(Record, frozen=True, kw_only=True):
     """One replica as it was planned.
 
     `workload`: of one request, reasoning included in its answer. `image_tokens`: of all its images, without and with
-    the markers around and between them; None: not known. `about`: what measurements say of the replica.
+    the markers around and between them; None: not known. `about`: what measurements say of the replica. `word_path`:
+    what this pod is told to do; `standing_word_path`: what to do where nobody says anything.
     """
 
     served_name: str
@@ -59,10 +63,11 @@ class AgentConfig(Record, frozen=True, kw_only=True):
     concurrency: int = 1
     maximum_concurrency: int = 256
     image_tokens: tuple[int, int] | None = None
-    engine_url: str = "http://127.0.0.1:8000"
+    engine_url: str = f"http://{ENGINE_HOST}:{ENGINE_PORT}"
     port: int = 8081
     run_folder: str = "/run/vlmctl"
     word_path: str = "/etc/pod/benchmark"
+    standing_word_path: str = "/etc/word/benchmark"
     pace: Pace = Pace()
 
 

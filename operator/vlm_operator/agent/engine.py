@@ -54,8 +54,8 @@ class Engine:
         """Whether it is well; a hung one still says so."""
         try:
             return Health.WELL if await self._page("/health", HEALTH_SECONDS) is not None else Health.SILENT
-        except aiohttp.ClientConnectorError:
-            return Health.GONE
+        except aiohttp.ClientConnectorError as error:  # also where we are out of sockets, which is not for it to say
+            return Health.GONE if isinstance(error.os_error, ConnectionRefusedError) else Health.SILENT
         except (aiohttp.ClientError, OSError, TimeoutError):
             return Health.SILENT
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from vlm_operator.results import AgentResult, encode, read_result, rfc3339
+from vlm_operator.results import AgentResult, cut, encode, read_result, rfc3339
 from vlmctl.errors import InvalidValue
 from vlmctl.files import write_atomically
 
@@ -26,6 +26,8 @@ class Journal:
 
     def write(self, **changes: Any) -> None:
         """Change fields of the result; what is as it was is not written."""
+        if "message" in changes:
+            changes["message"] = cut(changes["message"])
         changed = replace(self.result, **changes)
         if changed == self.result:
             return

@@ -123,16 +123,14 @@ class Sidecar:
         return False
 
     async def _word(self) -> Word:
-        """What the operator says to do; where it says nothing in time, no more than the smoke request."""
-        path = Path(self._config.word_path)
-        while True:
-            with contextlib.suppress(OSError, UnicodeDecodeError):
-                word = read_word(path.read_text(encoding="utf-8"))
-                if word is not None:
-                    return word
+        """What the operator says to do; where it says nothing in time, what it left behind: a probe against what was
+        measured. Where nothing was, no more than the smoke request.
+        """
+        while (word := _word_in(self._config.word_path)) is None:
             if monotonic() - self._ready_at >= self._pace.word:
-                return Word(task=Task.SMOKE)
+                return _word_in(self._config.standing_word_path) or Word(task=Task.SMOKE)
             await asyncio.sleep(self._pace.poll)
+        return word
 
     async def _did(self, word: Word) -> bool:
         """Do it; False where the engine is to be tried anew first."""
@@ -154,7 +152,7 @@ class Sidecar:
             await asyncio.sleep(self._pace.again)
             return False
         self._journal.write(probe=found)
-        if found is None or found.figures.requests_per_second >= found.minimum:
+        if found is None or not found.too_slow:
             return True
         self._slow_probes += 1
         if self._slow_probes >= PROBES_BEFORE_SHUT:
@@ -182,14 +180,32 @@ class Sidecar:
             await asyncio.sleep(self._pace.open)
             if not self._latch.is_open:
                 return
-            if await self._engine.health() is Health.GONE:
-                self._latch.shut()  # however soon it is back: another engine, which nobody has tried
+            if await self._is_gone():
+                self._latch.shut()  # whatever listens there next is another engine, which nobody has tried
                 return
             if monotonic() - looked_at >= self._pace.progress:
                 looked_at = monotonic()
                 if await watch.stuck():
                     self._latch.report_stuck()
                     self._journal.write(stuck=now())
+
+    async def _is_gone(self) -> bool:
+        """Whether nothing listens, and still not a moment later: a single look takes no healthy engine out.
+
+        One that has started anew in between has removed the latch itself.
+        """
+        if await self._engine.health() is not Health.GONE:
+            return False
+        await asyncio.sleep(self._pace.confirm)
+        return await self._engine.health() is Health.GONE
+
+
+def _word_in(path: str) -> Word | None:
+    """The word in a file; None where there is none."""
+    try:
+        return read_word(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 async def serve(config: AgentConfig) -> None:

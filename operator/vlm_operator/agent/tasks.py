@@ -7,7 +7,6 @@ priority: containers share a node's cores by their CPU requests, and within its 
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -15,8 +14,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from vlm_operator.agent.config import AgentConfig
-from vlm_operator.results import Figures, Ladder, Probe, Problem, Word, rfc3339
-from vlmctl.bench.body import ChatRequest
+from vlm_operator.results import VERSION_LENGTH, Figures, Ladder, Probe, Problem, Word, cut, rfc3339
+from vlmctl.bench.body import ChatRequest, encode_body
 from vlmctl.bench.client import Client
 from vlmctl.bench.endpoint import Answer, Endpoint, FailureKind, Timeouts
 from vlmctl.bench.figures import StepFigures
@@ -26,26 +25,31 @@ from vlmctl.bench.results import measurements
 from vlmctl.bench.run import SEED_BITS, Report, Settings, run
 from vlmctl.bench.steps import BY_ERRORS
 from vlmctl.bench.workload import BenchWorkload, workload_from
-from vlmctl.errors import NotReachable, VlmctlError
+from vlmctl.errors import InvalidValue, NotReachable, VlmctlError
 from vlmctl.specs.record import Record
 from vlmctl.units import parse_duration_seconds
 
 HEADERS = {"X-Vlmctl-Benchmark": "1"}
-KEY_VARIABLE = "VLLM_API_KEY"  # which the engine reads as well
 SMOKE_TOKENS = 16  # of the answer: enough to see that it decodes
 CANARY_TOKENS = 1
 # That a chat template may put beside an image, such as a line break: only where the engine does not count image tokens
 # itself, and they are what a prompt with images has over the same one without.
 TEMPLATE_TOKENS = 4
-# A probe lasts so many requests one after the other where these are long: below it, few would end while it is measured.
-PROBE_REQUESTS = 4
+# A probe that lasts fewer requests one after the other, and ends with no interval, tells nothing of a replica's speed.
+TELLING_REQUESTS = 2
+
+
+# Of all requests in flight. The container may have 1 GiB; drawing takes 200 MiB at most, and a request in flight three
+# times its bytes (measured: 1.4 GiB for 8 requests with 16 images of 4096x4096, 51 MB each).
+BODIES_BYTES = 224 * 1024**2
 
 
 class Drawn(NamedTuple):
-    """Pictures, and the number that they follow from."""
+    """Pictures, the number that they follow from, and how many requests with them may be in flight."""
 
     seed: int
     pictures: Pictures
+    most_in_flight: int
 
 
 class Smoke(Record, frozen=True, kw_only=True):
@@ -76,9 +80,20 @@ def measurable(config: AgentConfig) -> bool:
 
 
 async def draw(config: AgentConfig) -> Drawn:
-    """The pictures of a benchmark; takes a core for seconds, best while the engine loads."""
-    seed = secrets.randbits(SEED_BITS)
-    return Drawn(seed, await asyncio.to_thread(prepare, bench_workload(config), seed=seed))
+    """The pictures of a benchmark; takes a core for seconds, best while the engine loads.
+
+    Raises InvalidValue for a request that nobody can send, or that is too large for the agent's memory.
+    """
+    seed, workload = secrets.randbits(SEED_BITS), bench_workload(config)
+    pictures = await asyncio.to_thread(prepare, workload, seed=seed)
+    request = RequestSource(workload, pictures, seed=seed, shape=PromptShape()).request(0)
+    size_bytes = len(encode_body(request, config.served_name))
+    if size_bytes > BODIES_BYTES:
+        raise InvalidValue(
+            f"the planned request has {size_bytes:,} bytes, and the agent holds {BODIES_BYTES:,}.",
+            remedy="Ask for fewer or smaller images in spec.workload.",
+        )
+    return Drawn(seed, pictures, BODIES_BYTES // size_bytes)
 
 
 async def smoke(config: AgentConfig, drawn: Drawn) -> Smoke:
@@ -134,25 +149,31 @@ async def _counted(client: Client, request: ChatRequest, answer: Answer, planned
 
 
 async def probe(config: AgentConfig, word: Word, drawn: Drawn) -> Probe | None:
-    """Hold the measured concurrency for a while; None where the word does not say what was measured.
+    """Hold the measured concurrency for `Pace.probe`; None where the word does not say what was measured.
 
-    Raises NotReachable where the engine fails.
+    By Little's law a request lasts concurrency over rate: a probe may be too short for the rate of long ones, and then
+    it is not judged. Raises NotReachable where the engine fails.
     """
     measured = _positive(word.requests_per_second)
     if measured is None or not word.concurrency:
         return None
+    concurrency = min(word.concurrency, drawn.most_in_flight)
     settings = Settings(
         workload=bench_workload(config),
-        shapes=(LoadShape(arrival=Arrival.CLOSED, concurrency=word.concurrency),),
-        deadline_seconds=max(config.pace.probe, PROBE_REQUESTS * word.concurrency / measured),
+        shapes=(LoadShape(arrival=Arrival.CLOSED, concurrency=concurrency),),
+        deadline_seconds=config.pace.probe,
+        budget_seconds=config.pace.probe,
         objectives=config.objectives,
         warm_up_requests=0,
         timeouts=Timeouts(first_token_seconds=config.pace.request),
     )
     report = await run(_endpoint(config), settings, pictures=drawn.pictures)
-    (step,) = report.steps
+    if not report.steps or report.steps[0].ended_by == BY_ERRORS:
+        raise NotReachable(cut(" ".join(report.notes)))
+    figures = _figures(report.steps[0], rfc3339(datetime.now(UTC)))
+    is_long = TELLING_REQUESTS * concurrency / measured > config.pace.probe
     share = _positive(word.minimum_of_measured) or 0.0
-    return Probe(figures=_figures(step, rfc3339(datetime.now(UTC))), minimum=share * measured)
+    return Probe(figures=figures, minimum=share * measured, judged=figures.high is not None or not is_long)
 
 
 async def ladder(config: AgentConfig, word: Word, drawn: Drawn, *, attempt: int) -> Climb:
@@ -160,8 +181,8 @@ async def ladder(config: AgentConfig, word: Word, drawn: Drawn, *, attempt: int)
     budget = parse_duration_seconds(word.budget) if word.budget is not None else config.pace.budget
     settings = Settings(
         workload=bench_workload(config),
-        planned_concurrency=config.concurrency,
-        maximum_concurrency=config.maximum_concurrency,
+        planned_concurrency=min(config.concurrency, drawn.most_in_flight),
+        maximum_concurrency=min(config.maximum_concurrency, drawn.most_in_flight),
         objectives=config.objectives,
         deadline_seconds=budget,
         budget_seconds=budget,
@@ -172,8 +193,14 @@ async def ladder(config: AgentConfig, word: Word, drawn: Drawn, *, attempt: int)
     try:
         report = await run(_endpoint(config), settings, pictures=drawn.pictures)
     except VlmctlError as error:
-        return Climb(ladder=Ladder(attempts=attempt, notes=(str(error),)), whole=not isinstance(error, NotReachable))
-    return _climbed(config, report, attempt)
+        return Climb(
+            ladder=Ladder(attempts=attempt, notes=(cut(str(error)),)), whole=not isinstance(error, NotReachable)
+        )
+    climb = _climbed(config, report, attempt)
+    if drawn.most_in_flight >= config.maximum_concurrency:
+        return climb
+    note = f"No more than {drawn.most_in_flight} requests were in flight: the agent's memory holds no more images."
+    return replace(climb, ladder=replace(climb.ladder, notes=(*climb.ladder.notes, note)))
 
 
 def _climbed(config: AgentConfig, report: Report, attempt: int) -> Climb:
@@ -184,10 +211,12 @@ def _climbed(config: AgentConfig, report: Report, attempt: int) -> Climb:
         attempts=attempt,
         best=_figures(best, rfc3339(moment)) if best is not None and measured else None,
         rows=measurements(report, config.about, now=moment),
-        notes=report.notes,
+        notes=tuple(map(cut, report.notes)),
     )
     failed = any(step.ended_by == BY_ERRORS for step in report.steps)
-    return Climb(ladder=found, whole=not failed, engine_version=report.server.engine_version or None)
+    return Climb(
+        ladder=found, whole=not failed, engine_version=(report.server.engine_version or "")[:VERSION_LENGTH] or None
+    )
 
 
 async def hangs(config: AgentConfig) -> bool:
@@ -221,8 +250,7 @@ def _positive(text: str | None) -> float | None:
 
 
 def _endpoint(config: AgentConfig) -> Endpoint:
-    key = os.environ.get(KEY_VARIABLE) or None
-    return Endpoint(url=config.engine_url, model=config.served_name, api_key=key, headers=HEADERS)
+    return Endpoint(url=config.engine_url, model=config.served_name, headers=HEADERS)
 
 
 def _client(config: AgentConfig, first_token_seconds: float) -> Client:

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -163,9 +163,10 @@ def at_rest(space: Space, seconds: float = REST_SECONDS) -> dict[str, str]:
 
 
 class OperatorProcess:
-    """An operator of one namespace; each process of it has the same identity, as in a restarted container.
+    """An operator of one namespace; each process of it has the same `identity`, as in a restarted container.
 
-    `kubeconfig`: who it is, the administrator by default; `namespaces`: those it serves instead, none for all.
+    `kubeconfig`: who it is, the administrator by default; `namespaces`: those it serves instead, none for all;
+    `settings`: more of its configuration.
     """
 
     def __init__(
@@ -176,8 +177,11 @@ class OperatorProcess:
         program: Sequence[str] = ("-m", "vlm_operator"),
         kubeconfig: Path | None = None,
         namespaces: Sequence[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        identity: str = "operator-0",
     ) -> None:
         self.space = space
+        self.identity = identity
         self.log = folder / "operator.log"
         self._program = program
         self._kubeconfig = kubeconfig or space.cluster.kubeconfig
@@ -189,6 +193,7 @@ class OperatorProcess:
                     "agentImage": "registry.example/vlm-operator:1",
                     "inventory": [{"gpu": "l4", "nodes": 4, "gpusPerNode": 4, "usdPerGpuHour": 0.7}],
                     "port": 0,
+                    **(settings or {}),
                 }
             )
         )
@@ -199,7 +204,7 @@ class OperatorProcess:
             **os.environ,
             "KUBECONFIG": str(self._kubeconfig),
             "VLM_OPERATOR_CONFIG": str(self._config),
-            "POD_NAME": "operator-0",
+            "POD_NAME": self.identity,
             "POD_NAMESPACE": self.space.name,
         }
         with self.log.open("ab") as log:

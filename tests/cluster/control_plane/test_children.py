@@ -123,7 +123,7 @@ def test_foreign_changes_of_our_fields_are_put_back(cluster: Cluster) -> None:
 
 FREE: list[tuple[str, dict[str, Any]]] = [
     ("deployment", {"metadata": {"annotations": {"team": "vision"}}, "spec": {"minReadySeconds": 3}}),
-    ("deployment", {"spec": {"template": {"spec": {"containers": [{"name": "proxy", "image": "proxy:1"}]}}}}),
+    ("deployment", {"spec": {"template": {"spec": {"containers": [{"name": "mesh", "image": "mesh:1"}]}}}}),
     ("service", {"spec": {"sessionAffinity": "ClientIP"}}),
     ("networkpolicy", {"metadata": {"labels": {"team": "vision"}}}),
 ]
@@ -139,7 +139,7 @@ def test_foreign_changes_of_other_fields_are_left_alone(cluster: Cluster) -> Non
     deployed.settle(PLAIN)
     held = cluster.get("deployment", "free", "-n", NAMESPACE)
     assert held["spec"]["minReadySeconds"] == 3
-    assert "proxy" in {each["name"] for each in held["spec"]["template"]["spec"]["containers"]}
+    assert "mesh" in {each["name"] for each in held["spec"]["template"]["spec"]["containers"]}
 
 
 def test_a_new_revision_leaves_nothing_of_the_old_one(cluster: Cluster) -> None:

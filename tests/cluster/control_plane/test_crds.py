@@ -127,6 +127,8 @@ BROKEN = {
     "must not contain '..'": {"model": {**NAMED, "source": {"pvc": {"claimName": "a", "path": "/a/.."}}}},
     "must be above 0, such as 50ms or 2s": {"model": NAMED, "objectives": {"ttft": "0s"}},
     "min must not be above max": {"model": NAMED, "scaling": {"min": 2}},
+    "targetUtilization must be 0.05 to 1": {"model": NAMED, "scaling": {"targetUtilization": "0.049"}},
+    "idle must be at most 24h": {"model": NAMED, "scaling": {"idle": "1441m"}},
     "budget must be 10s to 1h": {"model": NAMED, "benchmark": {"budget": "9.9s"}},
     "operator Exists takes no value": {
         "model": NAMED,

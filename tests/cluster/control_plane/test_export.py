@@ -15,7 +15,7 @@ from tests.cluster.control_plane.operators import Space
 from tests.support.agents import pod_in, running
 from tests.support.command_line import command_line
 from tests.support.scripted_engine import ScriptedEngine
-from tests.vlm_operator.test_benchmarks import PLANNED
+from tests.vlm_operator.test_benchmarks import planned_as
 from vlmctl.api import v1alpha1 as api
 from vlmctl.catalog.results import read_results
 
@@ -33,8 +33,9 @@ def test_a_replicas_measurement_comes_back_whole(
         async with running(pod):
             return await pod.opened()
 
-    result, key = asyncio.run(measure()), benchmark_key(PLANNED, "NVIDIA-L4")
-    made = benchmark(result, key, PLANNED, namespace=space.name)
+    result, planned = asyncio.run(measure()), planned_as(pod.config.about)
+    key = benchmark_key(planned, "NVIDIA-L4")
+    made = benchmark(result, key, planned, namespace=space.name)
     assert made is not None
     space.ask("POST", VLMBENCHMARK.path(space.name), msgspec.to_builtins(made))
 

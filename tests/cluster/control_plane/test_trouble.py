@@ -172,6 +172,51 @@ def test_broken_webhook(space: Space, tmp_path: Path) -> None:
         space.http.delete(f"{path}/{space.name}")
 
 
+def test_mutating_policy(space: Space, tmp_path: Path) -> None:
+    """An object that does not stay as it is written is written once in a pass, less and less often; the field is named,
+    all else is done, and once it stays nothing more is said.
+    """
+    where = {"matchLabels": {"kubernetes.io/metadata.name": space.name}}
+    rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["services"]}]
+    changed = "Object{metadata: Object.metadata{labels: {'app.kubernetes.io/component': 'theirs'}}}"
+    spec = {
+        "matchConstraints": {"resourceRules": rules},
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": changed}}],
+    }
+    binding = {"policyName": space.name, "matchResources": {"namespaceSelector": where}}
+    group = "/apis/admissionregistration.k8s.io/v1"
+    space.ask("POST", f"{group}/mutatingadmissionpolicies", {"metadata": {"name": space.name}, "spec": spec})
+    path = f"{group}/mutatingadmissionpolicybindings"
+    space.ask("POST", path, {"metadata": {"name": space.name}, "spec": binding})
+    time.sleep(3)  # until the API server has taken it in
+    try:
+        with running(space, tmp_path) as operator:
+            space.make("vision")
+            settled(space)
+            eventually(lambda: some(condition(space, "Degraded")["message"].count("Service vision")))
+            eventually(lambda: some(condition(space, "Degraded")["message"].count("No node takes the pod")))
+            told = condition(space, "Degraded")["message"]
+            assert "metadata.labels.app.kubernetes.io/component is not as wanted" in told
+            assert space.all("Service")["vision"]["metadata"]["labels"]["app.kubernetes.io/component"] == "theirs"
+            began, before = time.monotonic(), writes_of(space, "services")
+            time.sleep(10)
+            assert writes_of(space, "services") - before <= 1 + (time.monotonic() - began) / 2
+            assert condition(space, "Degraded")["message"] == told
+            assert "error" not in levels(operator)
+            space.ask("DELETE", f"{path}/{space.name}")
+            eventually(lambda: some(not condition(space, "Degraded")["message"].count("Service vision")))
+            at_rest(space)
+    finally:
+        space.http.delete(f"{path}/{space.name}")
+        space.http.delete(f"{group}/mutatingadmissionpolicies/{space.name}")
+
+
+def writes_of(space: Space, plural: str) -> int:
+    return len([each for each in space.writes() if each["objectRef"]["resource"] == plural])
+
+
 def test_name_is_taken(space: Space, tmp_path: Path) -> None:
     """An object of the same name that somebody else made is not touched; who asked is told."""
     account = {"metadata": {"name": "vision", "labels": {"his": "own"}}}

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from vlm_operator import proxy
 
 from tests.cluster.clusters import NODE, REPOSITORY, SCRIPTS, Cluster, cluster_up
 from vlmctl.serving.engine_args import ENGINE_VERSION
@@ -48,9 +49,12 @@ def node(cluster_bin: Path, engine_venv: Path, tmp_path_factory: pytest.TempPath
     if not all(shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin") for program in ("runc", "iptables")):
         pytest.skip("no runc or iptables here: make cluster-tools installs them on Debian and Ubuntu")
     images = tmp_path_factory.mktemp("images")
-    files = [images / "vllm.tar", images / "shell.tar"]
+    if shutil.which("haproxy", path="/usr/sbin:/usr/bin") is None:
+        pytest.skip("no haproxy here: make cluster-tools installs it on Debian and Ubuntu")
+    files = [images / "vllm.tar", images / "shell.tar", images / "haproxy.tar"]
     files[0].write_bytes(_shell_images("vllm", VLLM_IMAGE, engine_venv))
     files[1].write_bytes(_shell_images("shell"))
+    files[2].write_bytes(_shell_images("haproxy", proxy.IMAGE))
     mounts = _shell_images("--mounts", engine_venv).decode().split()
     options = [word for folder in mounts for word in ("--mount", folder)]
     with cluster_up(NODE, cluster_bin, tmp_path_factory.mktemp("node"), options) as cluster:

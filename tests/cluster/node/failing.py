@@ -17,9 +17,9 @@ SPACE = "diagnoses"
 SLOW = "slow"
 MODEL = "qwen2.5-vl-3b-instruct"
 SHELL = "localhost/shell:1"  # has no vLLM
-ABSENT = "absent"  # the Secret, the claim
+ABSENT = "vlm-absent"  # the Secret, the claim
 REFUSED = "refused"  # the PriorityClass whose quota is empty
-TOKEN = {"name": "bad-token", "key": "token"}
+TOKEN = {"name": "vlm-bad-token", "key": "token"}
 SMALL = {"cpu": "10m", "memory": "3Gi"}
 LOADING = {"cpu": "250m"}  # of engines that get as far as Python
 
@@ -182,10 +182,10 @@ CASES = (
     ),
     Case(
         "argument",
-        spec(pod=LOADING, engine={"arguments": ["--no-such-argument"]}),
+        spec(pod=LOADING, engine={"arguments": ["--max-num-seqs=many"]}),
         "Available",
         AvailableReason.INVALID_ARGUMENT,
-        "vLLM does not know these arguments: --no-such-argument",
+        "vLLM refuses --max-num-seqs: invalid int value: 'many'",
         has_ended,
     ),
     Case(

@@ -57,7 +57,7 @@ def space(node: Cluster, operator_image: str, tmp_path_factory: pytest.TempPathF
     node.apply(*cluster_wide)  # long before the first pod: API servers take up policies in their own time
     with (
         hub.hub(node.host) as address,
-        installed(node, f"hub.endpoint={address}"),
+        installed(node, f"hub.endpoint={address}", "policy.imageRegistries={localhost,registry.example}"),
         closing(Space(node, SPACE)) as found,
     ):
         node.apply(*(each for each in needed if each not in cluster_wide))

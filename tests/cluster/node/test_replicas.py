@@ -50,14 +50,15 @@ Body = dict[str, Any]
 class Client(threading.Thread):
     """A user who asks about an image again and again, on a new connection each time."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, pause_seconds: float = PAUSE_SECONDS) -> None:
         super().__init__(daemon=True)
+        self._pause_seconds = pause_seconds
         self._url, self._headers = f"{url}/v1/chat/completions", {"Authorization": f"Bearer {key}"}
         self._over = threading.Event()
         self.answers: list[str] = []
 
     def run(self) -> None:
-        while not self._over.wait(PAUSE_SECONDS):
+        while not self._over.wait(self._pause_seconds):
             body = question() | {"model": CLAIM}
             try:
                 answer = httpx.post(
@@ -81,7 +82,7 @@ class Served:
         self.recorder = recorder
 
     def kubectl(self, *arguments: str) -> str:
-        return self.cluster.kubectl("--namespace", SPACE, *arguments)
+        return self.cluster.kubectl("--namespace", self.space.name, *arguments)
 
     def ready_pods(self) -> dict[str, Body]:
         """Pods that take traffic and are to stay, by name."""
@@ -136,8 +137,9 @@ class Served:
     @contextmanager
     def traffic(self) -> Iterator[None]:
         """Requests go on meanwhile, each is answered, and the Service always has an address."""
-        key = base64.b64decode(self.cluster.get("secret", f"{NAME}-api-key", "-n", SPACE)["data"]["api-key"]).decode()
-        address = self.cluster.get("service", NAME, "-n", SPACE)["spec"]["clusterIP"]
+        secret = self.cluster.get("secret", f"{NAME}-api-key", "-n", self.space.name)
+        key = base64.b64decode(secret["data"]["api-key"]).decode()
+        address = self.cluster.get("service", NAME, "-n", self.space.name)["spec"]["clusterIP"]
         client, changes = Client(f"http://{address}", key), len(self.endpoints())
         client.start()
         try:
@@ -269,10 +271,10 @@ def test_failed_revision(served: Served) -> None:
     good = served.until(Ready=ReadyReason.READY)
     arguments = good["spec"]["engine"]["arguments"]
     with served.traffic():
-        change(served, [*arguments, "--no-such-argument"])
+        change(served, [*arguments, "--max-num-seqs=many"])
         body = served.until(Ready=ReadyReason.ROLLED_BACK, Degraded=DegradedReason.ROLLED_BACK)
         told = condition(body, "Degraded")["message"]
-        assert "vLLM does not know these arguments: --no-such-argument" in told
+        assert "vLLM refuses --max-num-seqs: invalid int value: 'many'" in told
         assert body["status"]["currentRevision"] == good["status"]["currentRevision"]
         change(served, arguments)
         served.until(Ready=ReadyReason.READY)

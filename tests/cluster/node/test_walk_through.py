@@ -14,8 +14,10 @@ import pytest
 import yaml
 
 from tests.cluster.clusters import REPOSITORY, Cluster, crds
+from tests.cluster.control_plane.operators import eventually
 from tests.cluster.node.conftest import claim_of
 from tests.cluster.node.test_node import question
+from tests.cluster.node.test_proxy import ROTATION_SECONDS
 from tests.cluster.node.walk import CLAIM, PAGE, Walk, blocks, commands
 
 README = REPOSITORY / "README.md"
@@ -93,8 +95,9 @@ def test_readme_has_the_first_manifest() -> None:
 
 def test_install(walk: Walk, node: Cluster) -> None:
     """Helm installs it with the rights that the chart gives, and it says where it serves."""
-    *_, notes = walk.section("Install")
+    _, notes, tested = walk.section("Install")
     assert "serves VLMDeployments of all namespaces" in notes
+    assert "Succeeded" in tested
     assert node.get("deployment", "vlm-operator", "-n", "vlm-system")["status"]["readyReplicas"] == 1
 
 
@@ -145,16 +148,22 @@ def test_watch(walk: Walk, node: Cluster) -> None:
 
 
 def test_ask(walk: Walk, node: Cluster) -> None:
-    """A question about an image is answered through the Service, and only with the key."""
-    *_, said = walk.section("Ask it")
+    """A question about an image is answered through the Service, and only with the key, which is another by then."""
+    *_, said, _, _, _ = walk.section("Ask it")
     assert json.loads(said)["usage"]["completion_tokens"] > 0  # how many is for weights at random to say
     walk.end()
     url = f"http://{node.get('service', NAME)['spec']['clusterIP']}/v1/chat/completions"
     key = base64.b64decode(node.get("secret", f"{NAME}-api-key")["data"]["api-key"]).decode()
     asked = question() | {"model": MODEL}
-    answer = httpx.post(url, json=asked, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["choices"][0]["message"]["content"]
+    assert key == walk.environment["NEW_KEY"] != walk.environment["VLM_KEY"]
+
+    def answered() -> httpx.Response:
+        answer = httpx.post(url, json=asked, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    told = eventually(answered, seconds=ROTATION_SECONDS)
+    assert told.json()["choices"][0]["message"]["content"]
     assert httpx.post(url, json=asked, timeout=60, trust_env=False).status_code == 401
 
 
@@ -173,7 +182,7 @@ def test_change(walk: Walk, node: Cluster) -> None:
     pods = node.kubectl("get", "pods", "-l", f"vlmctl.dev/deployment={NAME}", "-o", "name")
     *_, told, _, _ = [walk.run(command) for command in mistake]
     assert told.startswith("1/1 ")
-    assert "vLLM does not know these arguments: --no-such-flag" in told
+    assert "vLLM refuses --max-num-seqs: invalid int value: 'many'" in told
     assert pods in node.kubectl("get", "pods", "-l", f"vlmctl.dev/deployment={NAME}", "-o", "name")
     for command in replan:
         walk.run(command)

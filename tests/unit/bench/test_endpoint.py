@@ -61,3 +61,10 @@ def test_a_key_that_is_pasted_for_its_variable_is_not_repeated(pasted: str) -> N
     assert pasted not in str(refused.value)
     with pytest.raises(InvalidValue, match="environment variable THE_KEY"):
         key_from("THE_KEY", {})
+
+
+@pytest.mark.parametrize("written", ["http://a..b", f"http://{'x' * 64}.example", "x" * 3000])
+def test_a_host_that_no_resolver_takes_is_no_address(written: str) -> None:
+    """A label has 1 to 63 characters (RFC 1035, 2.3.4)."""
+    with pytest.raises(InvalidValue, match="is not an address"):
+        Endpoint(url=written).root  # noqa: B018

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.api_server import GROUP, api_server, kubeconfig, use
 from tests.support.command_line import CommandLine, command_line
 from vlmctl import library
 from vlmctl.compare.contenders import Price
@@ -20,7 +17,6 @@ from vlmctl.compare.deployments import deployed
 from vlmctl.errors import InvalidValue, NotReachable, UsageError
 from vlmctl.specs.model import ModelSpec
 
-GROUP = "/apis/vlmctl.dev/v1alpha1"
 STATUS = {"phase": "Ready", "url": "http://ocr.team.svc", "model": "qwen2.5-vl-7b", "cost": {"hourlyUSD": "2.40"}}
 OBJECTS: dict[str, Any] = {
     f"{GROUP}/namespaces/team/vlmdeployments/ocr": {"status": STATUS},
@@ -34,71 +30,16 @@ OBJECTS: dict[str, Any] = {
 }
 
 
-class Api(BaseHTTPRequestHandler):
-    """Answers with the objects above, 403 in a namespace named forbidden, 404 elsewhere."""
-
-    def do_GET(self) -> None:
-        found = OBJECTS.get(self.path)
-        status = 200 if found is not None else 403 if "/forbidden/" in self.path else 404
-        body = json.dumps(found if found is not None else {"kind": "Status", "code": status}).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def api_server() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def find(name: str) -> ModelSpec | None:
     return library.find_model(name)
-
-
-def kubeconfig(path: Path, server: str, namespace: str | None) -> Path:
-    context = {"cluster": "c", "user": "u"} | ({"namespace": namespace} if namespace else {})
-    path.write_text(
-        json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "x",
-                "clusters": [{"name": "c", "cluster": {"server": server}}],
-                "users": [{"name": "u", "user": {}}],
-                "contexts": [{"name": "x", "context": context}],
-            }
-        )
-    )
-    return path
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A kubeconfig whose context is namespace `team` of a scripted API server."""
-    with api_server() as address:
-        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", address, "team")))
-        _read_anew(monkeypatch)
+    with api_server(OBJECTS) as address:
+        use(kubeconfig(tmp_path / "config", address, "team"), monkeypatch)
         yield
-
-
-def _read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client reads KUBECONFIG when it is imported: have it read what the test has set."""
-    import os
-
-    from kubernetes.config import kube_config
-
-    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", os.environ["KUBECONFIG"])
 
 
 @pytest.mark.usefixtures("cluster")
@@ -142,16 +83,14 @@ def test_what_cannot_be_compared_is_said(name: str, error: type[Exception], said
 
 def test_without_a_kubeconfig_the_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a mistake of usage, not of the cluster."""
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    _read_anew(monkeypatch)
+    use(tmp_path / "none", monkeypatch)
     with pytest.raises(UsageError, match=r"there is no cluster.*KUBECONFIG"):
         deployed(["ocr"], find)
 
 
 def test_a_cluster_that_is_down_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens at the address of the kubeconfig, which names no namespace."""
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", "http://127.0.0.1:9", None)))
-    _read_anew(monkeypatch)
+    use(kubeconfig(tmp_path / "config", "http://127.0.0.1:9", None), monkeypatch)
     with pytest.raises(NotReachable, match="the cluster does not answer"):
         deployed(["ocr"], find)
 

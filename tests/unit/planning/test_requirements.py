@@ -9,13 +9,12 @@ from msgspec.structs import replace
 
 from tests.support.records import SOURCE, make_catalog, make_model
 from vlmctl.errors import InvalidValue
+from vlmctl.planning.languages import Match, language_match
 from vlmctl.planning.quality import single_yardsticks
 from vlmctl.planning.requirements import (
     THINKING_TOKENS,
-    Match,
     check_requirements,
     default_output_tokens,
-    language_match,
     license_conditions,
     model_breaches,
     planned_output_tokens,

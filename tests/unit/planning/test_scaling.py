@@ -16,6 +16,7 @@ from vlmctl.planning.scaling import (
     Observation,
     Reason,
     ScalingPolicy,
+    Select,
     State,
     Step,
     StepKind,
@@ -242,3 +243,17 @@ def test_a_decision_is_a_function_of_its_arguments(history: tuple[ScalingPolicy,
     assert follow(policy, loads, replicas=1) == follow(policy, loads, replicas=1)
     state = follow(policy, loads, replicas=1)[-1].state
     assert max(map(len, (state.recommendations, state.changes, state.loads))) <= 120.0 / 15.0 + 1
+
+
+STEPS = (Step(kind=StepKind.PODS, value=1, period_seconds=60.0), Step(kind=StepKind.PODS, value=3, period_seconds=60.0))
+
+
+@pytest.mark.parametrize(
+    ("select", "up", "down"),
+    [(Select.MAX, [5, 5], [3, 3]), (Select.MIN, [3, 3], [5, 5]), (Select.DISABLED, [2, 2], [6, 6])],
+)
+def test_of_several_rates_the_selected_one_counts(select: Select, up: list[int], down: list[int]) -> None:
+    """Max takes the rate that allows most, Min the one that allows least, Disabled none: in each direction."""
+    limited = Direction(steps=STEPS, select=select)
+    assert counts(follow(replace(POLICY, up=limited), [80.0, 80.0], replicas=2)) == up
+    assert counts(follow(replace(POLICY, down=limited), [0.0, 0.0], replicas=6)) == down

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from vlm_operator.node_prices import Price, dearer, list_price, node_price
-from vlm_operator.records import DeclaredPool, Inventory, KubernetesObject, Pool
 from vlmctl.catalog.names import resolve_gpu
 from vlmctl.errors import UnknownName
 from vlmctl.serving.kubernetes import GPU_RESOURCES, PRODUCT_LABELS
+from vlmctl.serving.node_prices import Price, dearer, list_price, node_price
 from vlmctl.specs.hardware import Catalog, GpuSpec
+from vlmctl.specs.inventory import DeclaredPool, Inventory, Pool
 
 DECLARED = "declared in the chart's values"
 
@@ -31,6 +31,7 @@ VGPU_LABEL = "nvidia.com/vgpu.present"
 PARTITION_LABEL, WHOLE_PARTITION = "amd.com/compute-memory-partition", "spx"
 
 Labels = Mapping[str, str]
+Node = Mapping[str, Any]  # as the API server writes it
 
 
 class _Known(NamedTuple):
@@ -40,7 +41,7 @@ class _Known(NamedTuple):
     resource: str
 
 
-def inventory(nodes: Iterable[KubernetesObject], declared: Sequence[DeclaredPool], catalog: Catalog) -> Inventory:
+def inventory(nodes: Iterable[Node], declared: Sequence[DeclaredPool], catalog: Catalog) -> Inventory:
     """Every pool of whole GPUs, nodes with the same product and number of GPUs together, sorted.
 
     `nodes`: Node objects; none where the operator may not read them. A declared price holds for the nodes of its
@@ -112,7 +113,7 @@ def _known(catalog: Catalog, declared: Sequence[Pool]) -> dict[tuple[str, str], 
     return known
 
 
-def _pool(node: KubernetesObject, known: Mapping[tuple[str, str], _Known], keys: Sequence[str]) -> Pool | str | None:
+def _pool(node: Node, known: Mapping[tuple[str, str], _Known], keys: Sequence[str]) -> Pool | str | None:
     """The pool that a node makes by itself, why its GPUs do not count, or None where it has none."""
     labels, allocatable = _labels(node), _allocatable(node)
     carried = [(key, labels[key]) for key in keys if key in labels]
@@ -186,11 +187,11 @@ def _together(pools: Iterable[Pool]) -> dict[tuple[str, str, int], Pool]:
     return found
 
 
-def _labels(node: KubernetesObject) -> dict[str, str]:
+def _labels(node: Node) -> dict[str, str]:
     return (node.get("metadata") or {}).get("labels") or {}
 
 
-def _allocatable(node: KubernetesObject) -> dict[str, int]:
+def _allocatable(node: Node) -> dict[str, int]:
     """Extended resources by name; they are whole numbers, so what is none (memory, say) is none of ours."""
     return dict(_whole_numbers((node.get("status") or {}).get("allocatable") or {}))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from vlm_operator.records import KubernetesObject, Pool
+from typing import Any
+
+from vlmctl.specs.inventory import Pool
 
 NVIDIA = "nvidia.com/gpu"
 PRODUCT = "nvidia.com/gpu.product"
@@ -10,7 +12,7 @@ PRODUCT = "nvidia.com/gpu.product"
 
 def node(
     product: str | None = "NVIDIA-L4", gpus: int = 4, *, cordoned: bool = False, resource: str = NVIDIA, **labels: str
-) -> KubernetesObject:
+) -> dict[str, Any]:
     """A node; in the names of `labels`, two underscores stand for a slash and one for a dot."""
     named = {key.replace("__", "/").replace("_", "."): value for key, value in labels.items()}
     if product is not None:

@@ -44,7 +44,7 @@ def node_price(labels: Mapping[str, str], gpu: str, catalog: Catalog) -> Price |
     if offer is None:
         return None
     elsewhere = "" if here else ", not of this region"
-    return Price(offer.usd_per_gpu_hour, f"{_listed(offer)}{elsewhere}", offer.as_of)
+    return Price(offer.usd_per_gpu_hour, f"{listed(offer)}{elsewhere}", offer.as_of)
 
 
 def list_price(gpu: str, catalog: Catalog) -> Price | None:
@@ -52,7 +52,7 @@ def list_price(gpu: str, catalog: Catalog) -> Price | None:
     offer = _cheapest([each for each in catalog.offers if each.gpu == gpu and each.kind is OfferKind.ON_DEMAND])
     if offer is None:
         return None
-    return Price(offer.usd_per_gpu_hour, f"{_listed(offer)}, not this cluster's", offer.as_of)
+    return Price(offer.usd_per_gpu_hour, f"{listed(offer)}, not this cluster's", offer.as_of)
 
 
 def dearer(one: Price | None, other: Price | None) -> Price | None:
@@ -64,5 +64,6 @@ def _cheapest(offers: list[Offer]) -> Offer | None:
     return min(offers, key=lambda offer: (offer.usd_per_gpu_hour, offer.provider, offer.region), default=None)
 
 
-def _listed(offer: Offer) -> str:
+def listed(offer: Offer) -> str:
+    """Which price it is, for people."""
     return f"list price of {offer.provider} {offer.instance_type} in {offer.region}, {offer.kind.value}"

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vlm_operator.inventory import DECLARED, inventory
-from vlm_operator.records import DeclaredPool, Inventory, Pool
 
-from tests.vlm_operator.gpu_nodes import NVIDIA, PRODUCT, node
+from tests.support.gpu_nodes import NVIDIA, PRODUCT, node
 from vlmctl import library
+from vlmctl.serving.inventory import DECLARED, inventory
 from vlmctl.specs.hardware import Catalog, OfferKind
+from vlmctl.specs.inventory import DeclaredPool, Inventory, Pool
 
 CATALOG = library.load_catalog()
 TYPE, REGION = "node_kubernetes_io__instance-type", "topology_kubernetes_io__region"

@@ -1,0 +1,87 @@
+"""docs/air-gapped.md: an installation without any network, with the images that this version runs."""
+
+from __future__ import annotations
+
+from vlm_operator import config, proxy
+
+from vlmctl.serving import host
+
+PAGE = "air-gapped.md"
+TEXT = """\
+# Without a network
+
+<!-- Written by `make docs` from docs/generate/air_gapped.py, with the images of this version. -->
+
+The operator asks nobody but the API server and its own pods: the catalog of models, GPUs and prices is in its image.
+What comes from elsewhere are three images, and the weights.
+
+## Images
+
+| image | for | value of the chart |
+|---|---|---|
+{images}
+
+Tags move, digests do not. A registry of yours says what it got, and that is what to pin:
+
+```console
+$ skopeo copy --all docker://{proxy} docker://registry.example/library/haproxy:3.0  # needs a network
+$ skopeo inspect --format '{{{{.Digest}}}}' docker://registry.example/library/haproxy:3.0  # needs a network
+```
+
+The operator's own image can be built from this repository instead: `make image` prints an archive that
+`skopeo copy docker-archive:FILE docker://...` and `ctr --namespace k8s.io images import FILE` take. In it,
+`/opt/vlm-operator/sbom.cdx.json` lists every Debian and Python package (CycloneDX).
+
+```yaml
+# values.yaml
+image: {{repository: registry.example/vlmctl/vlm-operator, digest: "sha256:..."}}
+imagePullSecrets: [registry]
+engine:
+  image: registry.example/vllm/vllm-openai@sha256:...
+  imagePullSecrets: [registry]     # in each namespace of VLMDeployments
+proxy: {{image: "registry.example/library/haproxy@sha256:..."}}
+policy:
+  imageRegistries: [registry.example]   # and no VLMDeployment names an image from elsewhere
+hub: {{endpoint: "https://hub.registry.example"}}  # where there is a mirror of the hub
+```
+
+`engine.image` must be of the release in the table: plans are made for its arguments.
+
+## Weights
+
+One of these, in each VLMDeployment or by `hub.endpoint` for all:
+
+- **A mirror of the hub** (`hub.endpoint`): whatever answers as huggingface.co does. With `spec.cache.pvc` one Job reads
+  from it, and no pod that serves goes out at all.
+- **A volume** that holds the checkpoint: `spec.model.source.pvc`.
+- **An image** that holds it, where the cluster mounts images: `spec.model.source.image`.
+
+With a volume or an image the engine's NetworkPolicy lets nothing out. Examples of all three:
+[operator.md](operator.md).
+
+## Chart
+
+`helm package charts/vlm-operator` makes one file with the definitions, rules and dashboard in it. It depends on no
+other chart.
+
+## Tried
+
+The cluster of `tests/cluster/node` pulls nothing: its images are imported as archives, weights come from a volume or
+from a stand-in for the hub on the same machine, and [operator.md](operator.md)'s walk-through runs there from
+`helm install` to an answer. vLLM's usage statistics and the hub's telemetry are off in every pod
+(`VLLM_NO_USAGE_STATS`, `HF_HUB_DISABLE_TELEMETRY`).
+"""
+
+
+def render() -> str:
+    """The page in Markdown."""
+    rows = [
+        (config.IMAGE, "the operator, the agent beside each engine, and `helm test`", "`image`"),
+        *(
+            (f"docker.io/{name}:v{host.ENGINE_VERSION}", f"vLLM for {vendor.upper()} GPUs", "`engine.image`")
+            for vendor, name in host.IMAGES.items()
+        ),
+        (proxy.IMAGE, "the proxy before each engine", "`proxy.image`"),
+    ]
+    images = "\n".join(f"| `{image}` | {why} | {value} |" for image, why, value in rows)
+    return TEXT.format(images=images, proxy=proxy.IMAGE, copy=proxy.IMAGE.replace("docker.io", "registry.example"))

@@ -1,0 +1,164 @@
+"""How many requests are in flight at a deployment's replicas, as their proxies count them, and how many were answered.
+
+A proxy counts a request from when it is accepted to the end of its answer, so images that are still being decoded are
+in it; the engine's own figures leave them out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from vlm_operator.records import KubernetesObject
+from vlm_operator.reported import condition
+from vlmctl.errors import InvalidValue
+from vlmctl.specs.record import Record
+
+METRICS_PORT = 8082
+METRICS_PATH = "/proxy/metrics?scope=backend"  # HAProxy's exporter, of its backends alone
+SCRAPE_SECONDS = 3.0  # for one pod, everything included
+MAXIMUM_BYTES = 256 * 1024  # of an answer; two backends have 20 kB
+CONNECTIONS = 256  # at once: below what a process may have open, and a thousand that hang are asked within a look
+STALE_SECONDS = 30.0  # two looks: what is older says nothing of now
+_SAMPLE = re.compile(
+    r"^(?P<name>haproxy_backend_current_sessions|haproxy_backend_http_responses_total)"
+    r"\{(?P<labels>[^}]*)\}[ \t]+(?P<value>\S+)",
+    re.MULTILINE,
+)
+IN_FLIGHT = ("haproxy_backend_current_sessions", frozenset({'proxy="inference"'}))
+ANSWERED = ("haproxy_backend_http_responses_total", frozenset({'proxy="inference"', 'code="2xx"'}))
+
+
+class Reading(Record, frozen=True, kw_only=True):
+    """What one replica told at a moment (`at`, of the caller's clock, when it was asked). `answered`: with 2xx, since
+    its proxy was started.
+    """
+
+    in_flight: float
+    answered: float
+    at: float
+
+
+class Load(Record, frozen=True, kw_only=True):
+    """All replicas together. `in_flight` of None: nothing is known. `reported`: replicas that take traffic and told it.
+
+    `silent`: those that take traffic and did not tell. `stale`: of these, those that told it too long ago.
+    """
+
+    in_flight: float | None
+    reported: int = 0
+    silent: int = 0
+    stale: int = 0
+
+
+def load(pods: Iterable[KubernetesObject], readings: Mapping[str, Reading], now: float) -> Load:
+    """The load at `now`. `pods`: a deployment's; `readings`: the latest of each, by uid."""
+    serving = [each for each in pods if takes_traffic(each)]
+    told = [readings[uid] for each in serving if (uid := str(each["metadata"]["uid"])) in readings]
+    fresh = [each for each in told if now - each.at <= STALE_SECONDS]
+    return Load(
+        in_flight=sum(each.in_flight for each in fresh) if fresh else None,
+        reported=len(fresh),
+        silent=len(serving) - len(fresh),
+        stale=len(told) - len(fresh),
+    )
+
+
+def takes_traffic(pod: KubernetesObject) -> bool:
+    """Whether the Service sends it requests. One that is being deleted gets none, and needs no replica."""
+    status = pod.get("status", {})
+    return (
+        bool(status.get("podIP"))
+        and "deletionTimestamp" not in pod["metadata"]
+        and condition(pod, "Ready").get("status") == "True"
+    )
+
+
+def read_metrics(text: str, at: float) -> Reading:
+    """What a proxy's exporter wrote; raises InvalidValue where a figure is missing, twice there, or none."""
+    found: dict[tuple[str, frozenset[str]], float] = {}
+    for sample in _SAMPLE.finditer(text):
+        series = (sample["name"], frozenset(sample["labels"].split(",")))
+        if series not in (IN_FLIGHT, ANSWERED):
+            continue
+        if series in found:
+            raise InvalidValue(f"{series[0]} is there twice.", remedy="Nobody but the proxy may answer on its port.")
+        found[series] = _count(sample["value"], series[0])
+    missing = [series[0] for series in (IN_FLIGHT, ANSWERED) if series not in found]
+    if missing:
+        raise InvalidValue(f"{missing[0]} of the backend `inference` is missing.", remedy="Look at the proxy's log.")
+    return Reading(in_flight=found[IN_FLIGHT], answered=found[ANSWERED], at=at)
+
+
+def _count(text: str, name: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise InvalidValue(f"{name} is {text[:40]!r}.", remedy="Look at the proxy's log.")
+    return value
+
+
+class Scraper:
+    """Asks proxies, all at once and each within a bounded time; used inside `async with`. `clock`: in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+        self._places = asyncio.Semaphore(CONNECTIONS)  # not the connector's: waiting for one is nobody's time
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            timeout=aiohttp.ClientTimeout(total=None),
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def read(self, pods: Iterable[KubernetesObject]) -> dict[str, Reading]:
+        """By uid, what those of the pods that take traffic told; whoever did not is not in it."""
+        asked = [each for each in pods if takes_traffic(each)]
+        told = await asyncio.gather(*(self._one(str(each["status"]["podIP"])) for each in asked))
+        return {
+            str(pod["metadata"]["uid"]): reading
+            for pod, reading in zip(asked, told, strict=True)
+            if reading is not None
+        }
+
+    async def _one(self, address: str) -> Reading | None:
+        """None for a proxy that is away, or tells what cannot be read."""
+        if self._session is None:
+            raise RuntimeError("a Scraper is used inside `async with`")
+        host = f"[{address}]" if ":" in address else address
+        url = f"http://{host}:{METRICS_PORT}{METRICS_PATH}"
+        limit = aiohttp.ClientTimeout(total=SCRAPE_SECONDS)
+        async with self._places:
+            try:
+                # A pod may not send the operator elsewhere.
+                async with self._session.get(url, allow_redirects=False, timeout=limit) as response:
+                    return await _read(response, self._clock()) if response.status == 200 else None
+            except (aiohttp.ClientError, OSError, TimeoutError, InvalidValue):
+                return None
+
+
+async def _read(response: aiohttp.ClientResponse, at: float) -> Reading:
+    content = b""
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > MAXIMUM_BYTES:
+            raise InvalidValue(f"a proxy's metrics are larger than {MAXIMUM_BYTES:,} bytes.")
+    return read_metrics(content.decode(errors="replace"), at)

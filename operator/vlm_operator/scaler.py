@@ -1,0 +1,215 @@
+"""The operator's own autoscaling: at each interval the load is read, the policy asked, and VLMDeployments are scaled.
+
+Only what a reconcile pass has decided for the very spec that is there is acted on, and every write names the version
+that it was decided for: who changed anything meanwhile wins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from msgspec.structs import replace
+
+from vlm_operator import names
+from vlm_operator.cluster import ApiError, Cluster, Unreachable
+from vlm_operator.kinds import POD, VLMDEPLOYMENT
+from vlm_operator.load import Load, Reading, Scraper, load
+from vlm_operator.realised import Realised, look
+from vlm_operator.records import Key, KubernetesObject
+from vlm_operator.scaled import Scaled
+from vlm_operator.scaling_policy import INTERVAL_SECONDS
+from vlm_operator.store import Store
+from vlmctl.planning.scaling import Decision, Observation, State, decide
+from vlmctl.specs.record import Record
+
+METER_SECONDS = 60.0  # between looks at what requests cost, of all that have a price
+BLIND_SECONDS = 60.0  # without a word from any replica, until the status says so
+ENDED = frozenset({"Succeeded", "Failed"})
+
+log = logging.getLogger(__name__)
+
+
+class _Known(Record, frozen=True, kw_only=True):
+    """What is remembered of one VLMDeployment. `told_at`: when its load was last known."""
+
+    uid: str
+    state: State
+    told_at: float
+
+
+class Scaler:
+    """Scales those that `plan` named the operator for. `changed`: called where a status has something new to tell.
+
+    `clock`: seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        scraper: Scraper,
+        *,
+        changed: Callable[[Key], None],
+        interval_seconds: float = INTERVAL_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._scraper = scraper
+        self._changed = changed
+        self._interval_seconds = interval_seconds
+        self._clock = clock
+        self._plans: dict[Key, Scaled] = {}
+        self._known: dict[Key, _Known] = {}
+        self._blind: set[Key] = set()
+        self._costs: dict[Key, Realised] = {}
+        self._metered_at: float | None = None
+
+    def plan(self, key: Key, scaled: Scaled | None) -> None:
+        """What the last pass decided; None for what is not scaled, or gone."""
+        if scaled is None:
+            self._plans.pop(key, None)
+            self._forget(key)
+            self._costs.pop(key, None)
+        else:
+            self._plans[key] = scaled
+
+    def is_blind(self, key: Key) -> bool:
+        """Whether no replica has told its load for a while."""
+        return key in self._blind
+
+    def realised_usd_per_1k(self, key: Key) -> float | None:
+        """USD per 1,000 requests answered of late, idle time included; None as long as that is not known."""
+        cost = self._costs.get(key)
+        return None if cost is None else cost.usd_per_1k
+
+    async def run(self) -> None:
+        """Until cancelled. What was remembered of an earlier term is forgotten: others may have led since."""
+        self._plans.clear()
+        self._known.clear()
+        self._blind.clear()
+        self._costs.clear()
+        while True:
+            began = self._clock()
+            await self.sweep()
+            await asyncio.sleep(max(self._interval_seconds - (self._clock() - began), 0.0))
+
+    async def sweep(self) -> None:
+        """One look at all; a bug with one of them is told, and the others go on."""
+        now = self._clock()
+        metering = self._metered_at is None or now - self._metered_at >= METER_SECONDS
+        self._metered_at = now if metering else self._metered_at
+        keys = [
+            key
+            for key, plan in self._plans.items()
+            if plan.by_operator or (metering and plan.usd_per_replica_hour is not None)
+        ]
+        for key in [each for each in self._known if each not in self._plans or not self._plans[each].by_operator]:
+            self._forget(key)
+        ends = await asyncio.gather(*(self._look(key, metering=metering) for key in keys), return_exceptions=True)
+        for key, end in zip(keys, ends, strict=True):
+            if isinstance(end, Exception):
+                log.error("A bug while %s/%s was scaled; it is tried again.", *key, exc_info=end)
+
+    async def _look(self, key: Key, *, metering: bool) -> None:
+        pods = [pod for pod in self._pods(key) if _is_of_engine(pod)]
+        readings = await self._scraper.read(pods)
+        plan, parent = self._plans.get(key), self._store.get(VLMDEPLOYMENT.kind, *key)  # as they are by now
+        if plan is None or parent is None:
+            return
+        if metering and plan.usd_per_replica_hour is not None:
+            self._meter(key, plan.usd_per_replica_hour, pods, readings)
+        if plan.by_operator:
+            await self._scale(key, plan, parent, load(pods, readings, self._clock()))
+
+    def _pods(self, key: Key) -> Iterable[KubernetesObject]:
+        return (body for body, _ in self._store.owned(key, POD.kind))
+
+    async def _scale(self, key: Key, plan: Scaled, parent: KubernetesObject, seen: Load) -> None:
+        metadata, spec = parent["metadata"], parent["spec"]
+        replicas, now = int(spec.get("replicas", 1)), self._clock()
+        if "deletionTimestamp" in metadata or spec.get("paused") or replicas == 0:
+            self._forget(key)
+            return
+        if metadata.get("generation", 0) != plan.generation:
+            return  # a pass over the new spec comes first
+        known = self._known.get(key)
+        if known is None or known.uid != metadata["uid"]:
+            known = _Known(uid=metadata["uid"], state=State(), told_at=now)
+            is_new = True
+        else:
+            is_new = False
+        self._look_blind(key, known, seen, now)
+        decision = decide(plan.scale.policy, known.state, observation(seen, replicas), now)
+        told_at = known.told_at if seen.in_flight is None else now
+        state = decision.state
+        # The first look only takes in how things are: after a restart nothing jumps.
+        if decision.replicas != replicas and (is_new or not await self._write(key, parent, decision)):
+            state = replace(state, changes=known.state.changes)  # nothing has come of it
+        self._known[key] = _Known(uid=known.uid, state=state, told_at=told_at)
+
+    async def _write(self, key: Key, parent: KubernetesObject, decision: Decision) -> bool:
+        """Scale the VLMDeployment if it is still as it was seen; whether that was done."""
+        metadata, before = parent["metadata"], parent["spec"].get("replicas", 1)
+        patch = {
+            "metadata": {"resourceVersion": metadata["resourceVersion"]},
+            "spec": {"replicas": decision.replicas},
+        }
+        try:
+            await self._cluster.merge(VLMDEPLOYMENT, key.namespace, key.name, patch, subresource="scale")
+        except Unreachable as error:
+            log.warning("%s/%s cannot be scaled now: %s", *key, error)
+            return False
+        except ApiError as error:
+            if not (error.is_conflict or error.is_missing):  # else it has changed, or is gone: look again
+                log.warning("%s/%s cannot be scaled: %s", *key, error)
+            return False
+        place = {"namespace": key.namespace, "deployment": key.name}
+        told = f"{decision.message} ({decision.reason.value})"
+        log.info("Scaled %s/%s from %d to %d: %s.", *key, before, decision.replicas, told, extra=place)
+        return True
+
+    def _look_blind(self, key: Key, known: _Known, seen: Load, now: float) -> None:
+        """Whether replicas take traffic and none has told its load for too long; told when it changes."""
+        is_blind = seen.in_flight is None and seen.silent > 0 and now - known.told_at >= BLIND_SECONDS
+        if is_blind is not (key in self._blind):
+            (self._blind.add if is_blind else self._blind.discard)(key)
+            self._changed(key)
+
+    def _meter(
+        self, key: Key, usd_per_replica_hour: float, pods: list[KubernetesObject], readings: Mapping[str, Reading]
+    ) -> None:
+        paid = [pod for pod in pods if pod.get("spec", {}).get("nodeName") and _lives(pod)]
+        before = self._costs.get(key)
+        self._costs[key] = look(
+            before,
+            {uid: each.answered for uid, each in readings.items()},
+            usd_per_hour=usd_per_replica_hour * len(paid),
+            alive=frozenset(str(pod["metadata"]["uid"]) for pod in pods),
+            now=self._clock(),
+        )
+        if before is not None and before.usd_per_1k != self._costs[key].usd_per_1k:
+            self._changed(key)
+
+    def _forget(self, key: Key) -> None:
+        self._known.pop(key, None)
+        self._blind.discard(key)
+
+
+def observation(seen: Load, replicas: int) -> Observation:
+    """The load as the policy takes it. Replicas that are asked for and do not take traffic count as missing too: what
+    would be theirs may not show on the others.
+    """
+    missing = max(replicas - seen.reported, seen.silent)
+    return Observation(replicas=replicas, in_flight=seen.in_flight, missing=missing)
+
+
+def _is_of_engine(pod: KubernetesObject) -> bool:
+    return bool(pod["metadata"].get("labels", {}).get(names.COMPONENT) == names.ENGINE)
+
+
+def _lives(pod: KubernetesObject) -> bool:
+    return pod.get("status", {}).get("phase") not in ENDED

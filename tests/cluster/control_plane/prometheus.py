@@ -1,0 +1,118 @@
+"""A real Prometheus beside a test, and pods' metrics as they were recorded from real programs."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from tests.cluster.clusters import REPOSITORY
+from tests.cluster.control_plane.operators import eventually
+
+RULES = REPOSITORY / "charts" / "vlm-operator" / "rules" / "vlmctl.yaml"
+RECORDED = {
+    # vLLM 0.32 on CPU with a tiny Qwen2-VL after 8 requests; HAProxy 2.6 (its backends alone) with the backends of our
+    # proxy after 60 requests, of which each tenth failed, while 3 more were in flight.
+    "/metrics": "vllm_0.32.txt",
+    "/proxy/metrics": "haproxy_2.6.txt",
+}
+GROWING = re.compile(r"^(?P<series>\w[\w:]*_(?:total|count|sum|bucket)(?:\{.*\})?) (?P<value>[\d.e+]+)$", re.MULTILINE)
+
+
+@contextmanager
+def engine_pod() -> Iterator[str]:
+    """Where metrics of an engine and its proxy are: as recorded, and with each scrape all of that once more."""
+    folder = Path(__file__).parent / "exposition"
+    texts = {path: (folder / name).read_text() for path, name in RECORDED.items()}
+    scrapes = dict.fromkeys(texts, 0)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            scrapes[self.path] += 1
+            times = scrapes[self.path]
+            body = GROWING.sub(lambda m: f"{m['series']} {float(m['value']) * times}", texts[self.path]).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port: int = held.getsockname()[1]
+    return port
+
+
+class Prometheus:
+    """Its HTTP API."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+
+    def ask(self, path: str, **query: str) -> Any:
+        """What it answers; raises httpx.HTTPError where it refuses."""
+        answer = self._http.get(path, params=query)
+        if answer.is_error:
+            raise httpx.HTTPStatusError(answer.text, request=answer.request, response=answer)
+        return answer.json()["data"]
+
+    def values(self, expr: str) -> list[float]:
+        """Of each series that the expression gives now."""
+        return [float(each["value"][1]) for each in self.ask("query", query=expr)["result"]]
+
+
+@contextmanager
+def prometheus(
+    program: Path, folder: Path, *, operator: str, pods: Mapping[str, dict[str, str]]
+) -> Iterator[Prometheus]:
+    """One with the chart's rules that scrapes the operator and each of `pods` (address: labels), every second."""
+    labels = [{"targets": [address], "labels": given} for address, given in pods.items()]
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(RULES)],
+        "scrape_configs": [
+            {"job_name": "vlm-operator", "honor_labels": True, "static_configs": [{"targets": [operator]}]},
+            {"job_name": "engines", "static_configs": labels},
+            {"job_name": "proxies", "metrics_path": "/proxy/metrics", "static_configs": labels},
+        ],
+    }
+    folder.mkdir()
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
+    address = f"127.0.0.1:{free_port()}"
+    options = {
+        "config.file": folder / "prometheus.yaml",
+        "storage.tsdb.path": folder / "data",
+        "web.listen-address": address,
+        "log.level": "warn",
+    }
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen([program, *(f"--{name}={value}" for name, value in options.items())], stderr=log)
+        try:
+            with httpx.Client(base_url=f"http://{address}/api/v1", timeout=20, trust_env=False) as http:
+                found = Prometheus(http)
+                eventually(lambda: found.ask("status/buildinfo"))
+                yield found
+        finally:
+            process.kill()
+            process.wait()

@@ -1,0 +1,119 @@
+"""Every value of the chart does something, and the chart's own tests would tell if it did not."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from vlm_operator.config import PATH_VARIABLE, OperatorConfig, read_config
+from vlm_operator.network import Prometheus
+from vlm_operator.pod_defaults import PodDefaults
+from vlm_operator.policy import Policy
+from vlm_operator.scalers import ScalingSettings
+
+from docs.generate._chart import CHART, Value, values
+from vlmctl.specs.inventory import DeclaredPool
+from vlmctl.specs.workload import LicensePolicy
+
+DEFAULTS = OperatorConfig()
+
+
+def used_in(folder: Path) -> Iterator[Path]:
+    """The templates, of which one may use a value."""
+    yield from sorted(path for path in (folder / "templates").rglob("*") if path.suffix in (".yaml", ".tpl", ".txt"))
+
+
+def fixed(value: Value, folder: Path) -> int:
+    """Put the value's default in the place of the value in every template; gives how often it was there."""
+    name = re.compile(rf"(?:\$|(?<=[ (]))\.Values\.{re.escape('.'.join(value.path))}(?![\w.])")
+    default = f'(index (fromJson {json.dumps(json.dumps({"v": value.default}))}) "v")'
+    count = 0
+    for path in used_in(folder):
+        text, times = name.subn(lambda _: default, path.read_text())
+        path.write_text(text)
+        count += times
+    return count
+
+
+def rendered(program: Path, folder: Path) -> str:
+    """All that is installed by default."""
+    told = subprocess.run((program, "template", "vlm-operator", folder), capture_output=True, text=True, timeout=60)
+    assert told.returncode == 0, told.stderr
+    return told.stdout
+
+
+def suites(program: Path, folder: Path) -> bool:
+    """Whether the chart's unit tests pass."""
+    done = subprocess.run((program, "--strict", folder), capture_output=True, text=True, timeout=60)
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("value", values(), ids=lambda value: ".".join(value.path))
+def test_each_value_is_used_and_tested(value: Value, cluster_bin: Path, tmp_path: Path) -> None:
+    """With the default in its place everywhere, as if it were not read, a unit test of the chart fails."""
+    folder = tmp_path / CHART.name
+    shutil.copytree(CHART, folder)
+    assert fixed(value, folder) > 0
+    assert rendered(cluster_bin / "helm", folder) == rendered(cluster_bin / "helm", CHART)
+    assert not suites(cluster_bin / "helm-unittest", folder)
+
+
+def test_the_chart_passes(cluster_bin: Path) -> None:
+    """As it is."""
+    assert suites(cluster_bin / "helm-unittest", CHART)
+
+
+def test_the_operator_reads_what_the_chart_writes(cluster_bin: Path, tmp_path: Path) -> None:
+    """Each value arrives in the operator's configuration under its own name."""
+    policy = {"license": "commercial", "maxUSDPer1k": "2.5", "maxUSDPerMonth": "1000", "allowTrustRemoteCode": True}
+    given = {
+        "image": {"repository": "registry.example/operator", "tag": "v9"},
+        "watchNamespaces": ["team-a"],
+        "inventory": [{"gpu": "l4", "nodes": 2, "usdPerGpuHour": 0.7}],
+        "policy": {**policy, "imageRegistries": ["ghcr.io"]},
+        "engine": {"image": "vllm:1", "imagePullSecrets": ["registry"], "priorityClassName": "serving"},
+        "proxy": {"image": "haproxy:1"},
+        "scaling": {"prometheus": "http://p:9090", "externalMetric": "m", "httpScaler": "s:1", "intervalSeconds": 5},
+        "hub": {"endpoint": "https://hub.example"},
+        "prometheus": {"namespaceLabels": {"name": "monitoring"}, "podLabels": {"app": "prometheus"}},
+        "operator": {"workers": 4, "logLevel": "DEBUG"},
+    }
+    (tmp_path / "values.yaml").write_text(json.dumps(given))
+    told = subprocess.run(
+        (cluster_bin / "helm", "template", "vlm-operator", CHART, "-f", tmp_path / "values.yaml",
+         "--show-only", "templates/configmap.yaml"),
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    (tmp_path / "config.yaml").write_text(yaml.safe_load(told.stdout)["data"]["config.yaml"])
+    expected = OperatorConfig(
+        namespaces=("team-a",),
+        agent_image="registry.example/operator:v9",
+        proxy_image="haproxy:1",
+        engine_image="vllm:1",
+        inventory=(DeclaredPool(gpu="l4", nodes=2, usd_per_gpu_hour=0.7),),
+        policy=Policy(
+            license=LicensePolicy.COMMERCIAL,
+            max_usd_per_1k=2.5,
+            max_usd_per_month=1000,
+            allow_trust_remote_code=True,
+            image_registries=("ghcr.io",),
+        ),
+        scaling=ScalingSettings(prometheus="http://p:9090", external_metric="m", http_scaler="s:1", interval_seconds=5),
+        hub_endpoint="https://hub.example",
+        prometheus=Prometheus(namespace_labels={"name": "monitoring"}, pod_labels={"app": "prometheus"}),
+        pod_defaults=PodDefaults(image_pull_secrets=("registry",), priority_class_name="serving"),
+        workers=4,
+        log_level="DEBUG",
+        pod_name="one",
+        pod_namespace="vlm-system",
+    )
+    environment = {PATH_VARIABLE: str(tmp_path / "config.yaml"), "POD_NAME": "one", "POD_NAMESPACE": "vlm-system"}
+    assert read_config(environment) == expected
+    fields = {name for name in OperatorConfig.__struct_fields__ if getattr(expected, name) != getattr(DEFAULTS, name)}
+    assert fields == set(OperatorConfig.__struct_fields__) - {"lease", "port"}

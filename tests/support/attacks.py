@@ -1,0 +1,281 @@
+"""What somebody tries who may write VLMDeployments and nothing else, field by field.
+
+Every field of the schema is here: with values that are to reach what is not its writer's, or among those of which no
+value can, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from vlm_operator import names
+
+from vlmctl.api.crds import vlmdeployment_crd
+
+Body = dict[str, Any]
+MODEL = "qwen2.5-vl-3b-instruct"
+FACTS = {"config": {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "auto_map": {"AutoModel": "evil--a.B"}}}
+
+
+class Attack(NamedTuple):
+    """A value of `field`, inside `spec`, and what it is for."""
+
+    field: str
+    wants: str
+    spec: Body
+
+
+def _engine(field: str, wants: str, *values: Body) -> Iterator[Attack]:
+    return (Attack(f"spec.engine.{field}", wants, {"engine": value}) for value in values)
+
+
+def _pod(field: str, wants: str, *values: Body) -> Iterator[Attack]:
+    return (Attack(f"spec.pod.{field}", wants, {"pod": value}) for value in values)
+
+
+def _source(field: str, wants: str, *values: Body) -> Iterator[Attack]:
+    return (
+        Attack(f"spec.model.source.{field}", wants, {"model": {"name": MODEL, "source": value}}) for value in values
+    )
+
+
+def _arguments(wants: str, *words: str) -> Iterator[Attack]:
+    return _engine("arguments[]", wants, *({"arguments": word.split()} for word in words))
+
+
+def _variables(wants: str, **values: str) -> Iterator[Attack]:
+    for name, value in values.items():
+        yield from _engine("env[].name", wants, {"env": [{"name": name, "value": value}]})
+
+
+ATTACKS: tuple[Attack, ...] = (
+    Attack("spec.model.name", "a path, an argument", {"model": {"name": "../../etc"}}),
+    Attack("spec.model.name", "an argument", {"model": {"name": "--trust-remote-code"}}),
+    *_source("huggingFace.repository", "a path", {"huggingFace": {"repository": "../etc"}}),
+    *_source("huggingFace.repository", "a host", {"huggingFace": {"repository": "https://evil.example/a"}}),
+    *_source("huggingFace.repository", "an argument", {"huggingFace": {"repository": "--config=/cache/a"}}),
+    *_source("huggingFace.revision", "an argument", {"huggingFace": {"revision": "--config"}}),
+    *_source(
+        "huggingFace.tokenSecret.name",
+        "a Secret",
+        *(
+            {"huggingFace": {"tokenSecret": {"name": each, "key": "password"}}}
+            for each in ("database", "default-token")
+        ),
+    ),
+    *_source(
+        "huggingFace.tokenSecret.key", "a path", {"huggingFace": {"tokenSecret": {"name": "vlm-a", "key": "../a"}}}
+    ),
+    *_source("pvc.claimName", "another namespace", {"pvc": {"claimName": "other/weights"}}),
+    *_source("pvc.path", "the node", {"pvc": {"claimName": "a", "path": "/../../etc"}}),
+    *_source("image.reference", "the node", {"image": {"reference": "/etc/passwd"}}),
+    *_source("image.path", "the node", {"image": {"reference": "ghcr.io/a/b:1", "path": "/a/../../.."}}),
+    Attack(
+        "spec.model.facts.config",
+        "code",
+        {"model": {"source": {"huggingFace": {"repository": "evil/evil"}}, "facts": FACTS}},
+    ),
+    *_engine(
+        "image", "code", *({"image": each} for each in ("evil.example/vllm:1", "docker.io/vllm/vllm-openai:v0.1"))
+    ),
+    *_arguments(
+        "code",
+        "--trust-remote-code",
+        "--trust_remote_code",
+        "--trust-remote",
+        "--worker-cls evil.Worker",
+        "--worker-extension-cls evil.Extension",
+        "--middleware evil.middleware",
+        "--logits-processors evil:Processor",
+        "--tool-parser-plugin /models/evil.py",
+        "--reasoning-parser-plugin /models/evil.py",
+        "--scheduler-cls evil.Scheduler",
+        "--distributed-executor-backend evil.Executor",
+        "--model-class-overrides.A evil:B",
+        "--io-processor-plugin evil",
+        "--compilation-config.backend evil.backend",
+        '--hf-overrides {"auto_map":{"AutoConfig":"evil.C"}}',
+        "--quantization /tmp/evil.py",
+    ),
+    *_arguments(
+        "a path",
+        "--chat-template /proc/self/environ",
+        "--config /cache/evil.yaml",
+        "--download-dir /etc",
+        "--allowed-local-media-path /",
+        "--model /cache/other",
+        "--tokenizer /proc/self",
+        "--generation-config /proc/self",
+        "--lora-modules a=/cache/other",
+        "--hf-config-path /etc",
+        "--ssl-keyfile /etc/shadow",
+        "--uds /run/vlmctl/open",
+        "--log-config-file /cache/evil.json",
+        "--mm-encoder-fp8-scale-save-path /cache/a",
+    ),
+    *_arguments(
+        "a host",
+        "--host 0.0.0.0",
+        "--port 8000",
+        "--api-key mine",
+        "--master-addr evil.example",
+        "--data-parallel-address evil.example",
+        "--otlp-traces-endpoint http://evil.example",
+        "--tool-server evil.example:80",
+        '--kv-transfer-config {"kv_ip":"evil.example"}',
+        '--kv-events-config {"endpoint":"tcp://evil.example:1"}',
+        "--allowed-media-domains evil.example",
+        "--load-format runai_streamer",
+        '--model-loader-extra-config {"tensorizer_uri":"http://evil.example/a"}',
+        "--root-path /a",
+        "--speculative-config.model evil/evil",
+    ),
+    *_variables(
+        "code",
+        LD_PRELOAD="/models/evil.so",
+        LD_LIBRARY_PATH="/models",
+        PYTHONPATH="/models",
+        PYTHONSTARTUP="/models/evil.py",
+        VLLM_PLUGINS="evil",
+        VLLM_NCCL_SO_PATH="/models/evil.so",
+        NCCL_NET_PLUGIN="evil",
+        VLLM_ALLOW_INSECURE_SERIALIZATION="1",
+        VLLM_SERVER_DEV_MODE="1",
+        VLLM_ALLOW_RUNTIME_LORA_UPDATING="1",
+        BASH_ENV="/models/evil.sh",
+        PATH="/models",
+        HF_HUB_ENABLE_X="1",
+    ),
+    *_variables(
+        "a host, credentials",
+        HF_ENDPOINT="http://evil.example",
+        HF_TOKEN="mine",
+        HF_TOKEN_PATH="/run/a",
+        HTTPS_PROXY="http://evil.example",
+        all_proxy="http://evil.example",
+        SSL_CERT_FILE="/models/evil.pem",
+        VLLM_API_KEY="mine",
+        VLLM_USE_MODELSCOPE="1",
+        VLLM_USAGE_STATS_SERVER="http://evil.example",
+        VLLM_MEDIA_URL_ALLOW_REDIRECTS="1",
+        VLLM_HOST_IP="10.0.0.1",
+        VLLM_PORT="8000",
+        S3_ENDPOINT_URL="http://evil.example",
+        AWS_CONTAINER_CREDENTIALS_FULL_URI="http://169.254.170.2",
+    ),
+    *_engine("env[].value", "a path", {"env": [{"name": "NCCL_DEBUG", "value": "/etc/passwd"}]}),
+    *_engine("trustRemoteCode", "code", {"trustRemoteCode": True}),
+    *_engine("needs[]", "code", {"needs": ["evil"]}),
+    *_engine(
+        "allowedMediaDomains[]",
+        "a host of the cluster, credentials of the node",
+        *(
+            {"allowedMediaDomains": [each]}
+            for each in (
+                "169.254.169.254",
+                "2852039166",
+                "0xa9fea9fe",
+                "10.0.0.1",
+                "127.1",
+                "localhost",
+                "metadata.google.internal",
+                "kubernetes.default.svc",
+                "postgres.other.svc.cluster.local",
+                "a --host=0.0.0.0",
+            )
+        ),
+    ),
+    *_pod(
+        "labels{}",
+        "another's traffic, another's rules, a controller",
+        *(
+            {"labels": {each: "a"}}
+            for each in (
+                "app",
+                "role",
+                names.INSTANCE,
+                names.DEPLOYMENT,
+                names.COMPONENT,
+                "azure.workload.identity/use",
+                "sidecar.istio.io/inject",
+            )
+        ),
+    ),
+    *_pod(
+        "annotations{}",
+        "a controller",
+        *(
+            {"annotations": {each: "a"}}
+            for each in (
+                names.BENCHMARK,
+                "seccomp.security.alpha.kubernetes.io/pod",
+                "container.apparmor.security.beta.kubernetes.io/engine",
+                "k8s.v1.cni.cncf.io/networks",
+                "vault.hashicorp.com/agent-inject",
+                "iam.amazonaws.com/role",
+                "sidecar.istio.io/inject",
+                "io.kubernetes.cri-o.userns-mode",
+            )
+        ),
+    ),
+    *_pod("nodeSelector{}", "the node", {"nodeSelector": {"kubernetes.io/hostname": "../a"}}),
+    *_pod(
+        "tolerations[].key",
+        "nodes of the cluster itself",
+        {"tolerations": [{"operator": "Exists"}]},
+        {"tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]},
+    ),
+    *_pod("priorityClassName", "the place of others", {"priorityClassName": "system-node-critical"}),
+    *_pod("imagePullSecrets[]", "a Secret of another namespace", {"imagePullSecrets": ["other/a"]}),
+    Attack("spec.apiKey.name", "a Secret", {"apiKey": {"name": "database", "key": "password"}}),
+    Attack("spec.apiKey.key", "a path", {"apiKey": {"name": "vlm-a", "key": "../../a"}}),
+    Attack("spec.cache.pvc.storageClassName", "the node", {"cache": {"pvc": {"size": "1Gi", "storageClassName": "/"}}}),
+)
+NUMBER = "a number, a duration, a quantity, a switch or a word of a closed list"
+NAME = "the name of something that an administrator has made for this: it is only asked for"
+HARMLESS = {
+    "spec.model.facts.processor": "figures for the planner",
+    "spec.model.facts.license": "told to the planner, which refuses where the policy says so",
+    "spec.hardware.gpu": "compared with what the cluster has",
+    "spec.pod.runtimeClassName": NAME,
+    "spec.pod.schedulerName": NAME,
+    "spec.pod.tolerations[].value": "compared with a taint's",
+    **dict.fromkeys(
+        """
+        spec.quantization spec.hardware.count spec.workload.images[].size spec.workload.images[].count
+        spec.workload.videos[].length spec.workload.videos[].size spec.workload.videos[].framesPerSecond
+        spec.workload.promptTokens spec.workload.outputTokens spec.objectives.ttft spec.objectives.tpot spec.replicas
+        spec.scaling.min spec.scaling.max spec.scaling.engine spec.scaling.targetUtilization spec.scaling.idle
+        spec.scaling.behavior.scaleUp.stabilizationWindowSeconds spec.scaling.behavior.scaleUp.selectPolicy
+        spec.scaling.behavior.scaleUp.policies[].type spec.scaling.behavior.scaleUp.policies[].value
+        spec.scaling.behavior.scaleUp.policies[].periodSeconds spec.scaling.behavior.scaleUp.tolerance
+        spec.scaling.behavior.scaleDown.stabilizationWindowSeconds spec.scaling.behavior.scaleDown.selectPolicy
+        spec.scaling.behavior.scaleDown.policies[].type spec.scaling.behavior.scaleDown.policies[].value
+        spec.scaling.behavior.scaleDown.policies[].periodSeconds spec.scaling.behavior.scaleDown.tolerance
+        spec.benchmark.policy spec.benchmark.minimumOfMeasured spec.benchmark.budget spec.cache.pvc.size
+        spec.cache.pvc.accessMode spec.cache.pvc.retain spec.licensePolicy spec.budget.maxUSDPer1k
+        spec.budget.maxUSDPerMonth spec.pod.tolerations[].operator spec.pod.tolerations[].effect
+        spec.pod.tolerations[].tolerationSeconds spec.pod.cpu spec.pod.memory spec.paused
+        """.split(),  # noqa: SIM905 - a list would take a line for each
+        NUMBER,
+    ),
+}
+
+
+def fields() -> set[str]:
+    """The path of every field of a spec that holds a value."""
+    schema = vlmdeployment_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return set(_fields(schema["properties"]["spec"], "spec"))
+
+
+def _fields(schema: Body, path: str) -> Iterator[str]:
+    if "properties" in schema:
+        for name, part in schema["properties"].items():
+            yield from _fields(part, f"{path}.{name}")
+    elif "items" in schema:
+        yield from _fields(schema["items"], f"{path}[]")
+    elif isinstance(schema.get("additionalProperties"), dict):
+        yield from _fields(schema["additionalProperties"], f"{path}{{}}")
+    else:
+        yield path

@@ -1,0 +1,90 @@
+"""What in the children of a VLMDeployment would be the success of an attack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from vlm_operator import names, proxy
+from vlm_operator.bounds import SECRET_BEGINNINGS
+from vlm_operator.given_arguments import RULES
+from vlm_operator.network import METADATA_RANGES
+from vlm_operator.template import KEEPS_TO_ITSELF, LISTENS, MEDIA_DOMAINS
+
+Body = dict[str, Any]
+PLANNED_FLAGS = frozenset({"--revision", MEDIA_DOMAINS, *(word.partition("=")[0] for word in LISTENS)})
+CONTAINERS = frozenset({names.ENGINE, names.DOWNLOAD, proxy.NAME, names.AGENT})
+VOLUMES = frozenset({"configMap", "downwardAPI", "emptyDir", "image", "persistentVolumeClaim", "secret"})
+
+
+def successes(objects: Sequence[Body], namespace: str, *, images: set[str], usual: Body) -> list[str]:
+    """What in the children of a VLMDeployment is not its writer's to have.
+
+    `images`: those that may run. `usual`: the pod template of one that asks for nothing.
+    """
+    found: list[str] = []
+    for each in objects:
+        kind, metadata = each["kind"], each["metadata"]
+        if metadata["namespace"] != namespace:
+            found.append(f"{kind} in {metadata['namespace']}")
+        if kind in ("Deployment", "Job"):
+            template = each["spec"]["template"]
+            found += _of_pod(template["spec"], metadata["labels"][names.DEPLOYMENT], images, usual["spec"])
+            domains = {key.partition("/")[0] for key in template["metadata"].get("annotations", {}) if "/" in key}
+            found += [f"annotation of {domain}" for domain in domains]
+        if kind == "NetworkPolicy":
+            found += _of_network(each["spec"])
+    return found
+
+
+def _of_pod(pod: Body, name: str, images: set[str], usual: Body) -> Iterator[str]:
+    containers = [*pod.get("initContainers", ()), *pod["containers"]]
+    for field in ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"):
+        if pod.get(field):
+            yield field
+    if pod["serviceAccountName"] != name or pod["automountServiceAccountToken"] is not False:
+        yield "a service account"
+    if pod["securityContext"] != usual["securityContext"] | pod["securityContext"]:
+        yield "a security context"
+    for volume in pod["volumes"]:
+        kinds = set(volume) - {"name"}
+        if not kinds <= VOLUMES:
+            yield f"a volume: {kinds}"
+        yield from _of_secret(volume.get("secret", {}).get("secretName"), name)
+    known = {variable["name"] for each in usual["containers"] for variable in each.get("env", ())}
+    known |= {"HF_TOKEN", "HF_HUB_OFFLINE", *KEEPS_TO_ITSELF, *RULES.variables}
+    for container in containers:
+        if container["name"] not in CONTAINERS or container["image"] not in images:
+            yield f"the image {container['image']}"
+        if container["securityContext"]["capabilities"] != {"drop": ["ALL"]}:
+            yield "capabilities"
+        for variable in container.get("env", ()):
+            if container["name"] in (names.ENGINE, names.DOWNLOAD) and variable["name"] not in known:
+                yield f"the variable {variable['name']}"
+            yield from _of_secret(variable.get("valueFrom", {}).get("secretKeyRef", {}).get("name"), name)
+        if container["name"] == names.ENGINE:
+            yield from _of_engine(container, next(each for each in usual["containers"] if each["name"] == names.ENGINE))
+
+
+def _of_engine(container: Body, usual: Body) -> Iterator[str]:
+    if container["command"] != usual["command"]:
+        yield "a command"
+    if tuple(container["args"][-len(LISTENS) :]) != LISTENS:
+        yield "another address to listen at"
+    flags = {word.partition("=")[0] for word in container["args"] if word.startswith("--")}
+    planned = {word.partition("=")[0] for word in usual["args"] if word.startswith("--")} | PLANNED_FLAGS
+    yield from (f"the argument {each}" for each in flags - planned - set(RULES.values))
+
+
+def _of_secret(secret: str | None, name: str) -> Iterator[str]:
+    if secret is not None and secret != names.api_key(name) and not secret.startswith(SECRET_BEGINNINGS):
+        yield f"the Secret {secret}"
+
+
+def _of_network(rules: Body) -> Iterator[str]:
+    for rule in rules["egress"]:
+        if {port["port"] for port in rule["ports"]} == {53}:
+            continue
+        shut = {hole for peer in rule["to"] for hole in peer["ipBlock"]["except"]}
+        if not set(METADATA_RANGES) <= shut:
+            yield "a way to the metadata service"

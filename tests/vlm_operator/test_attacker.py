@@ -1,0 +1,101 @@
+"""Whoever may write VLMDeployments reaches, through any field of one, nothing that is not theirs: all that is pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from vlm_operator.planner import Planner
+from vlm_operator.policy import Policy
+from vlm_operator.proxy import IMAGE
+from vlm_operator.refusal import Refused
+from vlm_operator.spec import parse
+from vlm_operator.template import template
+
+from tests.support.attacks import ATTACKS, HARMLESS, MODEL, Attack, fields
+from tests.support.successes import successes
+from tests.vlm_operator.children import AGENT, NAME, PARENT, serving, wanted
+from vlmctl.catalog.load import load_catalog
+from vlmctl.specs.inventory import Inventory, Pool
+
+POOL = Pool(
+    gpu="L4",
+    label="nvidia.com/gpu.product",
+    product="NVIDIA-L4",
+    resource="nvidia.com/gpu",
+    gpus_per_node=8,
+    nodes=8,
+    usd_per_gpu_hour=0.7,
+)
+
+
+def children(spec: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """What the operator makes of a spec; raises Refused."""
+    whole = {"model": {"name": MODEL}, **spec}
+    asked = parse({**PARENT, "spec": whole}).spec
+    planned = Planner(load_catalog()).plan(asked, Inventory(pools=(POOL,)), Policy())
+    return wanted(asked, serving(asked, planned))
+
+
+@pytest.fixture(scope="module")
+def usual() -> dict[str, Any]:
+    """The pods of one that asks for nothing."""
+    asked = parse({**PARENT, "spec": {"model": {"name": MODEL}}}).spec
+    planned = Planner(load_catalog()).plan(asked, Inventory(pools=(POOL,)), Policy())
+    return template(NAME, "0123456789", asked, planned, agent_image=AGENT)
+
+
+def test_no_field_is_forgotten() -> None:
+    """Each is attacked, or said to be harmless and why."""
+    attacked = {each.field for each in ATTACKS}
+    assert attacked | set(HARMLESS) == fields()
+    assert attacked & set(HARMLESS) == set()
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda each: f"{each.field}: {str(each.spec)[:60]}")
+def test_nothing_comes_of_it(attack: Attack, usual: dict[str, Any]) -> None:
+    """It is refused; or what is made holds nothing of what was wanted."""
+    try:
+        made = children(attack.spec)
+    except Refused:
+        return
+    images = {AGENT, IMAGE, "vllm/vllm-openai:v0.32.0"}
+    assert successes(made, "team", images=images, usual=usual) == []
+
+
+def test_what_is_asked_for_in_good_faith_is_made(usual: dict[str, Any]) -> None:
+    """The rules let through what tunes, and it is there."""
+    spec = {
+        "apiKey": {"name": "vlm-key", "key": "key"},
+        "engine": {
+            "arguments": ["--max-num-seqs", "8"],
+            "env": [{"name": "VLLM_LOGGING_LEVEL", "value": "DEBUG"}],
+            "allowedMediaDomains": ["images.example.com"],
+        },
+        "pod": {
+            "labels": {"team": "vision"},
+            "annotations": {"note": "a"},
+            "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+            "priorityClassName": "batch",
+        },
+    }
+    made = children(spec)
+    assert successes(made, "team", images={AGENT, IMAGE, "vllm/vllm-openai:v0.32.0"}, usual=usual) == []
+    (deployment,) = (each for each in made if each["kind"] == "Deployment")
+    engine = deployment["spec"]["template"]["spec"]["containers"][0]
+    assert {"--max-num-seqs=8", "--allowed-media-domains=images.example.com"} <= set(engine["args"])
+
+
+def test_a_success_would_be_seen(usual: dict[str, Any]) -> None:
+    """The judge finds what it is to find: an image, a Secret, a variable, an argument, a volume, a host's network."""
+    made = list(children({}))
+    (deployment,) = (each for each in made if each["kind"] == "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    pod["hostNetwork"] = True
+    pod["volumes"].append({"name": "a", "hostPath": {"path": "/"}})
+    engine = pod["containers"][0]
+    engine["image"] = "evil.example/a:1"
+    engine["env"].append({"name": "LD_PRELOAD", "valueFrom": {"secretKeyRef": {"name": "database", "key": "a"}}})
+    engine["args"].insert(3, "--worker-cls=evil")
+    found = successes(made, "team", images={AGENT, IMAGE, "vllm/vllm-openai:v0.32.0"}, usual=usual)
+    assert len(found) == 6, found

@@ -1,0 +1,104 @@
+"""What of a log may be shown: no secret in any form that logs hold them in, and everything else as it stands."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from vlm_operator.engine_logs import TEXT_LIMIT, last_words, quote
+
+TOKENS = st.text(string.ascii_letters + string.digits, min_size=20, max_size=40)
+FORMS = (
+    "hf_{}",
+    "sk-proj-{}",
+    "ghp_{}",
+    "github_pat_{}",
+    "glpat-{}",
+    "nvapi-{}",
+    "xoxb-{}",
+    "eyJ{0}.{0}.{0}",
+    "aws_secret_access_key={}",
+    "AWS_SESSION_TOKEN: {}",
+    "'aws_access_key_id': '{}'",
+    'AccountKey="{}"',
+    "Authorization: Bearer {}",
+    "authorization: bearer  {0}/{0}==",
+    "Proxy-Authorization: Basic {}=",
+    "'X-Api-Key': '{}'",
+    "Set-Cookie: session={}",
+    "--api-key {} --port 8000",
+    "--api-key {0} {0}",
+    "--api-key={}",
+    "'api_key': ['{0}', '{0}']",
+    '{{\\"token\\": \\"{}\\"}}',
+    "VLLM_API_KEY={}",
+    "password: '{} {}'",
+    'passphrase="{0} {0}"',
+    "token=abc,{}",
+    "https://user:{}@hub.test/x",
+    "https://{}@hub.test/x",
+    "postgresql://user:p@{}@db.test/x",
+    "https://cdn.test/file?X-Amz-Signature={}",
+    "s3://bucket/file?sig={}",
+    "/file?token={}",
+    "GET /v1/models?a=1&api_key={}&b=2",
+    "GET /file?X-Amz-Date=1&X-Amz-Credential={}",
+)
+
+
+@given(
+    token=TOKENS,
+    form=st.sampled_from(FORMS),
+    around=st.sampled_from(["ValueError: {}", "vllm: error: unrecognized arguments: {}", "OSError: at {} failed"]),
+)
+def test_no_secret_is_quoted(token: str, form: str, around: str) -> None:
+    """Keys that begin as a service's do, headers, variables, arguments, addresses that hold one or are signed."""
+    line = around.format(form.format(token, token))
+    assert token not in quote(line)
+    assert token not in last_words(line)
+
+
+@given(token=st.text(string.ascii_uppercase + string.digits, min_size=16, max_size=16))
+@pytest.mark.parametrize("kind", ["AKIA", "ASIA", "AROA"])
+def test_no_access_key_id_is_quoted(token: str, kind: str) -> None:
+    """Wherever it stands."""
+    assert token not in quote(f"botocore.exceptions.ClientError: {kind}{token} is not valid")
+
+
+@given(lines=st.lists(st.text(string.ascii_letters + string.digits + "+/", min_size=64, max_size=64), min_size=2))
+@pytest.mark.parametrize("kind", ["", "RSA ", "OPENSSH ", "EC "])
+@pytest.mark.parametrize("whole", [True, False])
+def test_no_private_key_is_quoted(lines: list[str], kind: str, whole: bool) -> None:
+    """A block of many lines, and one whose beginning the log has lost."""
+    end = [f"-----END {kind}PRIVATE KEY-----", "ValueError: bad key"]
+    text = "\n".join([*([f"-----BEGIN {kind}PRIVATE KEY-----"] if whole else []), *lines, *end])
+    for line in lines:
+        assert line not in quote(text)
+        assert line not in last_words(text)
+    assert last_words(text) == "ValueError: bad key"
+
+
+@given(token=TOKENS, cut=st.integers(1, 20))
+def test_no_half_of_a_secret_is_quoted(token: str, cut: int) -> None:
+    """The end of a log may begin in the middle of one."""
+    rest = "\n" + "x" * (TEXT_LIMIT - 1 - cut)
+    assert token[-cut:] not in last_words(f"ValueError: hf_{token}{rest}") or cut < 8
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ValueError: Token indices sequence length is longer than the specified maximum (4096 > 2048)",
+        "RuntimeError: The tokenizer has no eos token, set tokenizer_mode",
+        "ValueError: Model architectures ['Qwen3OmniMoeThinkerForConditionalGeneration'] are not supported for now",
+        "KeyError: 'model.layers.0.mlp.gate_up_proj.weight_scale_inv'",
+        "OSError: /usr/local/lib/python3.12/dist-packages/vllm/entrypoints/openai/api_server.py is missing",
+        "OSError: https://huggingface.co/api/models/acme/gated: 401 Client Error",
+        "ValueError: max_num_batched_tokens (2048) is smaller than max_model_len (4096): 2 tokens",
+    ],
+)
+def test_what_is_no_secret_is_quoted_whole(line: str) -> None:
+    """Words that secrets are called by as well, long names, paths, plain addresses."""
+    assert quote(line) == line == last_words(line)

@@ -1,0 +1,369 @@
+"""The operator's own autoscaling, sweep by sweep, against scripted proxies and a scripted API server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from vlm_operator import load as load_module
+from vlm_operator.cluster import Cluster, Connection
+from vlm_operator.load import METRICS_PORT, Load, Scraper
+from vlm_operator.records import Key, KubernetesObject
+from vlm_operator.scaled import Scaled
+from vlm_operator.scaler import BLIND_SECONDS, METER_SECONDS, Scaler, observation
+from vlm_operator.scalers import Means, choose
+from vlm_operator.scaling_policy import scale
+from vlm_operator.store import Store
+
+from tests.vlm_operator.children import NAME, PARENT, PLANNED
+from tests.vlm_operator.worlds import SERVING, UP, pod
+from vlmctl.api import v1alpha1 as api
+from vlmctl.planning.scaling import State, decide
+
+KEY = Key("team", NAME)
+NETWORK = f"127.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 250}"  # of this process: the port is fixed
+ADDRESSES = tuple(f"{NETWORK}.{number}" for number in range(60, 68))
+EXPOSED = (
+    'haproxy_backend_current_sessions{{proxy="inference"}} {in_flight}\n'
+    'haproxy_backend_http_responses_total{{proxy="inference",code="2xx"}} {answered}\n'
+)
+INTERVAL = 15.0
+BENCHMARK = api.BenchmarkStatus(requests_per_second="2", interval="unknown", concurrency=10, measured="2026-01-01")
+SPEC = api.Scaling(min=1, max=8, target_utilization="1")  # 10 in flight each
+
+
+class World:
+    """A VLMDeployment, its pods, and what is written to its scale. `told`: what each proxy tells, None for nothing.
+
+    `answer`: the status with which writes are answered. `now`: the scaler's clock.
+    """
+
+    def __init__(self) -> None:
+        self.told: dict[str, float | None] = {}
+        self.answered = 0
+        self.answer = 200
+        self.now = 1000.0
+        self.writes: list[dict[str, Any]] = []
+        self.scrapes: list[str] = []
+        self.changed: list[Key] = []
+        self.store = Store()
+        self.version = 10
+        self.scaler: Scaler
+        self.planned: Scaled
+
+    def plan(self, spec: api.Scaling = SPEC, **changes: Any) -> None:
+        """A pass has decided for the VLMDeployment as it is."""
+        made_of = scale(spec, PLANNED, BENCHMARK, None, minimum=choose(spec, Means()).minimum)
+        found = Scaled(generation=self.parent["metadata"]["generation"], choice=choose(spec, Means()), scale=made_of)
+        self.planned = replace(found, **changes)
+        self.scaler.plan(KEY, self.planned)
+
+    @property
+    def parent(self) -> KubernetesObject:
+        found = self.store.get("VLMDeployment", *KEY)
+        assert found is not None
+        return found
+
+    def put(self, replicas: int, *, generation: int = 1, **metadata: Any) -> None:
+        """The VLMDeployment, as somebody left it."""
+        self.version += 1
+        own = {**PARENT["metadata"], "generation": generation, "resourceVersion": str(self.version), **metadata}
+        self.store.put({**PARENT, "metadata": own, "spec": {**PARENT["spec"], "replicas": replicas}})
+
+    def pods(self, count: int, *, starting: int = 0, **more: Any) -> None:
+        """So many pods, of which the last ones take no traffic yet."""
+        for number in range(len(ADDRESSES)):
+            self.version += 1
+            ready = SERVING if number < count - starting else UP
+            body = pod(ready, name=f"reader-{number}", podIP=ADDRESSES[number], **more)
+            body = {**body, "apiVersion": "v1", "kind": "Pod"}
+            body["metadata"]["resourceVersion"] = str(self.version)
+            self.store.put(body) if number < count else self.store.drop(body)
+
+    def load(self, total: float | None, count: int) -> None:
+        """The same on each of so many replicas."""
+        self.told = dict.fromkeys(ADDRESSES[:count], None if total is None else total / count)
+
+    async def sweep(self, times: int = 1) -> list[int]:
+        """Sweeps at the interval; gives the replicas written, which are there at once."""
+        written = []
+        for _ in range(times):
+            before = len(self.writes)
+            await self.scaler.sweep()
+            for each in self.writes[before:]:
+                written.append(each["spec"]["replicas"])
+                if self.answer == 200:
+                    generation = self.parent["metadata"]["generation"] + 1
+                    self.put(each["spec"]["replicas"], generation=generation)
+                    self.pods(each["spec"]["replicas"])
+                    self.scaler.plan(KEY, replace(self.planned, generation=generation))
+            self.now += INTERVAL
+        return written
+
+    async def proxy(self, request: web.Request) -> web.StreamResponse:
+        address = request.host.partition(":")[0]
+        self.scrapes.append(address)
+        told = self.told.get(address)
+        if told is None:
+            return web.Response(status=503)
+        return web.Response(text=EXPOSED.format(in_flight=told, answered=self.answered))
+
+    async def api(self, request: web.Request) -> web.StreamResponse:
+        assert (request.method, request.path) == (
+            "PATCH",
+            f"/apis/vlmctl.dev/v1alpha1/namespaces/team/vlmdeployments/{NAME}/scale",
+        )
+        assert request.query["fieldManager"] == "vlm-operator"
+        self.writes.append(json.loads(await request.read()))
+        return web.json_response({"kind": "Scale"}, status=self.answer)
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    made = World()
+    async with AsyncExitStack() as stack:
+        places = [("127.0.0.1", 0, made.api), *((address, METRICS_PORT, made.proxy) for address in ADDRESSES)]
+        ports = []
+        for address, port, answer in places:
+            application = web.Application()
+            application.router.add_route("*", "/{path:.*}", answer)
+            runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.TCPSite(runner, address, port).start()
+            ports.append(runner.addresses[0][1])
+        connection = Connection(f"http://127.0.0.1:{ports[0]}", ssl.create_default_context(), dict)
+        cluster = await stack.enter_async_context(Cluster(connection))
+        scraper = await stack.enter_async_context(Scraper(lambda: made.now))
+        made.scaler = Scaler(cluster, made.store, scraper, changed=made.changed.append, clock=lambda: made.now)
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a scripted proxy may take long to answer."""
+    monkeypatch.setattr(load_module, "SCRAPE_SECONDS", 60.0)
+
+
+def in_world(scenario: Callable[[World], Coroutine[Any, Any, None]]) -> None:
+    """Run it in a world with one replica that takes traffic."""
+
+    async def run() -> None:
+        async with world() as made:
+            made.put(1)
+            made.pods(1)
+            made.plan()
+            await scenario(made)
+
+    asyncio.run(run())
+
+
+def test_replicas_follow_a_step_of_the_load_and_go_back() -> None:
+    """Up by the rates of the HPA as soon as there is load, down after the window, each write for one version."""
+
+    async def scenario(world: World) -> None:
+        world.load(0, 1)
+        assert await world.sweep(2) == []
+        world.load(60, 1)
+        assert await world.sweep() == [5]  # four at once at most
+        world.load(60, 5)
+        assert await world.sweep() == [6]
+        versions = [each["metadata"]["resourceVersion"] for each in world.writes]
+        assert len(set(versions)) == 2
+        world.load(0, 6)
+        assert await world.sweep(19) == []
+        assert await world.sweep(3) == [1]
+
+    in_world(scenario)
+
+
+def test_the_first_look_moves_nothing() -> None:
+    """After a restart a load is seen twice before anything is written, and a lull takes nothing at once."""
+
+    async def scenario(world: World) -> None:
+        world.load(80, 1)
+        assert await world.sweep() == []
+        assert await world.sweep() == [5]
+
+    in_world(scenario)
+
+
+async def _unknown(world: World) -> None:
+    world.load(None, 1)
+
+
+async def _not_ready(world: World) -> None:
+    world.pods(1, starting=1)
+
+
+async def _paused(world: World) -> None:
+    parent = world.parent
+    world.version += 1
+    parent["metadata"]["resourceVersion"] = str(world.version)
+    world.store.put({**parent, "spec": {**parent["spec"], "paused": True}})
+
+
+async def _deleted(world: World) -> None:
+    world.put(1, deletionTimestamp="2026-11-21T12:00:00Z")
+
+
+async def _newer_spec(world: World) -> None:
+    world.put(1, generation=2)
+
+
+async def _to_zero(world: World) -> None:
+    world.put(0)
+
+
+async def _gone(world: World) -> None:
+    world.store.drop(world.parent)
+
+
+async def _other_engine(world: World) -> None:
+    world.plan(replace(SPEC, engine=api.ScalingEngine.NONE))
+
+
+async def _other_still_there(world: World) -> None:
+    world.plan(in_the_way=(f"HorizontalPodAutoscaler {NAME}",))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _unknown,
+        _not_ready,
+        _paused,
+        _deleted,
+        _newer_spec,
+        _to_zero,
+        _gone,
+        _other_engine,
+        _other_still_there,
+    ],
+)
+def test_nothing_is_written_without_knowing_or_being_asked(
+    change: Callable[[World], Coroutine[Any, Any, None]],
+) -> None:
+    """Not on ignorance, not what is paused, deleted, stopped or scaled by another, not by an older spec."""
+
+    async def scenario(world: World) -> None:
+        world.load(80, 1)
+        await world.sweep()
+        await change(world)
+        assert await world.sweep(4) == []
+
+    in_world(scenario)
+
+
+def test_a_part_of_the_load_shrinks_nothing() -> None:
+    """While one replica of four does not tell, its load is taken to be full."""
+
+    async def scenario(world: World) -> None:
+        world.put(4)
+        world.pods(4)
+        world.load(32, 4)
+        await world.sweep(2)
+        world.told[ADDRESSES[3]] = None
+        for each in ADDRESSES[:3]:
+            world.told[each] = 9
+        assert await world.sweep(40) == []
+        world.told[ADDRESSES[3]] = 0
+        assert await world.sweep(25) == [3]
+
+    in_world(scenario)
+
+
+@given(
+    replicas=st.integers(1, 8),
+    reported=st.integers(0, 8),
+    silent=st.integers(0, 8),
+    in_flight=st.floats(0, 500),
+)
+def test_silence_never_shrinks_below_what_it_may_hold(
+    replicas: int, reported: int, silent: int, in_flight: float
+) -> None:
+    """As many replicas stay as do not take traffic or do not tell, whatever the others say."""
+    seen = Load(in_flight=in_flight if reported else None, reported=reported, silent=silent)
+    policy = replace(scale(SPEC, PLANNED, BENCHMARK, None, minimum=1).policy, maximum_replicas=100)
+    later = decide(policy, State(), observation(seen, replicas), 0.0)
+    found = decide(policy, replace(later.state, recommendations=()), observation(seen, replicas), 1e4)
+    if not reported:
+        assert found.replicas == replicas
+    assert found.replicas >= min(replicas - reported, replicas)
+
+
+def test_who_changes_something_meanwhile_wins() -> None:
+    """A conflict is no write: nothing counts against the rates, and the next look decides anew."""
+
+    async def scenario(world: World) -> None:
+        world.load(60, 1)
+        await world.sweep()
+        world.answer = 409
+        assert await world.sweep(3) == [5, 5, 5]
+        world.answer = 200
+        assert await world.sweep() == [5]
+
+    in_world(scenario)
+
+
+def test_blindness_is_told_once_and_ends() -> None:
+    """When no proxy has told its load for a minute the status says so, and says when one does again."""
+
+    async def scenario(world: World) -> None:
+        world.load(5, 1)
+        await world.sweep()
+        world.load(None, 1)
+        await world.sweep(int(BLIND_SECONDS / INTERVAL) - 1)
+        assert not world.scaler.is_blind(KEY)
+        await world.sweep(3)
+        assert world.scaler.is_blind(KEY)
+        world.load(5, 1)
+        await world.sweep(2)
+        assert not world.scaler.is_blind(KEY)
+        assert world.changed == [KEY, KEY]
+
+    in_world(scenario)
+
+
+def test_what_requests_cost_is_known_of_those_that_nobody_scales_too() -> None:
+    """At 3.60 USD an hour, 60 requests in five minutes cost 5 USD a thousand; the pass is asked to say so once."""
+
+    async def scenario(world: World) -> None:
+        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6)
+        world.load(1, 1)
+        for _ in range(7):
+            await world.sweep(int(METER_SECONDS / INTERVAL))
+            world.answered = min(world.answered + 30, 60)
+        assert world.scaler.realised_usd_per_1k(KEY) == pytest.approx(5.0)
+        assert world.changed == [KEY]
+        assert world.writes == []
+
+    in_world(scenario)
+
+
+def test_what_nobody_scales_is_not_asked() -> None:
+    """Deployments of fixed replicas and unknown price cost nothing; those that are gone are forgotten."""
+
+    async def scenario(world: World) -> None:
+        world.plan(replace(SPEC, max=1))
+        world.load(80, 1)
+        await world.sweep(8)
+        assert world.scrapes == []
+        world.plan()
+        await world.sweep()
+        assert len(world.scrapes) == 1
+        world.scaler.plan(KEY, None)
+        await world.sweep()
+        assert len(world.scrapes) == 1
+
+    in_world(scenario)
