@@ -17,13 +17,16 @@ PACKAGING := pyproject.toml $(wildcard hatch_build.py)
 BUILD_IMAGE = scripts/build_image.sh $(BIN)/python $(LOCK_VENV)/bin/uv
 # It counts every object of the cluster, so it has one of its own.
 WALK := tests/cluster/node/test_walk_through.py
+# What they measure is true only where nothing else has the cores.
+LOADS := $(addprefix tests/cluster/node/,test_agreement.py test_scaling.py)
+ON_NODE = image=$$($(BUILD_IMAGE)) && ENGINE_VENV=$(ENGINE_VENV) VLMCTL_OPERATOR_IMAGE=$$image $(BIN)/python -m pytest
 
 # The engine's processors are built from their configuration: nothing may be fetched, and threads stall on small machines.
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 \
 	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load bench-operator agreement docs test-engine test-tokens test-wheel cluster-tools test-control-plane test-cluster image lock clean
+.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load bench-operator agreement docs test-engine test-tokens test-wheel cluster-tools test-control-plane test-cluster test-loads image lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,8 +97,11 @@ test-control-plane: $(DEV) cluster-tools ## run the operator against a real API 
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/cluster/control_plane $(ARGS)
 
 test-cluster: $(DEV) $(ENGINE) cluster-tools image ## run the operator's image and vLLM on a real node (root)
-	@image=$$($(BUILD_IMAGE)) && for tests in "tests/cluster/node --ignore=$(WALK)" $(WALK); do \
-		ENGINE_VENV=$(ENGINE_VENV) VLMCTL_OPERATOR_IMAGE=$$image $(BIN)/python -m pytest $$tests $(ARGS) || exit; done
+	@$(ON_NODE) tests/cluster/node $(addprefix --ignore=,$(WALK) $(LOADS)) $(ARGS)
+	@$(ON_NODE) $(WALK) $(ARGS)
+
+test-loads: $(DEV) $(ENGINE) cluster-tools image ## measure replicas on a real node, and let them be scaled: on an idle machine, 20 minutes
+	@$(ON_NODE) -s $(LOADS) $(ARGS)
 
 image: $(DEV) $(LOCK_VENV)/.complete ## build the operator's image, and print its archive (root, Debian or Ubuntu)
 	@$(BUILD_IMAGE)

@@ -106,7 +106,7 @@ class Deployed:
             self.carry_out(done)
             written.extend(done)
             for action in done:
-                if action.kind == "Job":
+                if action.kind == "Job" and action.verb is Verb.APPLY:
                     self.complete(action.name)
         pytest.fail(f"still to do: {self.to_do(spec)}")
 

@@ -91,8 +91,11 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
     ("deployment", {"op": "replace", "path": "/spec/template/spec/volumes/1/emptyDir/sizeLimit", "value": "3Gi"}),
     ("deployment", {"op": "replace", "path": "/spec/strategy/rollingUpdate/maxSurge", "value": "25%"}),
     ("deployment", {"op": "remove", "path": "/metadata/labels/app.kubernetes.io~1part-of"}),
-    ("deployment", {"op": "replace", "path": "/spec/template/spec/containers/0/ports/0/containerPort", "value": 8001}),
-    ("deployment", {"op": "replace", "path": "/spec/template/spec/containers/0/ports/0/name", "value": "web"}),
+    (
+        "deployment",
+        {"op": "replace", "path": "/spec/template/spec/initContainers/0/ports/0/containerPort", "value": 8003},
+    ),
+    ("deployment", {"op": "replace", "path": "/spec/template/spec/initContainers/0/ports/0/name", "value": "web"}),
     (
         "deployment",
         {"op": "replace", "path": "/spec/template/spec/volumes/2", "value": {"name": "run", "secret": SECRET}},
@@ -104,7 +107,7 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
     ("service", {"op": "replace", "path": "/spec/selector/vlmctl.dev~1deployment", "value": "other"}),
     ("serviceaccount", {"op": "replace", "path": "/automountServiceAccountToken", "value": True}),
     ("poddisruptionbudget", {"op": "replace", "path": "/spec/maxUnavailable", "value": 2}),
-    ("networkpolicy", {"op": "remove", "path": "/spec/egress/1/to/0/ipBlock/except"}),
+    ("networkpolicy", {"op": "remove", "path": "/spec/egress/0/ports/1"}),
     ("networkpolicy", {"op": "add", "path": "/spec/ingress/1/from/-", "value": {"namespaceSelector": {}}}),
 ]
 
@@ -151,12 +154,14 @@ def test_a_new_revision_leaves_nothing_of_the_old_one(cluster: Cluster) -> None:
     assert "annotations" not in pods["metadata"]
     assert not {"nodeSelector", "imagePullSecrets"} & pods["spec"].keys()
     assert {each["name"] for each in pods["spec"]["volumes"]} == {
+        "api-key",
         "cache",
         "config",
         "model",
         "pod",
         "run",
         "shared-memory",
+        "word",
     }
     assert "fsGroup" not in pods["spec"]["securityContext"]
     engine = next(each for each in pods["spec"]["containers"] if each["name"] == names.ENGINE)
