@@ -176,7 +176,8 @@ def manifest(model: Path) -> Body:
         "workload": {"images": [{"size": "224x224"}], "promptTokens": 32, "outputTokens": 16},
         "benchmark": {"budget": "15s", "minimumOfMeasured": "0.1"},  # two replicas share the cores that one measured
         "engine": {"arguments": ["--enforce-eager", "--kv-cache-memory-bytes=16777216", "--dtype=bfloat16"]},
-        "pod": {"cpu": "500m", "memory": "3Gi"},
+        # With agent and proxy three fit a node of two cores: two replicas, and one more while they are replaced.
+        "pod": {"cpu": "350m", "memory": "3Gi"},
     }
 
 
