@@ -35,7 +35,7 @@ demo: $(LEAN) ## install the product alone and ask it the main question
 	@scripts/demo.sh $(BIN)/vlmctl
 
 test: $(DEV) ## run the tests that need nothing but Python (ARGS="tests/unit -k name" narrows them)
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 $(ARGS)
 
 check: $(DEV) ## lint, types, import walls, generated documents, catalog integrity, the chart
 	$(BIN)/ruff check
@@ -94,7 +94,7 @@ cluster-tools: ## build Kubernetes, containerd, kubectl and helm for the test cl
 
 # Most of it waits: two at a time, each with a control plane of its own.
 test-control-plane: $(DEV) cluster-tools ## run the operator against a real API server with its controllers, without a node
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/cluster/control_plane $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 tests/cluster/control_plane $(ARGS)
 
 test-cluster: $(DEV) $(ENGINE) cluster-tools image ## run the operator's image and vLLM on a real node (root)
 	@$(ON_NODE) tests/cluster/node $(addprefix --ignore=,$(WALK) $(LOADS)) $(ARGS)

@@ -1,4 +1,4 @@
-"""Files of the user's own: where they belong, and how they are written whole or not at all."""
+"""Files of the user's own: where they belong, how they are read within a bound, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from vlmctl.errors import CannotWrite
+from vlmctl.errors import CannotWrite, InvalidFile
 
 APPLICATION = "vlmctl"
+MAXIMUM_BYTES = 64_000_000  # far above any catalog, plan, measurement or image: what never ends is not read into memory
 
 
 def user_data_folder() -> Path | None:
@@ -19,6 +20,18 @@ def user_data_folder() -> Path | None:
 def user_cache_folder() -> Path | None:
     """Where things that can be made again lie: ``$XDG_CACHE_HOME/vlmctl``, or the platform's; None without a home."""
     return _user_folder("XDG_CACHE_HOME", linux=".cache", macos="Library/Caches")
+
+
+def read_whole(path: Path, *, maximum_bytes: int = MAXIMUM_BYTES) -> bytes:
+    """The content of a file, a device or a pipe; raises InvalidFile where it cannot be read, or is larger."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(maximum_bytes + 1)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise InvalidFile(str(path), f"cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if len(content) > maximum_bytes:
+        raise InvalidFile(str(path), f"is larger than {maximum_bytes:,} bytes.")
+    return content
 
 
 def check_writable(path: Path) -> None:

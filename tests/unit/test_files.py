@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vlmctl.errors import CannotWrite
-from vlmctl.files import check_writable, user_cache_folder, user_data_folder, write_atomically
+from vlmctl.errors import CannotWrite, InvalidFile
+from vlmctl.files import check_writable, read_whole, user_cache_folder, user_data_folder, write_atomically
 
 
 def test_content_is_replaced_whole(tmp_path: Path) -> None:
@@ -90,3 +90,25 @@ def test_the_users_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert cache.is_relative_to(tmp_path / "home")
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError()))
     assert user_cache_folder() is None
+
+
+def test_a_file_without_end_is_refused() -> None:
+    """A device that never ends is told by its size, before it fills the memory."""
+    with pytest.raises(InvalidFile, match=r"^/dev/zero: is larger than 1,000 bytes"):
+        read_whole(Path("/dev/zero"), maximum_bytes=1000)
+
+
+def test_a_file_of_the_largest_size_is_read(tmp_path: Path) -> None:
+    """The bound itself is allowed; one byte more is not."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 100)
+    assert read_whole(path, maximum_bytes=100) == b"x" * 100
+    with pytest.raises(InvalidFile, match="larger than 99 bytes"):
+        read_whole(path, maximum_bytes=99)
+
+
+@pytest.mark.parametrize("name", ["missing", ".", "a\0b"])
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    """A missing file, a folder and an impossible name each end in one line."""
+    with pytest.raises(InvalidFile, match="cannot be read: "):
+        read_whole(tmp_path / name)

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageOps
 
 from vlmctl.errors import InvalidFile
+from vlmctl.files import read_whole
 from vlmctl.specs.record import Record
 
 JPEG, PNG = "image/jpeg", "image/png"
@@ -46,11 +47,7 @@ def encode(picture: Image.Image, media_type: str, *, jpeg_quality: int) -> Encod
 
 def read_image(path: Path) -> EncodedImage:
     """The image in a file, as `image_from`; raises InvalidFile."""
-    try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise _unusable(str(path), error) from error
-    return image_from(data, str(path))
+    return image_from(read_whole(path), str(path))
 
 
 def image_from(data: bytes, source: str) -> EncodedImage:

@@ -14,6 +14,7 @@ import msgspec
 import yaml
 
 from vlmctl.errors import InvalidFile, InvalidValue
+from vlmctl.files import read_whole
 from vlmctl.planning.arrivals import Arrivals
 from vlmctl.specs.record import Record
 from vlmctl.specs.workload import Workload
@@ -145,11 +146,10 @@ def workload_from(planned: Workload) -> BenchWorkload:
 
 def read_workload(path: Path) -> BenchWorkload:
     """A workload from a YAML or JSON file with the fields of BenchWorkload; raises InvalidFile."""
+    text = read_whole(path)
     try:
-        content: Any = yaml.safe_load(path.read_bytes())
+        content: Any = yaml.safe_load(text)
         return checked(msgspec.convert(content if content is not None else {}, BenchWorkload))
-    except OSError as error:
-        raise InvalidFile(str(path), f"cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise InvalidFile(str(path), "is not YAML.", line=mark.line + 1 if mark else None) from error

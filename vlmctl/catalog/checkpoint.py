@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from vlmctl.catalog.hf_values import Config
 from vlmctl.catalog.weights import Tensor, read_header
 from vlmctl.errors import InvalidFile
+from vlmctl.files import read_whole
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -42,10 +43,7 @@ def read_folder(folder: Path) -> Checkpoint:
 
     def read(name: str) -> bytes | None:
         path = folder / name
-        try:
-            return path.read_bytes() if path.is_file() else None
-        except OSError as error:
-            raise InvalidFile(str(path), f"cannot be read: {error.strerror}.") from error
+        return read_whole(path) if path.is_file() else None
 
     index = _json(read(INDEX), folder / INDEX)
     paths = _weight_files(folder, index)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vlmctl.errors import InvalidFile, UsageError
-from vlmctl.files import user_data_folder
+from vlmctl.files import read_whole, user_data_folder
 
 CATALOG_VARIABLE = "VLMCTL_CATALOG"
 SUFFIX = ".yaml"
@@ -66,7 +66,7 @@ def read_sources(folder: Path) -> tuple[Source, ...]:
     places = [(name, section) for name, section in LIST_FILES.items() if (folder / name).is_file()]
     for subfolder, section in LIST_FOLDERS.items():
         places += [(f"{subfolder}/{name}", section) for name in _names(folder / subfolder) if name.endswith(SUFFIX)]
-    return tuple(Source(name, section, _read(folder / name)) for name, section in sorted(places))
+    return tuple(Source(name, section, read_whole(folder / name)) for name, section in sorted(places))
 
 
 def misplaced(folder: Path) -> tuple[str, ...]:
@@ -94,10 +94,3 @@ def _names(folder: Path) -> list[str]:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except OSError as error:
         raise InvalidFile(str(folder), f"cannot be listed: {error.strerror}.") from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidFile(str(path), f"cannot be read: {error.strerror}.") from error

@@ -15,6 +15,7 @@ import yaml
 
 from vlmctl.catalog.folders import shipped_folder
 from vlmctl.errors import InvalidFile
+from vlmctl.files import read_whole
 from vlmctl.specs.measurements import SCHEMA, DescribedModel, Measured, Measurement
 
 FOLDER = "measurements"  # of the catalog; an installed one has none
@@ -77,10 +78,9 @@ def read_measurements(path: Path) -> MeasurementFile:
 
 def read_document(path: Path) -> dict[str, Any]:
     """A YAML or JSON file that holds a mapping; raises InvalidFile."""
+    text = read_whole(path)
     try:
-        content = yaml.load(path.read_bytes(), Loader=_LOADER)
-    except OSError as error:
-        raise InvalidFile(str(path), f"cannot be read: {error.strerror}.") from error
+        content = yaml.load(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else None
         raise InvalidFile(str(path), f"is not YAML: {error.problem}.", line=line) from error

@@ -11,7 +11,7 @@ from vlmctl.catalog.entries import described_in, parse_sources
 from vlmctl.catalog.folders import Source
 from vlmctl.catalog.measurements import MeasurementFile, described_beside, model_lines
 from vlmctl.errors import CannotWrite, InvalidFile
-from vlmctl.files import user_data_folder, write_atomically
+from vlmctl.files import read_whole, user_data_folder, write_atomically
 from vlmctl.specs.measurements import SCHEMA, DescribedModel, Measurement
 
 FILE = Path("calibration", "measured.yaml")  # inside an overlay
@@ -53,11 +53,7 @@ def keep_results(overlay: Path, rows: Iterable[Measurement], models: Mapping[str
 
 
 def _parsed(path: Path) -> MeasurementFile:
-    try:
-        source = Source(path.name, SECTION, path.read_bytes())
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidFile(str(path), f"cannot be read: {reason}.") from error
+    source = Source(path.name, SECTION, read_whole(path))
     entries, findings = parse_sources(path.parent, [source])
     if findings:
         first = min(findings, key=lambda finding: finding.line or 0)

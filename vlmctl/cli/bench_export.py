@@ -11,7 +11,8 @@ import typer
 from vlmctl.cli import options
 from vlmctl.cli.options import Format, OutputOption
 from vlmctl.cli.output import Block, Output, Table, Text
-from vlmctl.errors import InvalidFile, InvalidValue
+from vlmctl.errors import InvalidValue
+from vlmctl.files import read_whole
 
 if TYPE_CHECKING:
     from vlmctl.library.exported import KeptBenchmark
@@ -78,10 +79,7 @@ def export(
 def _content(file: str) -> bytes:
     if file == STDIN:
         return sys.stdin.buffer.read()
-    try:
-        return Path(file).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise InvalidFile(file, f"cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    return read_whole(Path(file))
 
 
 def _plain(kept: KeptBenchmark) -> dict[str, Any]:

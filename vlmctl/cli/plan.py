@@ -130,12 +130,11 @@ def _show(found: Written, out: Output, write: Path | None) -> None:
 
 
 def _earlier(path: Path) -> PlanSummary:
+    from vlmctl.files import read_whole
     from vlmctl.serving.summary import read_plan_summary
 
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidFile(str(path), f"cannot be read: {error.strerror}.") from error
+        text = read_whole(path).decode()
     except UnicodeDecodeError as error:
         raise InvalidFile(str(path), "is not text.", remedy="Give a file that `vlmctl plan` wrote.") from error
     return read_plan_summary(text, path=str(path))

@@ -17,13 +17,13 @@ import msgspec
 from msgspec.structs import replace
 
 from vlmctl.errors import InvalidFile
+from vlmctl.files import read_whole
 from vlmctl.specs.record import Record
 
 if TYPE_CHECKING:
     import yaml
 
 SCHEMA = "vlmctl.dev/cases/v1"
-MAXIMUM_BYTES = 64_000_000  # far above any set whose images a person has labelled
 MAXIMUM_OPTIONS = 26  # options are named by one letter each
 URL_STARTS = ("http://", "https://", "data:image/")
 _GLOB_MARKS = frozenset("*?[")
@@ -123,7 +123,7 @@ def _parsed(path: Path) -> tuple[yaml.Node, CaseSet]:
     from vlmctl.catalog.yaml_nodes import YamlError, at, compose, line_at, plain
 
     try:
-        node = compose(_content(path))
+        node = compose(read_whole(path))
         value = plain(node) if node is not None else None
     except YamlError as error:
         raise InvalidFile(str(path), error.problem, line=error.line) from error
@@ -219,17 +219,6 @@ def _options_problem(case: Case) -> str:
     letters = [chr(ord("A") + index) for index in range(len(case.options))]
     wrong = [answer for answer in case.expected.answers if answer not in case.options and answer not in letters]
     return f"{wrong[0]!r} is neither an option nor the letter of one." if wrong else ""
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAXIMUM_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise InvalidFile(str(path), f"cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    if len(content) > MAXIMUM_BYTES:
-        raise InvalidFile(str(path), f"is larger than {MAXIMUM_BYTES:,} bytes.")
-    return content
 
 
 def _written_out(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import msgspec
 
 from vlmctl.compare.contenders import Price
 from vlmctl.errors import InvalidFile
-from vlmctl.files import write_atomically
+from vlmctl.files import read_whole, write_atomically
 from vlmctl.specs.record import Record
 
 SCHEMA = "vlmctl.dev/comparison/v1"
@@ -128,13 +128,7 @@ def write_results(path: Path, result: ComparisonResult) -> None:
 
 def read_results(path: Path) -> ComparisonResult:
     """A record written by `write_results`; raises InvalidFile for anything else."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAXIMUM_BYTES + 1)
-    except OSError as error:
-        raise InvalidFile(str(path), f"cannot be read: {error.strerror or error}.") from error
-    if len(content) > MAXIMUM_BYTES:
-        raise InvalidFile(str(path), f"is larger than {MAXIMUM_BYTES:,} bytes.")
+    content = read_whole(path, maximum_bytes=MAXIMUM_BYTES)
     try:
         result = msgspec.json.decode(content, type=ComparisonResult)
     except msgspec.DecodeError as error:

@@ -12,6 +12,7 @@ from vlmctl.api import reading
 from vlmctl.api import v1alpha1 as api
 from vlmctl.bench.drift import Planned
 from vlmctl.errors import InvalidFile, VlmctlError
+from vlmctl.files import read_whole
 from vlmctl.serving.summary import PlanSummary, read_plan_summary
 from vlmctl.specs.estimates import Plan
 
@@ -24,10 +25,10 @@ def read_planned(path: Path) -> Planned:
     Only the printed ones tell latencies and the planned concurrency.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_whole(path).decode()
         documents: list[Any] = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidFile(str(path), f"cannot be read: {getattr(error, 'strerror', None) or 'no text'}.") from error
+    except UnicodeDecodeError as error:
+        raise InvalidFile(str(path), "cannot be read: no text.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise InvalidFile(str(path), "is not YAML.", line=mark.line + 1 if mark else None, remedy=REMEDY) from error

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from vlmctl.errors import InvalidFile
+from vlmctl.files import read_whole
 from vlmctl.library.wishes import Wishes
 from vlmctl.specs.record import Record
 
@@ -51,16 +52,10 @@ def _read(path: Path, kind: type[_T]) -> _T:
     from vlmctl.catalog.yaml_nodes import YamlError, compose, plain
 
     try:
-        with path.open("rb") as file:
-            content = file.read(MAXIMUM_BYTES + 1)
-        if len(content) > MAXIMUM_BYTES:
-            raise InvalidFile(str(path), f"is larger than {MAXIMUM_BYTES:,} bytes.")
-        node = compose(content)
+        node = compose(read_whole(path, maximum_bytes=MAXIMUM_BYTES))
         if node is None:
             return kind()
         value = plain(node)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise InvalidFile(str(path), f"cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     except YamlError as error:
         raise InvalidFile(str(path), error.problem, line=error.line) from error
     try:

@@ -7,6 +7,7 @@ import csv
 import functools
 import io
 import json
+import resource
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from vlmctl.cli.errors import EXIT_BUG, EXIT_CODES
 from vlmctl.cli.main import app, main
 
 COMMAND_LINES = 200
+ADDRESS_SPACE_BYTES = 8 * 2**30  # what would eat the machine's memory is to fail here, by its command line
 WORDS = """
 - -- -1 0 1 2 8 -0.0 0.5 1,5 1e308 1e999 nan -inf 0x10 x = a= a=b docvqa=90 docvqa=nan docvqa=-1 %s%n ${HOME} 日本語
 0x0 336 1680x2240 65535x65535 1x65535 99999x1 336..2048 1..8 8..1 60s@1fps:1280x720 999999s@1fps:1x1 9999h@240fps:8x8
@@ -159,8 +161,8 @@ def command_lines(draw: st.DrawFn, commands: list[Command]) -> list[str]:
 
 
 @pytest.fixture
-def desert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with little in it, no network, and nobody at the keyboard."""
+def desert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder with little in it, no network, nobody at the keyboard, and memory that ends."""
 
     def unreachable(*_: object, **__: object) -> NoReturn:
         raise OSError("no network in this test")
@@ -179,6 +181,10 @@ def desert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
     monkeypatch.setattr(socket.socket, "connect", unreachable)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    earlier = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, earlier[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, earlier)
 
 
 def _run(line: list[str]) -> tuple[int, str, str]:
