@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from operator_cluster import GPUS_PER_NODE, AuditLog, Plane, Running, Write, last, nodes, operator, plane
+from operator_cluster import AGENT, GPUS_PER_NODE, AuditLog, Plane, Running, Write, last, nodes, operator, plane
 from vlm_operator.cluster import ApiError, Cluster
 from vlm_operator.kinds import BY_KIND, VLMDEPLOYMENT, Resource
 from vlm_operator.login import connect
@@ -31,6 +31,7 @@ from vlmctl.api import v1alpha1 as api
 COUNTS = (100, 300, 1000)
 STARTS, FEW, CHANGES = 5, 10, 60
 AT_ONCE = 16  # requests of this program
+TEAM = 50  # VLMDeployments in a namespace
 LIMIT_SECONDS = 900.0
 QUIET_SECONDS = 3.0  # without a write: it has come to rest
 REST_SECONDS = 300.0
@@ -88,7 +89,7 @@ async def few(plane: Plane, cluster: Cluster) -> None:
     namespace = "few"
     await cluster.create(NAMESPACES, {"metadata": {"name": namespace}})
     mark = plane.audit.mark()
-    await make(cluster, namespace, FEW)
+    await make(cluster, [namespace], FEW)
     with operator(plane, namespace) as running:
         await applied(running, plane.audit, mark, FEW)
         await at_rest(plane.audit)
@@ -103,19 +104,20 @@ async def few(plane: Plane, cluster: Cluster) -> None:
     with operator(plane, namespace) as running:
         await passed(running)
         print(f"a change of a child until it is put back: {told([await put_back(cluster) for _ in range(CHANGES)])}")
-        await gone(running, plane, namespace, FEW)
+        await gone(running, plane, [namespace], FEW)
 
 
 async def many(
     plane: Plane, cluster: Cluster, count: int, rest_seconds: float, profile: Path | None
 ) -> tuple[str, ...]:
     """A line of the table."""
-    namespace = f"many-{count}"
-    await cluster.create(NAMESPACES, {"metadata": {"name": namespace}})
-    with operator(plane, namespace, profile=profile) as running:
+    namespaces = [f"team-{count}-{number}" for number in range(-(-count // TEAM))]
+    for namespace in namespaces:
+        await cluster.create(NAMESPACES, {"metadata": {"name": namespace}})
+    with operator(plane, namespaces[0], profile=profile) as running:
         await running.until(lambda: running.metric("vlmctl_leader") == 1.0, seconds=LIMIT_SECONDS, what="to lead")
         mark, begun, spent = plane.audit.mark(), time.time(), running.cpu_seconds()
-        await make(cluster, namespace, count)
+        await make(cluster, namespaces, count)
         applied_seconds = await applied(running, plane.audit, mark, count) - begun
         await at_rest(plane.audit)
         cpu_seconds = running.cpu_seconds() - spent
@@ -125,11 +127,11 @@ async def many(
         rest = plane.audit.since(mark, of_operator=True)
         peak_mib = running.resident_mib("VmHWM")
     mark = plane.audit.mark()
-    with operator(plane, namespace) as running:
+    with operator(plane, namespaces[0]) as running:
         restart_seconds = await passed(running, count) - running.started_at
         await asyncio.sleep(QUIET_SECONDS)
         again, resident_mib = plane.audit.since(mark, of_operator=True), running.resident_mib()
-        deleted_seconds = await gone(running, plane, namespace, count)
+        deleted_seconds = await gone(running, plane, namespaces, count)
     return (
         str(count),
         f"{applied_seconds:.1f}",
@@ -143,13 +145,13 @@ async def many(
     )
 
 
-async def make(cluster: Cluster, namespace: str, count: int) -> None:
-    """Create VLMDeployments."""
+async def make(cluster: Cluster, namespaces: list[str], count: int) -> None:
+    """Create VLMDeployments, each namespace's share of them."""
     free = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> None:
         spec = {"model": {"name": "qwen2.5-vl-3b-instruct"}}
-        metadata = {"name": f"vision-{number}", "namespace": namespace}
+        metadata = {"name": f"vision-{number}", "namespace": namespaces[number % len(namespaces)]}
         body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": metadata, "spec": spec}
         async with free:
             await cluster.create(VLMDEPLOYMENT, body)
@@ -160,22 +162,22 @@ async def make(cluster: Cluster, namespace: str, count: int) -> None:
 async def applied(running: Running, audit: AuditLog, mark: int, count: int) -> float:
     """When so many of each kind of children had been made, in seconds since 1970."""
 
+    made: dict[str, dict[str, float]] = {resource: {} for resource in CHILDREN}
+    seen = mark
+
     def is_complete() -> bool:
-        made = first_writes(audit.since(mark, of_operator=True))
-        return all(len(made[resource]) >= count for resource in CHILDREN)
+        nonlocal seen
+        new = audit.since(seen)
+        seen += len(new)
+        for each in new:
+            if each.by == AGENT and each.verb in ("patch", "create") and each.resource in made:
+                named = made[each.resource]
+                # What is created has no name in its address.
+                named.setdefault(f"{each.namespace}/{each.name or len(named)}", each.at)
+        return all(len(each) >= count for each in made.values())
 
     await running.until(is_complete, seconds=LIMIT_SECONDS, what="children applied")
-    return max(max(each.values()) for each in first_writes(audit.since(mark, of_operator=True)).values())
-
-
-def first_writes(writes: list[Write]) -> dict[str, dict[str, float]]:
-    """When each child was first written, by resource and name."""
-    made: dict[str, dict[str, float]] = {resource: {} for resource in CHILDREN}
-    for each in writes:
-        if each.verb in ("patch", "create") and each.resource in made:
-            named = made[each.resource]
-            named.setdefault(each.name or str(len(named)), each.at)  # what is created has no name in its address
-    return made
+    return max(max(each.values()) for each in made.values())
 
 
 async def at_rest(audit: AuditLog) -> None:
@@ -198,17 +200,18 @@ async def passed(running: Running, count: int = 1) -> float:
     return running.metric(name.format("created")) or 0.0 if count == 1 else time.time()
 
 
-async def gone(running: Running, plane: Plane, namespace: str, count: int) -> float:
+async def gone(running: Running, plane: Plane, namespaces: list[str], count: int) -> float:
     """Delete all VLMDeployments; gives the seconds until the last of their children was gone."""
     mark, begun = plane.audit.mark(), time.time()
-    plane.kubectl("delete", "--raw", VLMDEPLOYMENT.path(namespace))
+    for namespace in namespaces:
+        plane.kubectl("delete", "--raw", VLMDEPLOYMENT.path(namespace))
 
     def is_complete() -> bool:
         found = Counter(each.resource for each in deleted())
         return all(found[resource] >= count for resource in CHILDREN)
 
     def deleted() -> list[Write]:
-        return [each for each in plane.audit.since(mark) if each.verb == "delete" and each.namespace == namespace]
+        return [each for each in plane.audit.since(mark) if each.verb == "delete" and each.namespace in namespaces]
 
     await running.until(is_complete, seconds=LIMIT_SECONDS, what="children deleted")
     return last(deleted()) - begun

@@ -30,6 +30,7 @@ LEASES = "leases"
 GPUS_PER_NODE = 8
 # Nodes live, and pods on them can be deleted; none ever starts, as while its image is pulled.
 STAGES = ("node-initialize", "node-heartbeat-with-lease", "pod-delete")
+GARBAGE_PERCENT = "400"  # of Go: memory for time, as a control plane with memory to spare would be set
 FLAGS = ("--unsafe-no-fsync", "--kube-api-qps", "--kube-api-burst")
 
 
@@ -98,7 +99,7 @@ class Plane(NamedTuple):
         for part, command in text.items():
             found = re.findall(rf"(?:{'|'.join(FLAGS)})(?: \d+)?", command)
             told.append(f"{part} {' '.join(found)}")
-        return "; ".join(told)
+        return "; ".join([*told, f"all of them GOGC={GARBAGE_PERCENT}"])
 
 
 @contextmanager
@@ -107,7 +108,8 @@ def plane(folder: Path) -> Iterator[Plane]:
     programs = subprocess.run([SCRIPTS / "build.sh", "--where"], capture_output=True, text=True, check=True)
     found = Plane(folder, Path(programs.stdout.strip()), AuditLog(folder / "audit.log"))
     script = SCRIPTS / "control_plane.sh"
-    subprocess.run([script, "up", folder, "--owner", str(os.getpid())], check=True)
+    with_memory = os.environ | {"GOGC": GARBAGE_PERCENT}
+    subprocess.run([script, "up", folder, "--owner", str(os.getpid())], check=True, env=with_memory)
     try:
         os.environ["KUBECONFIG"] = str(folder / "admin.kubeconfig")
         rendered = subprocess.run(
