@@ -19,12 +19,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from operator_cluster import AGENT, GPUS_PER_NODE, AuditLog, Plane, Running, Write, last, nodes, operator, plane
 from vlm_operator.cluster import ApiError, Cluster
 from vlm_operator.kinds import BY_KIND, VLMDEPLOYMENT, Resource
 from vlm_operator.login import connect
+from vlm_operator.names import DEPLOYMENT
+from vlm_operator.records import KubernetesObject
 
 from vlmctl.api import v1alpha1 as api
 
@@ -37,24 +40,25 @@ QUIET_SECONDS = 3.0  # without a write: it has come to rest
 REST_SECONDS = 300.0
 NAMESPACES = Resource("Namespace", "v1", "namespaces", namespaced=False, selector=None)
 ACCOUNT = BY_KIND["ServiceAccount"]
-CHILDREN = tuple(
-    BY_KIND[kind].plural
+CHILD_KINDS = tuple(
+    BY_KIND[kind]
     for kind in (
-        "Deployment",
-        "Service",
+        "ControllerRevision",
         "ServiceAccount",
-        "PodDisruptionBudget",
-        "NetworkPolicy",
         "Secret",
         "ConfigMap",
-        "ControllerRevision",
+        "NetworkPolicy",
+        "Service",
+        "PodDisruptionBudget",
+        "Deployment",
     )
 )
+CHILDREN = tuple(each.plural for each in CHILD_KINDS)
 GOALS = (
     "goals: first pass 2 s after the start, 150 MiB with 10, 95% of changes put back within 1 s; of 1,000 all eight "
     "kinds of children within 60 s and 200 MiB, nothing written at rest or after a restart, all deleted within 60 s"
 )
-HEADINGS = ("count", "applied s", "CPU s", "writes", "peak MiB", "at rest", "restart", "MiB", "deleted s")
+HEADINGS = ("count", "applied s", "bare s", "CPU s", "writes", "peak MiB", "at rest", "restart", "MiB", "deleted s")
 
 
 def main() -> None:
@@ -78,6 +82,7 @@ async def measure(plane: Plane, counts: list[int], rest_seconds: float, profile:
     async with Cluster(connect()) as cluster:
         await few(plane, cluster)
         print(f"\nmany at once; at rest: writes in {rest_seconds:.0f} s; restart: seconds, writes")
+        print("bare: the same children applied by a client that does nothing else, no operator running")
         print("".join(f"{heading:>12}" for heading in HEADINGS))
         for count in counts:
             line = await many(plane, cluster, count, rest_seconds, profile)
@@ -131,10 +136,13 @@ async def many(
         restart_seconds = await passed(running, count) - running.started_at
         await asyncio.sleep(QUIET_SECONDS)
         again, resident_mib = plane.audit.since(mark, of_operator=True), running.resident_mib()
+        children = [body async for body in all_children(cluster, namespaces)]
         deleted_seconds = await gone(running, plane, namespaces, count)
+    bare_seconds = await bare(plane, cluster, children)
     return (
         str(count),
         f"{applied_seconds:.1f}",
+        f"{bare_seconds:.1f}",
         f"{cpu_seconds:.1f}",
         str(writes),
         f"{peak_mib:.0f}",
@@ -178,6 +186,52 @@ async def applied(running: Running, audit: AuditLog, mark: int, count: int) -> f
 
     await running.until(is_complete, seconds=LIMIT_SECONDS, what="children applied")
     return max(max(each.values()) for each in made.values())
+
+
+async def all_children(cluster: Cluster, namespaces: list[str]) -> AsyncIterator[KubernetesObject]:
+    """What was applied for VLMDeployments, as it can be applied again without them; but Secrets, which nobody reads."""
+    for resource in (each for each in CHILD_KINDS if each.kind != "Secret"):
+        for namespace in namespaces:
+            async for page, _ in cluster.pages(resource, namespace):
+                for body in page:
+                    yield anew(body)
+
+
+def anew(body: KubernetesObject) -> KubernetesObject:
+    """Without what the API server gave it."""
+    metadata = {name: body["metadata"][name] for name in ("name", "labels", "annotations") if name in body["metadata"]}
+    metadata["namespace"] = f"bare-{body['metadata']['namespace']}"
+    if body["kind"] == "Service":
+        given = ("clusterIP", "clusterIPs")
+        body = {**body, "spec": {name: value for name, value in body["spec"].items() if name not in given}}
+    return {name: value for name, value in body.items() if name != "status"} | {"metadata": metadata}
+
+
+async def bare(plane: Plane, cluster: Cluster, children: list[KubernetesObject]) -> float:
+    """Seconds for the writes alone, of which the API server and the controllers' work on them are the rest."""
+    namespaces = sorted({body["metadata"]["namespace"] for body in children})
+    for namespace in namespaces:
+        await cluster.create(NAMESPACES, {"metadata": {"name": namespace}})
+    by_name: dict[tuple[str, str], list[KubernetesObject]] = {}
+    for body in children:
+        owner = body["metadata"]["labels"][DEPLOYMENT]
+        by_name.setdefault((body["metadata"]["namespace"], owner), []).append(body)
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def one(bodies: list[KubernetesObject]) -> None:
+        async with free:
+            metadata = {"name": bodies[0]["metadata"]["name"], "namespace": bodies[0]["metadata"]["namespace"]}
+            await cluster.create(BY_KIND["Secret"], {"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+            for body in bodies:
+                await cluster.apply(BY_KIND[body["kind"]], body)
+
+    begun = time.monotonic()
+    await asyncio.gather(*map(one, by_name.values()))
+    seconds = time.monotonic() - begun
+    for namespace in namespaces:
+        for resource in CHILD_KINDS:
+            plane.kubectl("delete", "--raw", resource.path(namespace))
+    return seconds
 
 
 async def at_rest(audit: AuditLog) -> None:
