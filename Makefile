@@ -19,6 +19,7 @@ BUILD_IMAGE = scripts/build_image.sh $(BIN)/python $(LOCK_VENV)/bin/uv
 WALK := tests/cluster/node/test_walk_through.py
 # What they measure is true only where nothing else has the cores.
 LOADS := $(addprefix tests/cluster/node/,test_agreement.py test_scaling.py)
+SOAK := tests/cluster/node/test_soak.py
 ON_NODE = image=$$($(BUILD_IMAGE)) && ENGINE_VENV=$(ENGINE_VENV) VLMCTL_OPERATOR_IMAGE=$$image $(BIN)/python -m pytest
 
 # The engine's processors are built from their configuration: nothing may be fetched, and threads stall on small machines.
@@ -26,7 +27,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_
 	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load bench-operator agreement docs test-engine test-tokens test-wheel cluster-tools test-control-plane test-cluster test-loads image lock clean
+.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load bench-operator agreement docs test-engine test-tokens test-wheel cluster-tools test-control-plane test-cluster test-loads soak image lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,6 +103,9 @@ test-cluster: $(DEV) $(ENGINE) cluster-tools image ## run the operator's image a
 
 test-loads: $(DEV) $(ENGINE) cluster-tools image ## measure replicas on a real node, and let them be scaled: on an idle machine, 20 minutes
 	@$(ON_NODE) -s $(LOADS) $(ARGS)
+
+soak: $(DEV) $(ENGINE) cluster-tools image ## an hour of faults on a real node: killed operators, agents, engines, API server, etcd (VLMCTL_SOAK_SECONDS, _SEED)
+	@export VLMCTL_SOAK_SECONDS=$${VLMCTL_SOAK_SECONDS:-3600} && $(ON_NODE) -s $(SOAK) $(ARGS)
 
 image: $(DEV) $(LOCK_VENV)/.complete ## build the operator's image, and print its archive (root, Debian or Ubuntu)
 	@$(BUILD_IMAGE)

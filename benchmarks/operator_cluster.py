@@ -133,7 +133,8 @@ def nodes(plane: Plane, count: int) -> Iterator[None]:
     config.write_text(yaml.safe_dump_all(each for each in stages if each["metadata"]["name"] in STAGES))
     command = [plane.bin / "kwok", "--kubeconfig", plane.folder / "admin.kubeconfig", "--config", config]
     options = ["--manage-all-nodes=true", "--node-lease-duration-seconds=40"]
-    capacity = {"cpu": "192", "memory": "1536Gi", "pods": "250", "nvidia.com/gpu": str(GPUS_PER_NODE)}
+    room = {"cpu": "192", "memory": "1536Gi", "ephemeral-storage": "32Ti", "pods": "250"}
+    capacity = {**room, "nvidia.com/gpu": str(GPUS_PER_NODE)}
     made = [
         {
             "apiVersion": "v1",

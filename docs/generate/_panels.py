@@ -30,7 +30,7 @@ class Panel(NamedTuple):
 MONEY = (
     Panel(
         "Spend",
-        "USD per hour of all replicas that are wanted. A deployment whose price is not known is missing in it.",
+        "USD per hour of all replicas that hold GPUs. A deployment whose price is not known is missing in it.",
         "currencyUSD",
         (Query(f"sum(vlmctl_deployment_cost_usd_per_hour{{{OF}}})", "USD per hour"),),
         "stat",
@@ -46,7 +46,7 @@ MONEY = (
     ),
     Panel(
         "GPUs held",
-        "GPUs of all pods that there are.",
+        "GPUs of all pods that have a node.",
         "none",
         (Query(f"sum(vlmctl_deployment_gpus{{{OF}}})", "GPUs"),),
         "stat",
@@ -54,7 +54,7 @@ MONEY = (
     ),
     Panel(
         "Spend by namespace",
-        "USD per hour of the replicas wanted, for whom they are.",
+        "USD per hour of the replicas that hold GPUs, for whom they are.",
         "currencyUSD",
         (Query('namespace:vlmctl_deployment_cost_usd_per_hour:sum{namespace=~"$namespace"}', "{{namespace}}"),),
         width=12,
@@ -96,7 +96,7 @@ MONEY = (
     ),
     Panel(
         "Busy",
-        "Requests answered over what the replicas wanted can answer.",
+        "Requests answered over what the replicas that are paid for can answer.",
         "percentunit",
         (Query(f"deployment:vlmctl_busy:ratio{{{OF}}}"),),
         width=12,
@@ -128,7 +128,8 @@ SERVING = (
     ),
     Panel(
         "Time to first token",
-        "95th percentile, with the objective where one is set. Replicas that measure themselves are left out.",
+        "95th percentile, with the objective where one is set. Replicas that measure themselves, or have just done so, "
+        "are left out.",
         "s",
         (
             Query(f"deployment:vlmctl_time_to_first_token_seconds:p95{{{OF}}}", f"{NAMED} p95"),

@@ -54,7 +54,7 @@ One of these, in each VLMDeployment or by `hub.endpoint` for all:
 - **A mirror of the hub** (`hub.endpoint`): whatever answers as huggingface.co does. With `spec.cache.pvc` one Job reads
   from it, and no pod that serves goes out at all.
 - **A volume** that holds the checkpoint: `spec.model.source.pvc`.
-- **An image** that holds it, where the cluster mounts images: `spec.model.source.image`.
+- **An image** that holds it, from `policy.imageRegistries`, where the cluster mounts images: `spec.model.source.image`.
 
 With a volume or an image the engine's NetworkPolicy lets nothing out. Examples of all three:
 [operator.md](operator.md).
@@ -66,10 +66,11 @@ other chart.
 
 ## Tried
 
-The cluster of `tests/cluster/node` pulls nothing: its images are imported as archives, weights come from a volume or
-from a stand-in for the hub on the same machine, and [operator.md](operator.md)'s walk-through runs there from
-`helm install` to an answer. vLLM's usage statistics and the hub's telemetry are off in every pod
-(`VLLM_NO_USAGE_STATS`, `HF_HUB_DISABLE_TELEMETRY`).
+Not with the network cut. The node of `tests/cluster/node` has its images imported as archives and so pulls none,
+weights come from a volume or from a stand-in for the hub on the same machine, and [operator.md](operator.md)'s
+walk-through runs there from `helm install` to an answer; but the machine has a network, no registry of one's own is in
+between, and the values above are rendered by a test, not installed. vLLM's usage statistics and the hub's telemetry are
+off in every pod (`VLLM_NO_USAGE_STATS`, `HF_HUB_DISABLE_TELEMETRY`).
 """
 
 

@@ -77,6 +77,11 @@ REFUSED = {
         "Go back to that version, or change the annotation `vlmctl.dev/replan`.",
     ),
 }
+LOST = Finding(
+    reason=AvailableReason.NOT_READY,
+    message="A replica took requests, and its container NAME, or its node NODE, is not ready any more.",
+    remedy="See `kubectl describe` of the pod and the node; it takes requests again once that is.",
+)
 SHOWN = "RATE"
 PROGRESS = (
     AvailableReason.SCHEDULING,
@@ -91,7 +96,7 @@ _FIELD = re.compile(r"\{(\w+)\}")
 def render() -> str:
     """The page in Markdown. Raises ValueError where a reason would be missing from it."""
     states = list(dict.fromkeys(_states()))
-    found = [*findings(), *_logged()]
+    found = [*findings(), *_logged(), LOST]
     own = list(troubles())
     _check({reason for _, _, reason, _ in states} | {each.reason for each in (*found, *own)} | set(REFUSED))
     refused = [Finding(reason=reason, message=message, remedy=remedy) for reason, (message, remedy) in REFUSED.items()]

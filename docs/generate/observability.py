@@ -33,11 +33,12 @@ prometheus:                        # let this Prometheus in, where NetworkPolici
   namespaceLabels: {kubernetes.io/metadata.name: monitoring}
 ```
 
-`podMonitor.labels` and `prometheusRule.labels` take what your Prometheus selects by (`release: prometheus`, say).
+`podMonitor.labels`, which PodMonitors of engines get too, and `prometheusRule.labels` take what your Prometheus selects
+by (`release: prometheus`, say).
 Without the Prometheus Operator, load [the rules](../charts/vlm-operator/rules/vlmctl.yaml) and
 [the dashboard](../charts/vlm-operator/dashboards/vlmctl.json) as they are, scrape the operator with
 `honor_labels: true` (the namespace in a metric is the VLMDeployment's), and give series of engine pods the labels
-`namespace`, `deployment` (the pod's label `vlmctl.dev/deployment`) and `pod`.
+`namespace`, `deployment` (the pod's label `vlmctl.dev/deployment`), `pod` and `metrics_path` (which of the two pages).
 """
 OPERATOR = """\
 ## What the operator does

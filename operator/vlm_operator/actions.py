@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from vlm_operator import names
+from vlm_operator.download import current
 from vlm_operator.quantities import is_same_quantity, larger_quantity
 from vlm_operator.records import KubernetesObject, Observed
 from vlmctl.specs.record import Record
@@ -30,6 +31,8 @@ MERGED_BY = {
 }
 QUANTITIES = frozenset({"requests", "limits", "sizeLimit"})  # fields whose values the API server writes in its own way
 NOT_WRITTEN_EMPTY = "value"  # of variables and tolerations: the API server answers no field for an empty text
+# Of an autoscaler's rules: clusters that do not know it, or have it switched off, drop it without a word.
+NOT_ALWAYS_KEPT = "tolerance"
 # Of each of these there is one kind at a time: another source of a volume or variable, another handler of a probe.
 WHOLE = frozenset({"env", "volumes", "livenessProbe", "preStop", "readinessProbe", "startupProbe"})
 # Fields that cannot be changed once they are there, by kind, and of a claim's spec.
@@ -50,6 +53,10 @@ DELETABLE = frozenset(
         "ServiceAccount",
     }
 )
+# What pods need to be what they are said to be: without one of these, or with somebody else's of its name, they would
+# be open to anyone, act with another identity, or mount what is not theirs.
+NEEDED_BY_PODS = frozenset({"ConfigMap", "NetworkPolicy", "PersistentVolumeClaim", "Secret", "ServiceAccount"})
+WITH_PODS = frozenset({"Deployment", "Job"})
 SHAPES_REMEMBERED = 1024  # sets of owned fields; objects of a kind mostly share one
 PATHS_REMEMBERED = 4096  # owned fields, taken apart
 BETWEEN = "\n"  # parts of a path: no name of a field holds one
@@ -60,12 +67,14 @@ class Verb(StrEnum):
 
     APPLY = "apply"  # server-side, whole
     CREATE = "create"  # unless it is there, which is fine too
+    ANNOTATE = "annotate"  # with a JSON merge patch
     SCALE = "scale"
     DELETE = "delete"
 
 
 class Action(Record, frozen=True, kw_only=True):
-    """One write, and why. `body`: to apply or create. `replicas`: to scale to. `uid`: of the object to delete.
+    """One write, and why. `body`: to apply or create, or the patch. `replicas`: to scale to. `uid`: of the object to
+    delete.
 
     `forced`: whether fields of other managers are taken over. A name that was not seen before may be somebody else's
     object: a conflict then says so. `instead`: a JSON merge patch for where the API server refuses the apply as
@@ -81,6 +90,21 @@ class Action(Record, frozen=True, kw_only=True):
     uid: str = ""
     forced: bool = True
     instead: KubernetesObject | None = None
+
+    @property
+    def makes_what_pods_need(self) -> bool:
+        """Whether pods that are made without it would not be safe. An object that is there already serves them."""
+        return self.kind in NEEDED_BY_PODS and (self.verb is Verb.CREATE or not self.forced)
+
+
+def adds_pods(action: Action, observed: Observed) -> bool:
+    """Whether pods may come of it."""
+    if action.kind not in WITH_PODS:
+        return False
+    if action.verb is not Verb.SCALE:
+        return action.verb is Verb.APPLY
+    there = observed.children.get(action.kind, {}).get(action.name)
+    return (action.replicas or 0) > (0 if there is None else there["spec"].get("replicas", 1))
 
 
 def actions(
@@ -136,12 +160,17 @@ def _scale(name: str, seen: KubernetesObject | None, *, replicas: int, made: boo
 def _delete(wanted: Sequence[KubernetesObject], observed: Observed, pruned: Sequence[str]) -> Iterator[Action]:
     """Revisions that are no longer kept, and what the VLMDeployment owns and nobody wants; these take theirs along."""
     needed = {(each["kind"], each["metadata"]["name"]) for each in wanted}
+    jobs = current(observed.children, observed.parent["metadata"]["name"])
     for kind, children in sorted(observed.children.items()):
         for name, child in sorted(children.items()):
             metadata = child["metadata"]
-            if (kind, name) in needed or "deletionTimestamp" in metadata or not _is_owned(child, observed.parent):
+            is_old = kind == "Job" and name not in jobs
+            is_needed = (kind, name) in needed and not is_old
+            if is_needed or "deletionTimestamp" in metadata or not _is_owned(child, observed.parent):
                 continue
-            if kind == "ControllerRevision" and name in pruned:
+            if is_old:
+                reason = "the claim that it filled is gone"
+            elif kind == "ControllerRevision" and name in pruned:
                 reason = "newer revisions took its place"
             elif kind in DELETABLE:
                 reason = "it is no longer wanted"
@@ -170,7 +199,7 @@ def _differences(wanted: Any, seen: Any, path: str, field: str) -> Iterator[str]
             below = f"{path}.{key}".lstrip(".")
             if key in seen:
                 yield from _differences(value, seen[key], below, field if field in QUANTITIES else key)
-            elif key != NOT_WRITTEN_EMPTY or value != "":
+            elif key != NOT_ALWAYS_KEPT and (key != NOT_WRITTEN_EMPTY or value != ""):
                 yield below
     elif isinstance(wanted, list) and isinstance(seen, list) and field in MERGED_BY:
         key = MERGED_BY[field]

@@ -10,7 +10,7 @@ import msgspec
 
 from vlm_operator import names
 from vlm_operator.records import KubernetesObject, Planned
-from vlm_operator.reported import container
+from vlm_operator.reported import container, has_ended
 from vlm_operator.results import AgentResult, Figures, Stage, Task, Word, encode, read_word
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving.manifest import api_workload
@@ -27,7 +27,6 @@ BY_DIGEST = "@sha256:"  # in an image's reference, which then names its content
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Why a container waits when all is well; anything else is a failure that may last (kubelet, kuberuntime and images).
 STARTING = frozenset({None, "ContainerCreating", "PodInitializing"})
-ENDED = frozenset({"Succeeded", "Failed"})
 ProductOf = Callable[[str], str | None]  # of a node's name: the label that tells its GPUs, None where it is not known
 
 
@@ -144,8 +143,9 @@ def assignments(
     """The annotation to write to the pods of a revision, by name, where it is to be another than it is.
 
     Of a key that nobody measured exactly one pod climbs the ladder; the others send a smoke request, or hold a probe
-    once it is measured. Where that pod ends or fails before it has measured, another one that takes no traffic yet
-    climbs. A pod that takes traffic is told nothing new. `results`: by uid, what agents said.
+    once it is measured. They do not wait for it: there is nothing to hold them to before, and it may fail. Where that
+    pod ends or fails before it has measured, another one that takes no traffic yet climbs. A pod that takes traffic is
+    told nothing new. `results`: by uid, what agents said.
     """
     said = results or {}
     known = tuple(benchmarks)
@@ -246,9 +246,8 @@ def _gave_up(pod: KubernetesObject, results: Mapping[str, AgentResult]) -> bool:
 
 
 def _lives(pod: KubernetesObject) -> bool:
-    ended = pod.get("status", {}).get("phase") in ENDED
     component = pod["metadata"].get("labels", {}).get(names.COMPONENT, names.ENGINE)
-    return not ended and not pod["metadata"].get("deletionTimestamp") and component == names.ENGINE
+    return not has_ended(pod) and not pod["metadata"].get("deletionTimestamp") and component == names.ENGINE
 
 
 def _age(pod: KubernetesObject) -> tuple[str, str]:

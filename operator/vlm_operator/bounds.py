@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from vlm_operator import names
-from vlm_operator.given_arguments import RULES
+from vlm_operator.given_arguments import EXPANDED, RULES
 from vlmctl.api import v1alpha1 as api
 
 OWN_DOMAIN = f"{api.GROUP}/"
@@ -22,7 +22,7 @@ LABEL_DOMAINS = frozenset({"kueue.x-k8s.io"})
 ANNOTATION_DOMAINS = frozenset({"cluster-autoscaler.kubernetes.io", "karpenter.sh", "kueue.x-k8s.io", "prometheus.io"})
 SECRET_BEGINNINGS = ("vlm-", "hugging-face")
 SYSTEM_PRIORITY = "system-"  # classes that push out what the cluster itself lives on
-CONTROL_PLANE = "node-role.kubernetes.io/"
+CONTROL_PLANE = ("node-role.kubernetes.io/", "CriticalAddonsOnly")  # beginnings of taints of the cluster's own nodes
 INSIDE = (".local", ".internal", ".svc", ".localhost", ".arpa", ".consul", ".lan", ".home", ".corp", ".intranet")
 # Variables that something else says.
 SAID_ELSEWHERE = {
@@ -64,6 +64,8 @@ def _variables(engine: api.Engine) -> Iterator[tuple[str, str]]:
             yield field, f"is decided by {SAID_ELSEWHERE[variable.name]}. Leave it out."
         elif variable.name not in RULES.variables:
             yield field, "is not among the variables that may be set (docs/security.md). Leave it out."
+        elif EXPANDED in variable.value:
+            yield field, f"holds {EXPANDED}, which would be replaced. Leave it out."
         elif "/" in variable.value:
             yield field, "may not name a path or an address. Give a number, a name or a switch."
 
@@ -91,10 +93,13 @@ def _secrets(spec: api.VLMDeploymentSpec) -> Iterator[tuple[str, str]]:
     """The operator may not read Secrets, so what they are for is in their names."""
     source = spec.model.source or api.ModelSource()
     token = source.hugging_face.token_secret if source.hugging_face is not None else None
-    for field, secret in (("spec.apiKey", spec.api_key), ("spec.model.source.huggingFace.tokenSecret", token)):
+    token_field = "spec.model.source.huggingFace.tokenSecret"
+    for field, secret in (("spec.apiKey", spec.api_key), (token_field, token)):
         if secret is not None and not secret.name.startswith(SECRET_BEGINNINGS):
             beginnings = " or ".join(SECRET_BEGINNINGS)
             yield f"{field}: {secret.name}", f"does not begin with {beginnings}. Name a Secret that is made for this."
+    if token is not None and token.name.endswith(names.API_KEY):
+        yield f"{token_field}: {token.name}", "may hold the keys of a VLMDeployment. Name a Secret that holds a token."
 
 
 def _labels(pod: api.PodOverrides) -> Iterator[tuple[str, str]]:

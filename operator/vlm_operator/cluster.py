@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +23,8 @@ MERGE = "application/merge-patch+json"
 REQUEST_SECONDS = 30.0  # half of the API server's own limit, --request-timeout
 CONNECT_SECONDS = 5.0
 BUSY = frozenset({429, 502, 503, 504})  # HTTP: come back later
-PAGE = 500  # objects of a list in one response, as kubectl and client-go ask
+PAGE = 100  # objects of a list in one response: a ControllerRevision has 30 kB, and takes ten times that when decoded
+PAGES_AT_ONCE = 2  # of all lists: when the operator starts, it lists all kinds
 SILENCE_SECONDS = 75.0  # without an event or a bookmark, which come every minute: the connection is dead
 WATCH_SECONDS = 300  # after which the server ends a watch, so that many do not all hang on one server for ever
 LOG_LINES = 500  # of a container that ended: a traceback through vLLM's processes has some hundred
@@ -41,12 +43,13 @@ class Connection(NamedTuple):
 
 
 class ApiError(VlmctlError):
-    """The API server said no: an HTTP status, and the reason that goes with it."""
+    """The API server said no: an HTTP status, the reason that goes with it, and the name of the object it is about."""
 
-    def __init__(self, message: str, *, status: int, reason: str = "") -> None:
+    def __init__(self, message: str, *, status: int, reason: str = "", about: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
+        self.about = about
 
     @property
     def is_missing(self) -> bool:
@@ -93,6 +96,7 @@ class Cluster:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._session: aiohttp.ClientSession | None = None
+        self._paging = asyncio.Semaphore(PAGES_AT_ONCE)
         self._away = False
 
     async def __aenter__(self) -> Self:
@@ -131,11 +135,11 @@ class Cluster:
     async def pages(
         self, resource: Resource, namespace: str | None
     ) -> AsyncIterator[tuple[list[KubernetesObject], str]]:
-        """All objects, some hundred at a time, each time with the version that the whole list has."""
+        """All objects, a hundred at a time, each time with the version that the whole list has."""
         query = {"limit": str(PAGE), **_selecting(resource)}
         while True:
-            content = await self._request("GET", resource.path(namespace), query=query)
-            listed = _LISTS.decode(content)
+            async with self._paging:
+                listed = _LISTS.decode(await self._request("GET", resource.path(namespace), query=query))
             for item in listed.items:  # in a list they do not say what they are
                 item.setdefault("apiVersion", resource.api_version)
                 item.setdefault("kind", resource.kind)
@@ -178,10 +182,11 @@ class Cluster:
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
         return await self._write(resource, "PATCH", path, body, query=query, form=APPLY)
 
-    async def create(self, resource: Resource, body: KubernetesObject) -> KubernetesObject:
-        """A new object; ApiError is a conflict where one of the name exists."""
+    async def create(self, resource: Resource, body: KubernetesObject, *, dry_run: bool = False) -> KubernetesObject:
+        """A new object; ApiError is a conflict where one of the name exists. `dry_run`: ask, and make nothing."""
         path = resource.path(body["metadata"].get("namespace"))
-        return await self._write(resource, "POST", path, body, query={"fieldManager": FIELD_MANAGER})
+        query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
+        return await self._write(resource, "POST", path, body, query=query)
 
     async def merge(
         self, resource: Resource, namespace: str, name: str, patch: dict[str, Any], *, subresource: str | None = None
@@ -228,7 +233,8 @@ class Cluster:
         form: str = "application/json",
     ) -> KubernetesObject:
         content = await self._request(method, path, query=query, body=msgspec.json.encode(body), form=form)
-        API_WRITES.labels(VERBS[method], resource.kind).inc()
+        if "dryRun" not in (query or {}):
+            API_WRITES.labels(VERBS[method], resource.kind).inc()
         written: KubernetesObject = msgspec.json.decode(content)
         return written
 
@@ -278,14 +284,15 @@ class Cluster:
         try:
             told = msgspec.json.decode(content)
             message, reason = str(told["message"]), str(told.get("reason", ""))
+            about = str((told.get("details") or {}).get("name", ""))
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-            message, reason = content[:200].decode(errors="replace"), ""
+            message, reason, about = content[:200].decode(errors="replace"), "", ""
         # A write that fails with 500 may do so for good, as with a broken webhook: that is for the status to say.
         if response.status in BUSY or (response.status >= 500 and response.method == "GET"):
             later = response.headers.get("Retry-After", "")
             seconds = float(later) if later.isdigit() else None
             raise Unreachable(f"{response.status} {message}", answered=True, retry_after_seconds=seconds)
-        raise ApiError(message, status=response.status, reason=reason)
+        raise ApiError(message, status=response.status, reason=reason, about=about)
 
     def _gone(self, error: Exception) -> Unreachable:
         told = str(error) or type(error).__name__

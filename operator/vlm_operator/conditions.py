@@ -39,7 +39,8 @@ class Facts(Record, frozen=True, kw_only=True):
     `wanted`: the revision that the spec asks for; `went_back`: why it is not the one
     that runs, empty where it is or may yet be. `replicas`: that are asked for. `serves`: whether a replica takes
     requests. `rolled_out`: whether replicas of `wanted` do, and no others are left. `loaded`: whether an engine has
-    the weights in memory. `downloading`, `downloaded`: of the cache. `progress`: what the furthest replica does.
+    the weights in memory. `downloading`, `downloaded`: of the cache. `progress`: what the furthest replica does;
+    `lost`: why one that took requests takes none any more.
     `found`: what stands in the way.
     """
 
@@ -52,6 +53,7 @@ class Facts(Record, frozen=True, kw_only=True):
     downloading: bool = False
     downloaded: bool = False
     progress: AvailableReason = AvailableReason.PENDING
+    lost: str = ""
     measurement: Measurement = Measurement(reason=BenchmarkReason.PENDING)
     found: Findings = Findings()
 
@@ -131,7 +133,7 @@ def _available(facts: Facts) -> Judged:
         return Judged("False", AvailableReason.SCALED_TO_ZERO, "No replicas are asked for.")
     if _stands_in_the_way(facts, ConditionType.AVAILABLE) and facts.found.finding is not None:
         return _false(facts.found.finding)
-    return Judged("False", facts.progress, _PROGRESS[facts.progress])
+    return Judged("False", facts.progress, facts.lost or _PROGRESS[facts.progress])
 
 
 def _benchmarked(facts: Facts) -> Judged:
@@ -202,6 +204,7 @@ _PROGRESS: dict[AvailableReason, str] = {
     AvailableReason.PULLING_IMAGE: "A node pulls the image, or mounts volumes.",
     AvailableReason.STARTING: "The engine starts and loads the model.",
     AvailableReason.BENCHMARKING: "The engine runs, and its replica is tried before it takes requests.",
+    AvailableReason.NOT_READY: "A replica took requests, and takes none any more.",
 }
 _BENCHMARK: dict[BenchmarkReason, tuple[Status, str]] = {
     BenchmarkReason.PENDING: ("Unknown", "No replica has come as far as its benchmark."),

@@ -41,8 +41,9 @@ class OperatorConfig(Record, frozen=True, kw_only=True):
     `namespaces`: whose VLMDeployments are served; none given means the whole cluster, nodes included. `agent_image`: of
     the sidecar, which is this operator's own image. `proxy_image`: HAProxy. `engine_image` of None: the release that
     plans are made for. `hub_endpoint`: a mirror of the Hugging Face hub. `prometheus`: who may ask pods for metrics,
-    beside the operator. `pod_defaults`: of engines. `workers`: VLMDeployments that are reconciled at once. `port`: of
-    /healthz and /metrics; 0 for none. `pod_name`: who holds the Lease; where nobody says, this process and no other.
+    beside the operator; `monitor_labels`: of engines' PodMonitors, by which it finds them. `pod_defaults`: of engines.
+    `workers`: VLMDeployments that are reconciled at once. `port`: of /healthz and /metrics; 0 for none. `pod_name`: who
+    holds the Lease; where nobody says, this process and no other.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -54,6 +55,7 @@ class OperatorConfig(Record, frozen=True, kw_only=True):
     scaling: ScalingSettings = ScalingSettings()
     hub_endpoint: str | None = None
     prometheus: Prometheus = Prometheus()
+    monitor_labels: Mapping[str, str] = {}
     pod_defaults: PodDefaults = PodDefaults()
     lease: Lease = Lease()
     workers: int = 16

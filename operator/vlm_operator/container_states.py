@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from vlm_operator import names
+from vlm_operator import names, proxy
 from vlm_operator.engine_logs import explain, last_words, quote
 from vlm_operator.reasons import AvailableReason
 from vlm_operator.records import Finding, KubernetesObject
@@ -17,6 +17,8 @@ TERMINATED = 143  # exit code: 128 + SIGTERM
 # for the kubelet's own pace on a busy node.
 PACE_SECONDS = 15
 ENGINE_IMAGE, MODEL_IMAGE = "spec.engine.image", "spec.model.source.image"
+CHART_IMAGES = {proxy.NAME: "the chart's proxy.image", names.AGENT: "the chart's image"}  # by container
+ANOTHER_PLAN = f"A pod keeps the images that it was planned with: after a change, set the annotation {names.REPLAN}."
 NOT_MOUNTED = "ImageVolumeMountFailed"  # kubernetes/cri-api pkg/errors/errors.go
 DEFAULT_GRACE_SECONDS = 30  # terminationGracePeriodSeconds, where a pod does not say (Kubernetes API reference)
 
@@ -92,7 +94,7 @@ def container(pod: KubernetesObject, status: KubernetesObject, log: str, stuck: 
         return Finding(
             reason=AvailableReason.INVALID_IMAGE_NAME,
             message=f"{quote(status.get('image', ''))} is not the name of an image.",
-            remedy="Correct spec.engine.image.",
+            remedy=_remedy("Correct spec.engine.image.", CHART_IMAGES.get(status["name"], ENGINE_IMAGE)),
         )
     if reason in _IMAGE_WAITS:
         return _not_pulled(pod, status, f"{reason} {message}")
@@ -111,20 +113,25 @@ def container(pod: KubernetesObject, status: KubernetesObject, log: str, stuck: 
 
 
 def _not_pulled(pod: KubernetesObject, status: KubernetesObject, message: str) -> Finding:
-    image, field = quote(status.get("image", "")), ENGINE_IMAGE
+    image, field = quote(status.get("image", "")), CHART_IMAGES.get(status["name"], ENGINE_IMAGE)
     mounted = next((quote(each) for each in _mounted_images(pod) if each in message), None)
     if mounted is not None and image not in message:  # the kubelet tells it of the containers that mount it
         image, field = mounted, MODEL_IMAGE
     for pattern, cause, remedy in _PULL_CAUSES:
         if pattern.search(message.replace(image, "")):
             text = f"The image {image} cannot be pulled: {cause}."
-            remedy = remedy.replace(ENGINE_IMAGE, field)
-            return Finding(reason=AvailableReason.IMAGE_PULL_FAILED, message=text, remedy=remedy)
+            return Finding(reason=AvailableReason.IMAGE_PULL_FAILED, message=text, remedy=_remedy(remedy, field))
     return Finding(
         reason=AvailableReason.IMAGE_PULL_FAILED,
         message=f"The image {image} cannot be pulled.",
         remedy="See the pod's events with `kubectl describe pod`.",
     )
+
+
+def _remedy(text: str, field: str) -> str:
+    """With the field that names the image: of the spec, or of the chart."""
+    more = f" {ANOTHER_PLAN}" if ENGINE_IMAGE in text and field in CHART_IMAGES.values() else ""
+    return text.replace(ENGINE_IMAGE, field) + more
 
 
 def _mounted_images(pod: KubernetesObject) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
-from vlm_operator import names, proxy, revisions
+from vlm_operator import download, names, proxy, revisions
 from vlm_operator.actions import Action, actions
 from vlm_operator.benchmarks import assignments, benchmark, benchmark_key, product_of, standing_word
 from vlm_operator.desired import desired
@@ -33,14 +33,15 @@ NO_MEANS = Means()
 
 class Setup(Record, frozen=True, kw_only=True):
     """What the operator's configuration says of pods. `agent_image`, `proxy_image`: of containers beside the engine.
-    `hub_endpoint`: a mirror of the hub. `prometheus`: who may ask pods for metrics. `pod_defaults`: where a spec says
-    nothing.
+    `hub_endpoint`: a mirror of the hub. `prometheus`: who may ask pods for metrics; `monitor_labels`: by which it finds
+    PodMonitors. `pod_defaults`: where a spec says nothing.
     """
 
     agent_image: str
     proxy_image: str = proxy.IMAGE
     hub_endpoint: str | None = None
     prometheus: Prometheus | None = None
+    monitor_labels: Mapping[str, str] = {}
     pod_defaults: PodDefaults = PodDefaults()
 
 
@@ -97,8 +98,8 @@ def decide(
     about = subject(observed, rollout)
     if about is not None and about.digest != (now or digest):
         finding = diagnose(observed, about.digest)
-    children = _children(observed, spec, rollout, now, new_api_key, setup.prometheus)
-    by = None if about is None else scaled(observed, spec, about, means)
+    children = _children(observed, spec, rollout, now, new_api_key, setup)
+    by = None if (runs := rollout.carried or about) is None else scaled(observed, spec, runs, means)
     if by is not None and children:
         children = (*children, *wanted(observed.parent, by, means))
     return Decision(
@@ -122,7 +123,7 @@ def _rollout(observed: Observed, known: Iterable[Revision], goal: str, finding: 
         goal,
         deployment=observed.children.get("Deployment", {}).get(name),
         pods=observed.pods,
-        jobs=observed.children.get("Job", {}),
+        jobs=download.current(observed.children, name),
         finding=finding,
         unreadable=observed.unreadable,
     )
@@ -197,10 +198,10 @@ def _children(
     rollout: Rollout,
     now: str,
     new_api_key: str,
-    prometheus: Prometheus | None,
+    setup: Setup,
 ) -> tuple[KubernetesObject, ...]:
     """All that is wanted; nothing where the Deployment carries a revision that cannot be read and nothing else runs."""
-    if now in observed.unreadable and rollout.carried is None and (rollout.wanted is None or rollout.went_back):
+    if now in observed.unreadable and rollout.carried is None and (rollout.wanted is None or rollout.goes_back):
         return ()
     claims = observed.children.get("PersistentVolumeClaim", {})
     return desired(
@@ -209,7 +210,8 @@ def _children(
         rollout,
         new_api_key=new_api_key,
         monitors=observed.monitors,
-        prometheus=prometheus,
+        monitor_labels=setup.monitor_labels,
+        prometheus=setup.prometheus,
         held_claim=claims.get(names.cache(observed.parent["metadata"]["name"])),
         words=_standing_words(observed, spec, rollout),
     )

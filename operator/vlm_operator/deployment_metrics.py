@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from vlm_operator.records import KubernetesObject
 from vlm_operator.status import previous
 from vlmctl.api import v1alpha1 as api
-from vlmctl.api.reading import objectives
+from vlmctl.api.reading import objectives, running_plan
 from vlmctl.errors import InvalidValue
 from vlmctl.specs.estimates import Basis
 
@@ -25,13 +25,14 @@ Sample = tuple[tuple[str, ...], float]  # values of the labels beside OF_ONE (or
 
 
 class Deployed(NamedTuple):
-    """A VLMDeployment as it is read for its metrics."""
+    """A VLMDeployment as it is read for its metrics. `plan`: of what runs."""
 
     namespace: str
     name: str
     wanted: int
     objectives: api.Objectives
     status: api.VLMDeploymentStatus
+    plan: api.PlanStatus | None
 
 
 class Family(NamedTuple):
@@ -67,12 +68,12 @@ def _deployed(parent: KubernetesObject) -> Deployed:
     asked = api.Objectives()
     with suppress(msgspec.ValidationError):
         asked = msgspec.convert(spec.get("objectives") or {}, api.Objectives)
-    wanted = spec.get("replicas", 1)
-    return Deployed(metadata["namespace"], metadata["name"], wanted, asked, previous(parent))
+    wanted, status = spec.get("replicas", 1), previous(parent)
+    return Deployed(metadata["namespace"], metadata["name"], wanted, asked, status, running_plan(status))
 
 
 def _of_money(each: Deployed) -> tuple[str, ...]:
-    gpu = each.status.plan.gpu if each.status.plan is not None else UNKNOWN
+    gpu = each.plan.gpu if each.plan is not None else UNKNOWN
     return (each.namespace, each.name, each.status.model or UNKNOWN, gpu)
 
 
@@ -80,6 +81,11 @@ def _replicas(each: Deployed) -> Iterator[Sample]:
     yield ("wanted",), each.wanted
     yield ("present",), each.status.replicas
     yield ("ready",), each.status.ready_replicas
+    yield ("paid",), _paid(each)
+
+
+def _paid(each: Deployed) -> int:
+    return (each.status.cost.replicas or 0) if each.status.cost is not None else 0
 
 
 def _conditions(each: Deployed) -> Iterator[Sample]:
@@ -93,20 +99,20 @@ def _phase(each: Deployed) -> Iterator[Sample]:
 
 
 def _gpus(each: Deployed) -> Iterator[Sample]:
-    if each.status.plan is not None:
-        yield (), each.status.plan.gpu_count * each.status.replicas
+    if each.plan is not None:
+        yield (), each.plan.gpu_count * _paid(each)
 
 
 def _rates(each: Deployed) -> Iterator[Sample]:
-    if each.status.plan is not None:
-        yield ("planned",), float(each.status.plan.requests_per_second)
+    if each.plan is not None:
+        yield ("planned",), float(each.plan.requests_per_second)
     if each.status.benchmark is not None:
         yield ("measured",), float(each.status.benchmark.requests_per_second)
 
 
 def _concurrency(each: Deployed) -> Iterator[Sample]:
-    if each.status.plan is not None:
-        yield ("planned",), each.status.plan.concurrency
+    if each.plan is not None:
+        yield ("planned",), each.plan.concurrency
     if each.status.benchmark is not None:
         yield ("measured",), each.status.benchmark.concurrency
 
@@ -169,7 +175,8 @@ def _objectives(each: Deployed) -> Iterator[Sample]:
 FAMILIES = (
     Family(
         "vlmctl_deployment_replicas",
-        "Replicas by state: wanted (spec.replicas), present (pods that there are), ready (those that take traffic).",
+        "Replicas by state: wanted (spec.replicas), present (pods that there are), ready (those that take traffic), "
+        "paid (those that hold the GPUs of a node).",
         (*OF_ONE, "state"),
         _replicas,
     ),
@@ -180,7 +187,7 @@ FAMILIES = (
         _conditions,
     ),
     Family("vlmctl_deployment_phase", "1 for the phase that it is in.", (*OF_ONE, "phase"), _phase),
-    Family("vlmctl_deployment_gpus", "GPUs that its pods hold.", OF_MONEY, _gpus),
+    Family("vlmctl_deployment_gpus", "GPUs of nodes that its pods hold.", OF_MONEY, _gpus),
     Family(
         "vlmctl_deployment_requests_per_second",
         "Requests per second that a replica can answer within the objectives: planned, and measured by itself.",
@@ -196,7 +203,7 @@ FAMILIES = (
     Family("vlmctl_deployment_drift_ratio", "Requests per second, measured over planned.", OF_ONE, _drift),
     Family(
         "vlmctl_deployment_cost_usd_per_hour",
-        "USD per hour of the replicas wanted. Missing where no price is known.",
+        "USD per hour of the replicas that are paid for. Missing where no price is known.",
         OF_MONEY,
         _hourly,
     ),

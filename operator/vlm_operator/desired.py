@@ -14,6 +14,7 @@ from vlm_operator.template import claim
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving import host, kubernetes
 
+NO_LABELS: Mapping[str, str] = {}
 REPLICA_SETS_KEPT = 2  # of the Deployment: revisions of our own say what to go back to
 
 
@@ -24,6 +25,7 @@ def desired(
     *,
     new_api_key: str,
     monitors: bool = False,
+    monitor_labels: Mapping[str, str] = NO_LABELS,
     prometheus: Prometheus | None = None,
     held_claim: KubernetesObject | None = None,
     words: Mapping[str, str] | None = None,
@@ -31,28 +33,29 @@ def desired(
     """The children of `parent`, which was read from the API server and holds `spec`.
 
     Nothing as long as no plan was made. `new_api_key`: for the Secret, where it is still to be made. `monitors`:
-    whether the cluster has PodMonitors. `prometheus`: who else may ask pods for metrics. `held_claim`: the cache's
-    claim, where it is there already. `words`: by digest, what pods of a revision do that nobody tells anything. What
-    belongs to a revision needs its ControllerRevision as its owner, so that and the Deployment follow once it has its
-    uid.
+    whether the cluster has PodMonitors; `monitor_labels`: by which the Prometheus finds them. `prometheus`: who else
+    may ask pods for metrics. `held_claim`: the cache's claim, where it is there already. `words`: by digest, what pods
+    of a revision do that nobody tells anything. What belongs to a revision needs its ControllerRevision as its owner,
+    so that and the Deployment follow once it has its uid.
     """
     if not rollout.revisions:
         return ()
     made = [each for each in rollout.revisions if each.uid and each in (rollout.wanted, rollout.carried)]
-    newest = [each for each in rollout.revisions if each in (rollout.wanted, rollout.carried)] or rollout.revisions[-1:]
+    # Pods of an older revision answer until those of the new one do.
+    alive = [each for each in rollout.revisions if each in (rollout.wanted, rollout.carried, *rollout.running)]
     mode = _access_mode(spec, held_claim)
     return (
         _service_account(parent),
         *_secret(parent, spec, new_api_key),
         *_claim(parent, spec, mode),
-        *_network_policies(parent, newest, prometheus),
+        *_network_policies(parent, alive or rollout.revisions[-1:], prometheus),
         *(revisions.write(each, parent) for each in rollout.revisions),
         *(_config(parent, each) for each in made),
         *(_word(parent, each, words[each.digest]) for each in made if words and each.digest in words),
         *_downloads(parent, made, mode),
         _service(parent),
         _disruption_budget(parent),
-        *([_monitor(parent)] if monitors else []),
+        *([_monitor(parent, monitor_labels)] if monitors else []),
         *_deployment(parent, rollout, surge=rollout.surge and mode != api.AccessMode.READ_WRITE_ONCE),
     )
 
@@ -166,20 +169,22 @@ def _disruption_budget(parent: KubernetesObject) -> KubernetesObject:
     return {**_child(parent, "policy/v1", "PodDisruptionBudget", Component.ENGINE), "spec": fields}
 
 
-def _monitor(parent: KubernetesObject) -> KubernetesObject:
+def _monitor(parent: KubernetesObject, labels: Mapping[str, str]) -> KubernetesObject:
     of_pod = f"__meta_kubernetes_pod_label_{names.DEPLOYMENT.replace('.', '_').replace('/', '_')}"
     relabelings = [
-        {"sourceLabels": [of_pod], "targetLabel": "deployment"},  # as in the operator's own metrics
+        {"sourceLabels": [of_pod], "targetLabel": names.SERIES_LABEL},
         {"sourceLabels": ["__metrics_path__"], "targetLabel": "metrics_path"},  # keeps the `up` of both pages apart
     ]
     fields = {
         "selector": {"matchLabels": names.selector(parent["metadata"]["name"])},
-        "podTargetLabels": [names.DEPLOYMENT],
         "podMetricsEndpoints": [
-            {"port": proxy.METRICS, "path": path, "relabelings": relabelings} for path in ("/metrics", "/proxy/metrics")
+            {"port": proxy.METRICS, "path": path, "relabelings": relabelings}
+            for path in ("/metrics", proxy.METRICS_PATH)
         ],
     }
-    return {**_child(parent, "monitoring.coreos.com/v1", "PodMonitor", Component.ENGINE), "spec": fields}
+    child = _child(parent, "monitoring.coreos.com/v1", "PodMonitor", Component.ENGINE)
+    child["metadata"]["labels"] = {**labels, **child["metadata"]["labels"]}
+    return {**child, "spec": fields}
 
 
 def _deployment(parent: KubernetesObject, rollout: Rollout, *, surge: bool) -> Iterator[KubernetesObject]:

@@ -16,12 +16,11 @@ from vlm_operator.download import job_name
 from vlm_operator.engine_logs import explain, quote
 from vlm_operator.reasons import AvailableReason, BenchmarkReason, ModelReason
 from vlm_operator.records import Finding, KubernetesObject, Observed
-from vlm_operator.reported import condition, holds
+from vlm_operator.reported import condition, has_ended, holds
 from vlm_operator.results import AgentResult, Problem, Stage
 from vlm_operator.scheduling import over_quota, unschedulable
 from vlmctl.api.status import ConditionType
 
-ENDED = frozenset({"Succeeded", "Failed"})  # phases of a pod
 GIVEN_UP = "Its Job has given up."
 JOB_NAME = "batch.kubernetes.io/job-name"  # label: the Job controller's
 
@@ -74,7 +73,7 @@ def engine_pods(observed: Observed, digest: str | None = None, *, leaving: bool 
 
 def is_live(pod: KubernetesObject) -> bool:
     """Whether it has not ended for good."""
-    return pod.get("status", {}).get("phase") not in ENDED
+    return not has_ended(pod)
 
 
 def agent_result(observed: Observed, pod: KubernetesObject) -> AgentResult | None:

@@ -31,7 +31,7 @@ RETRIES = 1000
 # A download waits for the network most of the time; it may take what its node has to spare.
 RESOURCES = {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "8Gi"}}
 KEY_LENGTH = 10  # hexadecimal digits
-NOT_FOR_DOWNLOADS = frozenset({"HF_HUB_OFFLINE", "VLLM_API_KEY"})
+NOT_FOR_DOWNLOADS = frozenset({"HF_HUB_OFFLINE", "LOCALDOMAIN", "VLLM_API_KEY"})
 # Of the engine's pod: a volume made on first use stays near its first pod, and the image is there for the second.
 LIKE_THE_ENGINE = (
     "affinity",
@@ -73,6 +73,20 @@ def done(revision: Revision, jobs: Mapping[str, KubernetesObject], name: str) ->
     if not needed(revision):
         return True
     return holds(jobs.get(job_name(name, revision), {}), "Complete")
+
+
+def current(children: Mapping[str, Mapping[str, KubernetesObject]], name: str) -> dict[str, KubernetesObject]:
+    """By name, the Jobs of the VLMDeployment `name` that fill the claim which is there, not one that it took the place
+    of. `children`: by kind and name.
+    """
+    claim = children.get("PersistentVolumeClaim", {}).get(names.cache(name), {})
+    since = _created(claim)
+    return {name: job for name, job in children.get("Job", {}).items() if not since or _created(job) >= since}
+
+
+def _created(body: KubernetesObject) -> str:
+    """RFC 3339 in UTC, to the second; empty where nobody says so."""
+    return str(body.get("metadata", {}).get("creationTimestamp") or "")
 
 
 def job_spec(revision: Revision, labels: dict[str, str], *, shares_node: bool) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from vlm_operator.benchmarks import benchmark_key, decimal, find_benchmark, inte
 from vlm_operator.conditions import Facts, Measurement, plan_text
 from vlm_operator.container_states import is_up
 from vlm_operator.diagnosis import agent_result, diagnose, engine_pods, is_live
-from vlm_operator.download import job_name
+from vlm_operator.download import current, job_name
 from vlm_operator.engine_logs import quote
 from vlm_operator.reasons import AvailableReason, BenchmarkReason, DegradedReason
 from vlm_operator.records import Findings, KubernetesObject, Observed, Revision
-from vlm_operator.reported import container, holds
+from vlm_operator.reported import condition, container, holds
 from vlm_operator.results import AgentResult, Figures, Problem, Stage
 from vlm_operator.rollout import Rollout, carried_digest
 from vlmctl.api import v1alpha1 as api
@@ -25,6 +25,7 @@ NOTHING_SAID = api.VLMDeploymentStatus()
 _BENCHMARK_OVER = frozenset({BenchmarkReason.PROBED, BenchmarkReason.NOT_MEASURED})
 _AT_WORK = frozenset({Stage.SMOKE, Stage.PROBE, Stage.LADDER})
 _FURTHEST_FIRST = (
+    AvailableReason.NOT_READY,
     AvailableReason.BENCHMARKING,
     AvailableReason.STARTING,
     AvailableReason.PULLING_IMAGE,
@@ -54,7 +55,8 @@ def facts(
         loaded=any(is_up(container(pod, names.ENGINE)) for pod in pods),
         downloading=job is not None and not holds(job, "Complete"),
         downloaded=job is not None and holds(job, "Complete"),
-        progress=_progress(pods),
+        progress=_progress(observed, pods),
+        lost=_lost(observed, pods),
         measurement=_measurement(observed, spec, runs, before),
         found=found if found.better is not None else replace(found, better=_better(rollout.wanted, before)),
     )
@@ -82,7 +84,8 @@ def download_job(observed: Observed, revision: Revision | None) -> KubernetesObj
     """The Job that brings the revision's weights."""
     if revision is None:
         return None
-    return observed.children.get("Job", {}).get(job_name(observed.parent["metadata"]["name"], revision))
+    name = observed.parent["metadata"]["name"]
+    return current(observed.children, name).get(job_name(name, revision))
 
 
 def measured(
@@ -164,7 +167,9 @@ def _unmeasured(spec: api.VLMDeploymentSpec | None, results: Iterable[AgentResul
     told = list(results)
     if spec is not None and spec.benchmark.policy is api.BenchmarkPolicy.NONE:
         return Measurement(reason=BenchmarkReason.DISABLED)
-    if any(result.stage in _AT_WORK for result in told):
+    # Where one could not be measured, each further replica tries, which takes nothing back.
+    gave_up = any(result.stage is Stage.OPEN and result.problem is Problem.NOT_MEASURED for result in told)
+    if any(result.stage in _AT_WORK for result in told) and not gave_up:
         return Measurement(reason=BenchmarkReason.RUNNING)
     if any(result.probe is not None for result in told):
         return Measurement(reason=BenchmarkReason.PROBED)
@@ -246,15 +251,40 @@ def _went_back(observed: Observed, rollout: Rollout, before: api.VLMDeploymentSt
     return f"{rollout.wanted.name} failed, and {rollout.carried.name} runs instead. {why}".strip()
 
 
-def _progress(pods: Iterable[KubernetesObject]) -> AvailableReason:
-    reached = {_step(pod) for pod in pods}
+def _progress(observed: Observed, pods: Iterable[KubernetesObject]) -> AvailableReason:
+    reached = {_step(observed, pod) for pod in pods}
     return next((step for step in _FURTHEST_FIRST if step in reached), AvailableReason.PENDING)
 
 
-def _step(pod: KubernetesObject) -> AvailableReason:
+def _step(observed: Observed, pod: KubernetesObject) -> AvailableReason:
     status = container(pod, names.ENGINE)
     if is_up(status):
-        return AvailableReason.BENCHMARKING
+        return AvailableReason.NOT_READY if _took_requests(observed, pod) else AvailableReason.BENCHMARKING
     if "running" in status.get("state", {}) or status.get("restartCount"):
         return AvailableReason.STARTING
     return AvailableReason.PULLING_IMAGE if pod.get("spec", {}).get("nodeName") else AvailableReason.SCHEDULING
+
+
+def _took_requests(observed: Observed, pod: KubernetesObject) -> bool:
+    """Whether a replica that takes none now did: its engine is ready still, or the pod was after it had been opened."""
+    if is_serving(pod):
+        return False
+    result = agent_result(observed, pod)
+    opened = "" if result is None else result.opened or ""
+    lost = condition(pod, "Ready").get("lastTransitionTime", "")
+    return bool(container(pod, names.ENGINE).get("ready")) or bool(opened and lost > opened)
+
+
+def _lost(observed: Observed, pods: Iterable[KubernetesObject]) -> str:
+    """Why a replica that took requests takes none any more; empty where there is none."""
+    lost = [pod for pod in pods if _step(observed, pod) is AvailableReason.NOT_READY]
+    return min(map(_unready, lost), default="")
+
+
+def _unready(pod: KubernetesObject) -> str:
+    listed = pod.get("status", {}).get("containerStatuses") or ()
+    unready = sorted(each["name"] for each in listed if not each.get("ready"))
+    if unready:
+        return f"A replica took requests, and its container {unready[0]} is not ready any more."
+    node = pod.get("spec", {}).get("nodeName", "unknown")
+    return f"A replica took requests, and its node {node} is not ready, or does not answer."

@@ -5,10 +5,12 @@ What may be given is listed (engine_settings.yaml), so that a release of vLLM wi
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.resources import files
+from typing import Any
 
 import yaml
 
@@ -19,29 +21,40 @@ from vlmctl.specs.record import Record
 
 FIELD = "spec.engine.arguments"
 SERVED_NAME = "--served-model-name"
+PROCESSOR = "--mm-processor-kwargs"
 PLAIN_VALUE = r"[^/]*"  # no path, and no address but one without its scheme
+NO_VALUE = ""  # of switches
+EXPANDED = "$("  # the kubelet puts variables of the container in its place, tokens among them
 UNKNOWN = "it is not among those that may be given (docs/security.md)"
 
 _FLAG = re.compile(r"--[A-Za-z][^=\s]*")
-_NUMBER = re.compile(r"-\d")
+_NUMBER = re.compile(r"-(\d+|\d*\.\d+)")  # that argparse takes for a value
 
 
 class Rules(Record, frozen=True, kw_only=True):
     """Of each flag that may be given, the form of its values, and of each that may not, why; `variables` that may be
-    set.
+    set. `json`: flags of which that is the form of the words inside their JSON. `processor_keys`: of `PROCESSOR`.
     """
 
     values: Mapping[str, str]
     denied: Mapping[str, str]
     variables: frozenset[str]
+    json: frozenset[str]
+    processor_keys: frozenset[str]
 
 
 def _read() -> Rules:
     listed = yaml.safe_load((files("vlm_operator") / "engine_settings.yaml").read_text(encoding="utf-8"))
     return Rules(
-        values={**dict.fromkeys(listed["plain"].split(), PLAIN_VALUE), **listed["valued"]},
+        values={
+            **dict.fromkeys(listed["switches"].split(), NO_VALUE),
+            **dict.fromkeys([*listed["plain"].split(), *listed["json"].split()], PLAIN_VALUE),
+            **listed["valued"],
+        },
         denied={flag: why for why, flags in listed["denied"].items() for flag in flags.split()},
         variables=frozenset(listed["variables"].split()),
+        json=frozenset(listed["json"].split()),
+        processor_keys=frozenset(listed["processor_keys"].split()),
     )
 
 
@@ -57,7 +70,9 @@ def given_arguments(words: Sequence[str]) -> tuple[ServeArgument, ...]:
     found: dict[str, list[str]] = {}
     flag = ""
     for word in words:
-        if word.startswith("-") and not _NUMBER.match(word):
+        if EXPANDED in word:
+            raise _refused(f"{word!r} holds {EXPANDED}, which would be replaced. Leave it out.")
+        if word.startswith("-") and not _NUMBER.fullmatch(word):
             flag, equals, value = word.partition("=")
             flag = _spelled(flag, word)
             found[flag] = [value] if equals else []
@@ -98,9 +113,57 @@ def _check(flag: str, values: Sequence[str]) -> None:
         close = get_close_matches(name, RULES.values, n=1)
         hint = f" Did you mean {close[0]}?" if close and name not in RULES.denied else ""
         raise _refused(f"{flag} cannot be given: {RULES.denied.get(name, UNKNOWN)}.{hint}")
+    if "." in flag and flag not in RULES.values and name not in RULES.json:
+        raise _refused(f"{flag} cannot be given: {name} has no parts. Give {name} itself.")
     for value in values:
-        if not re.fullmatch(form, value):
-            raise _refused(f"{flag} cannot be {value!r}: a value of it has the form {form}")
+        _check_value(flag, name, form, value)
+
+
+def _check_value(flag: str, name: str, form: str, value: str) -> None:
+    """Raise Refused where vLLM would read another flag, or what is not in the form, out of the value."""
+    if form == NO_VALUE:
+        raise _refused(f"{flag} cannot be {value!r}: it is a switch, which takes no value.")
+    if value.startswith("-") and not _NUMBER.fullmatch(value):
+        raise _refused(f"{flag} cannot be {value!r}: a value does not begin with a dash.")
+    words = _words(flag, value) if name in RULES.json else [value]
+    if not all(re.fullmatch(form, word) for word in words):
+        raise _refused(f"{flag} cannot be {value!r}: a value of it has the form {form}")
+
+
+def _words(flag: str, value: str) -> list[str]:
+    """Every key and text of a JSON value, as vLLM decodes it; raises Refused."""
+    name, *parts = flag.split(".")
+    try:
+        decoded = json.loads(value)
+    except (ValueError, RecursionError):
+        decoded = value  # as vLLM has it of a part
+    if not parts and not isinstance(decoded, dict):
+        raise _refused(f'{flag} cannot be {value!r}: give a JSON object, such as {{"key": 1}}.')
+    keys = [*parts, *_keys(decoded)]
+    unknown = [key for key in keys if key not in RULES.processor_keys] if name == PROCESSOR else []
+    if unknown:
+        raise _refused(f"{flag} cannot have the key {unknown[0]!r}: {UNKNOWN}.")
+    return [*keys, *_texts(decoded)]
+
+
+def _keys(decoded: Any) -> Iterator[str]:
+    if isinstance(decoded, dict):
+        yield from decoded
+    for part in _parts(decoded):
+        yield from _keys(part)
+
+
+def _texts(decoded: Any) -> Iterator[str]:
+    if isinstance(decoded, str):
+        yield decoded
+    for part in _parts(decoded):
+        yield from _texts(part)
+
+
+def _parts(decoded: Any) -> Sequence[Any]:
+    if isinstance(decoded, dict):
+        return tuple(decoded.values())
+    return decoded if isinstance(decoded, list) else ()
 
 
 def _refused(problem: str) -> Refused:

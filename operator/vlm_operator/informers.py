@@ -14,7 +14,7 @@ from vlm_operator.store import Store
 
 FIRST_PAUSE_SECONDS = 0.5
 MOST_PAUSE_SECONDS = 15.0
-REFUSED_PAUSE_SECONDS = 60.0  # until a right that is missing, or an API that is not installed, is asked for again
+REFUSED_PAUSE_SECONDS = 60.0  # until an API that need not be installed, or the right to it, is asked for again
 EXPIRED = 410  # the version to watch from is too old: list again
 
 log = logging.getLogger(__name__)
@@ -64,18 +64,22 @@ class Informer:
                 pause = min(MOST_PAUSE_SECONDS, 2 * pause)
                 await asyncio.sleep(max(error.retry_after_seconds or 0.0, pause * self._rng.uniform(0.5, 1.0)))
             except ApiError as error:
-                if error.status != EXPIRED:
-                    self._refused(error, told=str(error) == refused)
-                    refused = str(error)
-                await asyncio.sleep(REFUSED_PAUSE_SECONDS if self.listed.is_set() else FIRST_PAUSE_SECONDS)
+                if error.status == EXPIRED:
+                    await asyncio.sleep(FIRST_PAUSE_SECONDS)
+                    continue
+                # An API server that starts refuses for a moment what it will allow.
+                is_missing = self.resource.optional and (not self.is_served or pause >= MOST_PAUSE_SECONDS)
+                self._refused(error, is_missing=is_missing, told=str(error) == refused)
+                pause, refused = min(MOST_PAUSE_SECONDS, 2 * pause), str(error)
+                await asyncio.sleep(REFUSED_PAUSE_SECONDS if is_missing else pause)
             except Exception:
                 log.exception("A bug while %s were watched; they are listed again.", self.resource.plural)
                 pause = min(MOST_PAUSE_SECONDS, 2 * pause)
                 await asyncio.sleep(pause)
 
-    def _refused(self, error: ApiError, *, told: bool) -> None:
-        """The right, or the API, is missing: what may be missing counts as read."""
-        if self.resource.optional:
+    def _refused(self, error: ApiError, *, is_missing: bool, told: bool) -> None:
+        """The right, or the API, is not there. `is_missing`: it need not be, and counts as read."""
+        if is_missing:
             self.is_served = False
             self.listed.set()
             if not told:
@@ -95,6 +99,7 @@ class Informer:
                 differs, owner = self._store.put(body)
                 if differs:
                     changed.add(owner)
+            items.clear()  # not held until the next page is there
         changed |= self._store.replace(self.resource, self._namespace, listed, int(version))
         self.listed.set()
         if not self.is_served:

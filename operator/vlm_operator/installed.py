@@ -1,9 +1,11 @@
-"""`helm test`: whether the operator answers, and the API server takes a VLMDeployment. Nothing is made."""
+"""`helm test`: whether the operator answers and leads, and the API server takes a VLMDeployment. Nothing is made."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
+from urllib.parse import urljoin
 
 import aiohttp
 
@@ -16,6 +18,9 @@ MODEL = "qwen2.5-vl-7b-instruct"  # any of the catalog's
 TIMEOUT = aiohttp.ClientTimeout(total=30)
 TRIES = 10  # a Service takes some seconds to know its pods
 PAUSE_SECONDS = 2.0
+LEADER_TRIES = 30  # each asks one of up to 5 operators by chance, and another takes over within 9 s
+LEADER_PAUSE_SECONDS = 1.0
+LEADS = re.compile(r"^vlmctl_leader 1(\.0)?$", re.MULTILINE)
 CREATED = 201  # HTTP status
 
 
@@ -34,6 +39,18 @@ async def answers(http: aiohttp.ClientSession, health: str) -> None:
     raise NotReachable(f"{health}: {told}", remedy="See the log of the operator's Deployment.")
 
 
+async def leads(http: aiohttp.ClientSession, metrics: str) -> None:
+    """Raises NotReachable where no operator says at /metrics (`metrics`) that it leads: then nobody works."""
+    for _ in range(LEADER_TRIES):
+        async with http.get(metrics) as answer:
+            if LEADS.search(await answer.text()):
+                return
+        await asyncio.sleep(LEADER_PAUSE_SECONDS)
+    raise NotReachable(
+        f"{metrics}: no operator leads", remedy="See the log of the operator's Deployment, and its Lease."
+    )
+
+
 async def takes(http: aiohttp.ClientSession, connection: Connection, namespace: str) -> None:
     """Raises VlmctlError where the API server would not let a VLMDeployment in."""
     body = {
@@ -49,10 +66,13 @@ async def takes(http: aiohttp.ClientSession, connection: Connection, namespace: 
 
 
 async def check(health: str, namespace: str | None) -> None:
-    """Both; the second where a namespace is given."""
-    async with aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False) as http:
+    """All of it; the last where a namespace is given."""
+    each_anew = aiohttp.TCPConnector(force_close=True)  # a connection stays with one operator
+    async with aiohttp.ClientSession(connector=each_anew, timeout=TIMEOUT, trust_env=False) as http:
         await answers(http, health)
         print("The operator answers.")
+        await leads(http, urljoin(health, "/metrics"))
+        print("One leads.")
         if namespace is not None:
             await takes(http, connect(), namespace)
             print("VLMDeployments are taken.")

@@ -9,65 +9,58 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 
+from vlm_operator import proxy
 from vlm_operator.records import KubernetesObject
 from vlm_operator.reported import condition
 from vlmctl.errors import InvalidValue
 from vlmctl.specs.record import Record
 
-METRICS_PORT = 8082
-METRICS_PATH = "/proxy/metrics?scope=backend"  # HAProxy's exporter, of its backends alone
+METRICS = f"{proxy.METRICS_PATH}?scope=backend"  # HAProxy's exporter, of its backends alone
 SCRAPE_SECONDS = 3.0  # for one pod, everything included
 MAXIMUM_BYTES = 256 * 1024  # of an answer; two backends have 20 kB
 CONNECTIONS = 256  # at once: below what a process may have open, and a thousand that hang are asked within a look
-STALE_SECONDS = 30.0  # two looks: what is older says nothing of now
 _SAMPLE = re.compile(
     r"^(?P<name>haproxy_backend_current_sessions|haproxy_backend_http_responses_total)"
     r"\{(?P<labels>[^}]*)\}[ \t]+(?P<value>\S+)",
     re.MULTILINE,
 )
-IN_FLIGHT = ("haproxy_backend_current_sessions", frozenset({'proxy="inference"'}))
-ANSWERED = ("haproxy_backend_http_responses_total", frozenset({'proxy="inference"', 'code="2xx"'}))
+OF_INFERENCE = f'proxy="{proxy.BACKEND}"'
+IN_FLIGHT = ("haproxy_backend_current_sessions", frozenset({OF_INFERENCE}))
+ANSWERED = ("haproxy_backend_http_responses_total", frozenset({OF_INFERENCE, 'code="2xx"'}))
 
 
 class Reading(Record, frozen=True, kw_only=True):
-    """What one replica told at a moment (`at`, of the caller's clock, when it was asked). `answered`: with 2xx, since
-    its proxy was started.
-    """
+    """What one replica told when it was asked. `answered`: with 2xx, since its proxy was started."""
 
     in_flight: float
     answered: float
-    at: float
 
 
 class Load(Record, frozen=True, kw_only=True):
     """All replicas together. `in_flight` of None: nothing is known. `reported`: replicas that take traffic and told it.
 
-    `silent`: those that take traffic and did not tell. `stale`: of these, those that told it too long ago.
+    `silent`: those that take traffic and did not tell.
     """
 
     in_flight: float | None
     reported: int = 0
     silent: int = 0
-    stale: int = 0
 
 
-def load(pods: Iterable[KubernetesObject], readings: Mapping[str, Reading], now: float) -> Load:
-    """The load at `now`. `pods`: a deployment's; `readings`: the latest of each, by uid."""
+def load(pods: Iterable[KubernetesObject], readings: Mapping[str, Reading]) -> Load:
+    """The load now. `pods`: a deployment's; `readings`: what each has just told, by uid."""
     serving = [each for each in pods if takes_traffic(each)]
     told = [readings[uid] for each in serving if (uid := str(each["metadata"]["uid"])) in readings]
-    fresh = [each for each in told if now - each.at <= STALE_SECONDS]
     return Load(
-        in_flight=sum(each.in_flight for each in fresh) if fresh else None,
-        reported=len(fresh),
-        silent=len(serving) - len(fresh),
-        stale=len(told) - len(fresh),
+        in_flight=sum(each.in_flight for each in told) if told else None,
+        reported=len(told),
+        silent=len(serving) - len(told),
     )
 
 
@@ -81,7 +74,7 @@ def takes_traffic(pod: KubernetesObject) -> bool:
     )
 
 
-def read_metrics(text: str, at: float) -> Reading:
+def read_metrics(text: str) -> Reading:
     """What a proxy's exporter wrote; raises InvalidValue where a figure is missing, twice there, or none."""
     found: dict[tuple[str, frozenset[str]], float] = {}
     for sample in _SAMPLE.finditer(text):
@@ -93,8 +86,10 @@ def read_metrics(text: str, at: float) -> Reading:
         found[series] = _count(sample["value"], series[0])
     missing = [series[0] for series in (IN_FLIGHT, ANSWERED) if series not in found]
     if missing:
-        raise InvalidValue(f"{missing[0]} of the backend `inference` is missing.", remedy="Look at the proxy's log.")
-    return Reading(in_flight=found[IN_FLIGHT], answered=found[ANSWERED], at=at)
+        raise InvalidValue(
+            f"{missing[0]} of the backend `{proxy.BACKEND}` is missing.", remedy="Look at the proxy's log."
+        )
+    return Reading(in_flight=found[IN_FLIGHT], answered=found[ANSWERED])
 
 
 def _count(text: str, name: str) -> float:
@@ -108,10 +103,9 @@ def _count(text: str, name: str) -> float:
 
 
 class Scraper:
-    """Asks proxies, all at once and each within a bounded time; used inside `async with`. `clock`: in seconds."""
+    """Asks proxies, all at once and each within a bounded time; used inside `async with`."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
         self._places = asyncio.Semaphore(CONNECTIONS)  # not the connector's: waiting for one is nobody's time
 
@@ -130,8 +124,8 @@ class Scraper:
             await self._session.close()
 
     async def read(self, pods: Iterable[KubernetesObject]) -> dict[str, Reading]:
-        """By uid, what those of the pods that take traffic told; whoever did not is not in it."""
-        asked = [each for each in pods if takes_traffic(each)]
+        """By uid, what the pods told; one that did not, or has no address, is not in it."""
+        asked = [each for each in pods if each.get("status", {}).get("podIP")]
         told = await asyncio.gather(*(self._one(str(each["status"]["podIP"])) for each in asked))
         return {
             str(pod["metadata"]["uid"]): reading
@@ -144,21 +138,21 @@ class Scraper:
         if self._session is None:
             raise RuntimeError("a Scraper is used inside `async with`")
         host = f"[{address}]" if ":" in address else address
-        url = f"http://{host}:{METRICS_PORT}{METRICS_PATH}"
+        url = f"http://{host}:{proxy.METRICS_PORT}{METRICS}"
         limit = aiohttp.ClientTimeout(total=SCRAPE_SECONDS)
         async with self._places:
             try:
                 # A pod may not send the operator elsewhere.
                 async with self._session.get(url, allow_redirects=False, timeout=limit) as response:
-                    return await _read(response, self._clock()) if response.status == 200 else None
+                    return await _read(response) if response.status == 200 else None
             except (aiohttp.ClientError, OSError, TimeoutError, InvalidValue):
                 return None
 
 
-async def _read(response: aiohttp.ClientResponse, at: float) -> Reading:
+async def _read(response: aiohttp.ClientResponse) -> Reading:
     content = b""
     async for piece in response.content.iter_any():
         content += piece
         if len(content) > MAXIMUM_BYTES:
             raise InvalidValue(f"a proxy's metrics are larger than {MAXIMUM_BYTES:,} bytes.")
-    return read_metrics(content.decode(errors="replace"), at)
+    return read_metrics(content.decode(errors="replace"))

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from msgspec.structs import replace
 
+from vlm_operator import tolerant
 from vlm_operator.model_source import Source
+from vlm_operator.results import odd_row
 from vlmctl.api import v1alpha1 as api
 from vlmctl.library.calibration import calibration_of
 from vlmctl.planning.calibration import Calibration
@@ -48,10 +50,12 @@ def _identity(benchmark: api.VLMBenchmark) -> tuple[str, ...]:
 
 
 def _rows(benchmarks: Iterable[api.VLMBenchmark]) -> Iterator[Measurement]:
-    """Their rows; one that this version cannot read is left out."""
+    """Their rows; one that this version cannot read, or that nobody can have measured, is left out."""
     for benchmark in benchmarks:
         for row in benchmark.spec.rows:
             try:
-                yield msgspec.convert(row, Measurement)
+                read = tolerant.convert(row, Measurement)
             except msgspec.ValidationError:
                 continue
+            if not odd_row(read):
+                yield read

@@ -30,7 +30,8 @@ class Source(Record, frozen=True, kw_only=True):
 
     `quantizations`: as requirements have them; none: the model's own precision, and others of published quality.
     `folder`: of the pod, where the checkpoint is not loaded from the hub. `described`: what the spec itself says of the
-    model. `gated`: whether the hub asks for a token, None where that is not known.
+    model. `gated`: whether the hub asks for a token, None where that is not known. `of_catalog`: whether the checkpoint
+    lies in a repository that the catalog names.
     """
 
     model: ModelSpec
@@ -39,6 +40,7 @@ class Source(Record, frozen=True, kw_only=True):
     revision: str | None = None
     gated: bool | None = None
     described: DescribedModel | None = None
+    of_catalog: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -127,6 +129,7 @@ def _of_catalog(spec: api.VLMDeploymentSpec, model: ModelSpec, revision: str | N
         quantizations=() if asked is None else (asked.value,),
         revision=revision,
         gated=model.license.gated,
+        of_catalog=True,
     )
 
 
@@ -148,8 +151,9 @@ def _listed_checkpoint(
             quantizations=(held.value,),
             revision=revision,
             gated=model.license.gated,
+            of_catalog=True,
         )
-    return Source(model=_only(model, quantized), quantizations=(held.value,), revision=revision)
+    return Source(model=_only(model, quantized), quantizations=(held.value,), revision=revision, of_catalog=True)
 
 
 def _copy(spec: api.VLMDeploymentSpec, model: ModelSpec, place: str) -> Source:
@@ -243,8 +247,7 @@ def _serving(spec: api.VLMDeploymentSpec, id: str, catalog: Catalog) -> Serving:
             f"{id}: vLLM {ENGINE_VERSION} is not known to serve images with {name or 'a model of no class'}. Name a "
             "release that does in spec.engine.image.",
         )
-    code = spec.engine is not None and spec.engine.trust_remote_code
-    return Serving(architecture=name or None, served_by=("vllm",), requires_remote_code=code or None, source=REGISTRY)
+    return Serving(architecture=name or None, served_by=("vllm",), source=REGISTRY)
 
 
 def _doubts(model: ModelSpec, facts: api.ModelFacts) -> tuple[str, ...]:

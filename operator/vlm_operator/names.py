@@ -14,6 +14,7 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 PART_OF = "app.kubernetes.io/part-of"
 COMPONENT = "app.kubernetes.io/component"
 DEPLOYMENT = "vlmctl.dev/deployment"  # label: the VLMDeployment's name
+SERIES_LABEL = "deployment"  # the same in Prometheus, of series of the operator and of pods
 REVISION = "vlmctl.dev/revision"  # label: the digest of the revision
 
 BENCHMARK = "vlmctl.dev/benchmark"  # annotation of a pod: the task of its agent
@@ -26,6 +27,7 @@ AGENT = "agent"  # container
 DOWNLOAD = "download"  # container of the download Job's pods
 
 WORD_FILE = "benchmark"  # in volumes of the agent: what it is to do
+API_KEY = "-api-key"  # ends the names of Secrets that the operator makes
 JOB_NAME_LENGTH = 63  # the Job controller writes the name into a label of the pods
 LONG_NAME_PART = 32  # of a VLMDeployment's name that stays in a shortened one
 
@@ -59,7 +61,7 @@ def selector(name: str) -> dict[str, str]:
 
 def api_key(name: str) -> str:
     """The Secret that the operator makes."""
-    return f"{name}-api-key"
+    return f"{name}{API_KEY}"
 
 
 def cache(name: str) -> str:
@@ -92,8 +94,8 @@ def download(name: str, digest: str) -> str:
 
 
 def download_policy(name: str) -> str:
-    """The NetworkPolicy of download Jobs."""
-    return f"{name}-download"
+    """The NetworkPolicy of download Jobs. The other one has the VLMDeployment's name, which holds no dot."""
+    return f"{name}.download"
 
 
 def owner(obj: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,14 +12,15 @@ from typing import NamedTuple, Self
 import aiohttp
 import msgspec
 
-from vlm_operator import names, revisions
+from vlm_operator import names, revisions, tolerant
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
+from vlm_operator.container_states import is_up
 from vlm_operator.kinds import NODE, POD, REVISION, VLMBENCHMARK, VLMDEPLOYMENT
 from vlm_operator.pod_memory import POLL_SECONDS, Memory, Tail
 from vlm_operator.records import Key, KubernetesObject, Observed, Revision
 from vlm_operator.reported import container
 from vlm_operator.results import MAXIMUM_BYTES, AgentResult, Stage, read_result
-from vlm_operator.store import Store
+from vlm_operator.store import Name, Store
 from vlm_operator.template import AGENT_PORT
 from vlmctl.api import v1alpha1 as api
 from vlmctl.errors import InvalidFile, InvalidValue
@@ -60,7 +61,8 @@ class Observer:
         self._session: aiohttp.ClientSession | None = None
         self._memories: dict[Key, Memory] = {}
         self._unreadable: set[str] = set()  # uids of revisions that were told in the log
-        self._benchmarks: tuple[int, tuple[api.VLMBenchmark, ...]] = (-1, ())
+        self._benchmarks_at = -1  # changes of them
+        self._benchmarks: dict[Name, tuple[int, api.VLMBenchmark | None]] = {}  # by name: the version, and what it says
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=AGENT_SECONDS)
@@ -83,22 +85,26 @@ class Observer:
         working = [
             uid for uid, pod in pods.items() if _is_running(pod) and not _is_settled(pod, known.results.get(uid))
         ]
+        now = self._monotonic()
         ended = {uid: (pod, run) for uid, pod in pods.items() if (run := _ended_run(pod)) is not None}
-        due = known.due(working, self._monotonic())
+        due, logs = known.due(working, now), known.due_logs(ended, now)
         told, read = await asyncio.gather(
             asyncio.gather(*(self._ask_agent(pods[uid]) for uid in due)),
-            asyncio.gather(*(self._tail(pod, run, known.tails.get(uid)) for uid, (pod, run) in ended.items())),
+            asyncio.gather(*(self._tail(*ended[uid], known.tails.get(uid)) for uid in logs)),
         )
-        tails = {uid: tail for uid, tail in zip(ended, read, strict=True) if tail is not None}
         now, answers = self._monotonic(), dict(zip(due, told, strict=True))
-        memory = known.after(answers, tails, pods=pods, working=working, now=now)
+        memory = known.after(answers, pods=pods, working=working, now=now)
+        runs = {uid: run for uid, (_, (_, run, _)) in ended.items()}
+        memory = memory.with_tails(dict(zip(logs, read, strict=True)), runs=runs, now=now)
+        memory = memory.without_rows(uid for uid, pod in pods.items() if _is_noted(pod, memory.results.get(uid)))
         for uid in memory.doubted.keys() - known.doubted.keys():
             log.warning("%s of %s: %s", names.AGENT, pods[uid]["metadata"]["name"], memory.doubted[uid])
         self._memories.pop(key, None)
         if memory != Memory():
             self._memories[key] = memory
         at_work = [uid for uid in working if not _is_settled(pods[uid], memory.results.get(uid))]
-        pauses = [memory.pause_seconds(uid, now) for uid in at_work] + ([POLL_SECONDS] if None in read else [])
+        pauses = [memory.pause_seconds(uid, now) for uid in at_work]
+        pauses += [max(POLL_SECONDS, each.until - now) for each in memory.unread.values()]
         return Asked(news=memory.tells_more_than(known), again_seconds=min(pauses, default=None))
 
     def keep(self, there: Collection[Key]) -> None:
@@ -140,10 +146,17 @@ class Observer:
     def benchmarks(self, namespace: str) -> tuple[api.VLMBenchmark, ...]:
         """The measurements of a namespace: what one tenant's models do is no concern of another's."""
         changes = self._store.changes(VLMBENCHMARK.kind)
-        if self._benchmarks[0] != changes:
-            read = (_benchmark(body) for body in self._store.all(VLMBENCHMARK.kind))
-            self._benchmarks = (changes, tuple(each for each in read if each is not None))
-        return tuple(each for each in self._benchmarks[1] if each.metadata.namespace == namespace)
+        if self._benchmarks_at != changes:
+            known, self._benchmarks_at = self._benchmarks, changes
+            self._benchmarks = {
+                name: known[name] if known.get(name, (0,))[0] == version else (version, self._benchmark(name))
+                for name, version in self._store.versions(VLMBENCHMARK.kind).items()
+            }
+        return tuple(each for (place, _), (_, each) in self._benchmarks.items() if place == namespace and each)
+
+    def _benchmark(self, name: Name) -> api.VLMBenchmark | None:
+        body = self._store.get(VLMBENCHMARK.kind, *name)
+        return None if body is None else _benchmark(body)
 
     def node_label(self, node: str, label: str) -> str | None:
         """A label of a node; None where nodes are not read, or it has none."""
@@ -221,13 +234,24 @@ def _is_settled(pod: KubernetesObject, result: AgentResult | None) -> bool:
     return result is not None and result.stage is Stage.OPEN and bool(container(pod, names.ENGINE).get("ready"))
 
 
+def _is_noted(pod: KubernetesObject, result: AgentResult | None) -> bool:
+    """Whether its measurement is kept, of which the rows are the most."""
+    noted = (pod["metadata"].get("annotations") or {}).get(names.MEASURED)
+    return result is not None and result.ladder.best is not None and result.ladder.best.measured == noted
+
+
 def _ended_run(pod: KubernetesObject) -> tuple[str, str, bool] | None:
-    """The last run that ended of the container that matters: its name, an id of the run, whether another runs now."""
+    """The last run that ended of the container that matters: its name, an id of the run, whether another runs now.
+
+    None where its end tells nothing: the engine is up again, or the download is done.
+    """
     for name in (names.ENGINE, names.DOWNLOAD):
         status = container(pod, name)
+        if name == names.ENGINE and is_up(status):
+            continue
         for state, previous in (("state", False), ("lastState", True)):
             ended = status.get(state, {}).get("terminated")
-            if ended:
+            if ended and (name == names.ENGINE or ended.get("exitCode")):
                 return name, str(ended.get("containerID") or ended.get("finishedAt") or ""), previous
     return None
 
@@ -240,6 +264,6 @@ def _benchmark(body: KubernetesObject) -> api.VLMBenchmark | None:
     """What another version wrote and this cannot read counts as not there."""
     known = {name: body["metadata"][name] for name in api.Metadata.__struct_encode_fields__ if name in body["metadata"]}
     try:
-        return msgspec.convert({**body, "metadata": known}, api.VLMBenchmark)
+        return tolerant.convert({**body, "metadata": known}, api.VLMBenchmark)
     except msgspec.ValidationError:
         return None

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 import msgspec
 from msgspec.structs import replace
 
+from vlm_operator.allowed import check_code, check_images, check_license
 from vlm_operator.given_arguments import SERVED_NAME, given_arguments, laid_over
 from vlm_operator.measured import Measurements
 from vlm_operator.model_source import Source, model_source
 from vlm_operator.placements import Placed, Search, allowed_pools
 from vlm_operator.plan_notes import plan_notes
-from vlm_operator.policy import (
-    Budget,
-    Policy,
-    budget,
-    image_denied,
-    license_denied,
-    most_replicas,
-    over_budget,
-    over_month,
-)
+from vlm_operator.policy import Budget, Policy, budget, most_replicas, over_budget, over_month
 from vlm_operator.reasons import PlanReason
 from vlm_operator.records import Planned
 from vlm_operator.refusal import Refused
 from vlm_operator.shortfall import nothing_fits
 from vlmctl.api import reading
 from vlmctl.api import v1alpha1 as api
+from vlmctl.catalog.hub import license_named
 from vlmctl.errors import InvalidValue, UnsupportedModel
-from vlmctl.planning.cold_start import cold_start
+from vlmctl.planning.cold_start import cold_start, start_shape
 from vlmctl.planning.placement import GPU_COUNTS
 from vlmctl.planning.plan import plan_choice
 from vlmctl.planning.requirements import model_breaches, planned_demand, serving_breach
@@ -43,10 +35,10 @@ from vlmctl.specs.cold_start import Storage
 from vlmctl.specs.estimates import Plan
 from vlmctl.specs.hardware import Catalog, GpuSpec
 from vlmctl.specs.inventory import Inventory, Pool
-from vlmctl.specs.model import ModelSpec
+from vlmctl.specs.model import License, ModelSpec
 from vlmctl.specs.workload import Requirements
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
+REMOTE_CODE = "--trust-remote-code"
 SOURCES_KEPT = 2048  # models of specs that were looked up: more than a cluster has
 
 
@@ -74,7 +66,10 @@ class Planner:
         """
         try:
             source = self._source(spec)
-            _check_allowed(spec, source.model, policy)
+            model = source.model
+            check_license(model.license, spec, policy, model=model.id)
+            check_code(spec, source, policy, model=model.id, runs=bool(model.serving.requires_remote_code))
+            check_images(spec, policy)
             given = _given(spec)
             pools = allowed_pools(spec.hardware, inventory, self._catalog)
             search = self._search(spec, source, benchmarks)
@@ -86,11 +81,19 @@ class Planner:
             raise Refused(PlanReason.INVALID_SPEC, error.message) from error
 
     def check(self, spec: api.VLMDeploymentSpec, planned: Planned, policy: Policy) -> None:
-        """Raise Refused where a plan that was made is not allowed any more: licence, code, images, money of a replica.
+        """Raise Refused where a plan that was made is not allowed any more: licence, code, images, arguments, money of
+        a replica.
 
-        `spec`: what it was planned for, as it is now.
+        `spec`: what it was planned for, as it is now. A catalog that knows the model no more, or by another name, takes
+        nothing from the plan.
         """
-        _check_allowed(spec, self._source(spec).model, policy)
+        source, model = self._known(spec), planned.model
+        license = self._license(planned.license) if source is None else source.model.license
+        runs = any(argument.flag == REMOTE_CODE for argument in planned.arguments)
+        check_license(license, spec, policy, model=model)
+        check_code(spec, source, policy, model=model, runs=runs)
+        check_images(spec, policy)
+        _given(spec)
         placement, cost = planned.plan.placement, planned.plan.cost
         denied = over_budget(
             budget(spec.budget, policy),
@@ -101,6 +104,18 @@ class Planner:
         if denied:
             where = f"{placement.gpu_count}x {placement.gpu}"
             raise Refused(PlanReason.OVER_BUDGET, f"{planned.model} on {where}, as it was planned: {denied}.")
+
+    def _known(self, spec: api.VLMDeploymentSpec) -> Source | None:
+        """The model of a spec that was planned once; None where the catalog has no such model now."""
+        try:
+            return self._source(spec)
+        except (Refused, InvalidValue, UnsupportedModel):
+            return None
+
+    def _license(self, name: str) -> License:
+        """The licence of a model that the catalog knows no more: as others have it, else what is known of its name."""
+        namesakes = (each.license for each in self._catalog.models if each.license.name == name)
+        return next(namesakes, license_named(name, source="the plan"))
 
     def _source(self, spec: api.VLMDeploymentSpec) -> Source:
         """The model of a spec, which every pass asks for; raises Refused."""
@@ -190,49 +205,9 @@ class Planner:
             price_source=pool.price_source,
             price_as_of=pool.price_as_of,
             cold_start_seconds=_cold_start_seconds(spec, placed),
+            download_bytes=0 if source.folder else _checkpoint_bytes(placed),
             notes=plan_notes(spec, source, plan, pool, planned=arguments, given=given),
         )
-
-
-def _check_allowed(spec: api.VLMDeploymentSpec, model: ModelSpec, policy: Policy) -> None:
-    """Raise Refused where the cluster's policy, or the spec's own, denies licence, code or images."""
-    if denied := license_denied(model.license, spec.license_policy, policy):
-        raise Refused(PlanReason.LICENSE_DENIED, f"{model.id}: {denied}.")
-    engine = spec.engine or api.Engine()
-    if model.serving.requires_remote_code and not engine.trust_remote_code:
-        raise Refused(
-            PlanReason.REMOTE_CODE_DENIED,
-            f"{model.id}: vLLM needs to run Python code from {model.repository} to serve it. Read that code, then "
-            "allow it with spec.engine.trustRemoteCode; the cluster's policy must allow it too.",
-        )
-    if engine.trust_remote_code and not policy.allow_trust_remote_code:
-        raise Refused(PlanReason.REMOTE_CODE_DENIED, "the cluster's policy does not allow spec.engine.trustRemoteCode.")
-    source = spec.model.source or api.ModelSource()
-    if model.serving.requires_remote_code and not _is_pinned(source):
-        raise Refused(
-            PlanReason.REMOTE_CODE_DENIED,
-            f"{model.id}: {model.repository} may change after its code was read. Name the commit that was read, all 40 "
-            "digits of it, in spec.model.source.huggingFace.revision.",
-        )
-    if engine.image is not None and not policy.image_registries:
-        raise Refused(
-            PlanReason.IMAGE_DENIED,
-            "spec.engine.image: the cluster's policy names no registry that engines may come from "
-            "(policy.imageRegistries of the chart).",
-        )
-    for field, image in (
-        ("spec.engine.image", engine.image),
-        ("spec.model.source.image", source.image.reference if source.image is not None else None),
-    ):
-        if image is not None and (denied := image_denied(image, policy)):
-            raise Refused(PlanReason.IMAGE_DENIED, f"{field}: {denied}.")
-
-
-def _is_pinned(source: api.ModelSource) -> bool:
-    """Whether what is loaded cannot become something else: a commit of the hub, or what the cluster holds itself."""
-    if source.pvc is not None or source.image is not None:
-        return True
-    return source.hugging_face is not None and COMMIT.fullmatch(source.hugging_face.revision or "") is not None
 
 
 def _check_model(model: ModelSpec, requirements: Requirements) -> None:
@@ -280,6 +255,10 @@ def _cold_start_seconds(spec: api.VLMDeploymentSpec, placed: Placed) -> float:
     storage = Storage.NVME if source.image is not None else Storage.NETWORK if is_volume else Storage.HUB
     found = cold_start(choice.figures, choice.gpu, gpu_count=choice.gpu_count, storage=storage, image_cached=False)
     return round(found.seconds, 1)
+
+
+def _checkpoint_bytes(placed: Placed) -> int:
+    return math.ceil(start_shape(placed.choice.figures, placed.choice.gpu_count).checkpoint_bytes)
 
 
 def _nodes(plan: Plan, pools: Sequence[Pool]) -> tuple[Pool, tuple[str, ...]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from vlm_operator.results import AgentResult
 
@@ -34,16 +36,23 @@ HEARD = Silence()
 
 
 class Memory(NamedTuple):
-    """By the uids of pods. `doubted`: why what an agent says is not believed. `silent`: agents that do not answer."""
+    """By the uids of pods. `doubted`: why what an agent says is not believed. `silent`: agents that do not answer;
+    `unread`: pods whose kubelet does not tell their log.
+    """
 
     results: Mapping[str, AgentResult] = {}
     doubted: Mapping[str, str] = {}
     tails: Mapping[str, Tail] = {}
     silent: Mapping[str, Silence] = {}
+    unread: Mapping[str, Silence] = {}
 
     def due(self, working: Collection[str], now: float) -> list[str]:
         """Those of the agents at work that are to be asked now."""
         return [uid for uid in working if self.silent.get(uid, HEARD).until <= now]
+
+    def due_logs(self, ended: Collection[str], now: float) -> list[str]:
+        """Those of the pods with a container that ended whose logs are to be asked for now."""
+        return [uid for uid in ended if self.unread.get(uid, HEARD).until <= now]
 
     def pause_seconds(self, uid: str, now: float) -> float:
         """Until an agent is to be asked again."""
@@ -52,7 +61,6 @@ class Memory(NamedTuple):
     def after(
         self,
         told: Mapping[str, AgentResult | str | None],
-        tails: Mapping[str, Tail],
         *,
         pods: Collection[str],
         working: Collection[str],
@@ -66,12 +74,28 @@ class Memory(NamedTuple):
         doubted = {uid: each for uid, each in told.items() if isinstance(each, str)}
         unheard = [uid for uid in told if uid not in fresh]
         silent = {uid: each for uid, each in self.silent.items() if uid in working and uid not in fresh}
-        return Memory(
+        return self._replace(
             results={uid: each for uid, each in {**self.results, **fresh}.items() if uid in pods},
             doubted={uid: why for uid, why in {**self.doubted, **doubted}.items() if uid in pods and uid not in fresh},
-            tails=tails,
             silent={**silent, **{uid: self.silent.get(uid, HEARD).after(now) for uid in unheard}},
         )
+
+    def with_tails(self, read: Mapping[str, Tail | None], *, runs: Mapping[str, str], now: float) -> Memory:
+        """With what was `read` of logs; None: the kubelet gave no answer, and what is known stays. `runs`: by pod, the
+        run of its container that ended last.
+        """
+        known = {uid: tail for uid, tail in self.tails.items() if runs.get(uid) == tail.run}
+        failed = {uid: self.unread.get(uid, HEARD).after(now) for uid, tail in read.items() if tail is None}
+        waiting = {uid: each for uid, each in self.unread.items() if uid in runs and uid not in read}
+        fresh = {uid: tail for uid, tail in read.items() if tail is not None}
+        return self._replace(tails={**known, **fresh}, unread={**waiting, **failed})
+
+    def without_rows(self, noted: Iterable[str]) -> Memory:
+        """Without the rows of measurements that are kept in the cluster."""
+        results = dict(self.results)
+        for uid in noted:
+            results[uid] = replace(results[uid], ladder=replace(results[uid].ladder, rows=()))
+        return self._replace(results=results)
 
     def tells_more_than(self, other: Memory) -> bool:
         """Whether anything was told that `other` does not hold."""

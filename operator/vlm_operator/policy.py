@@ -16,7 +16,7 @@ OFFICIAL = "library"  # whose images are named without an owner there
 class Policy(Record, frozen=True, kw_only=True):
     """Rules for every VLMDeployment that the operator serves.
 
-    `image_registries`: what images that users name must lie below, such as ``ghcr.io/acme``; none given means any.
+    `image_registries`: what images that users name must lie below, such as ``ghcr.io/acme``; none: they name none.
     """
 
     license: LicensePolicy = LicensePolicy.ANY
@@ -52,10 +52,19 @@ def license_denied(license: License, asked: api.LicensePolicy | None, policy: Po
 
 def image_denied(image: str, policy: Policy) -> str:
     """Why an image that a user names may not run; empty where it may."""
-    name, allowed = _with_registry(image), [_place(each) for each in policy.image_registries]
-    if not allowed or any(name == each or name.startswith((f"{each}/", f"{each}:", f"{each}@")) for each in allowed):
+    if not policy.image_registries:
+        return f"{image}: the cluster's policy names no registry for it (policy.imageRegistries of the chart)"
+    name = _with_registry(image)
+    if any(_lies_below(name, _place(each)) for each in policy.image_registries):
         return ""
     return f"{image} is not from {' or '.join(policy.image_registries)}, which the cluster's policy asks for"
+
+
+def _lies_below(name: str, place: str) -> bool:
+    """Whether it is the place's, or of a place's repository; what follows a host after a colon is a port."""
+    if name == place or name.startswith(f"{place}/"):
+        return True
+    return "/" in place and name.startswith((f"{place}:", f"{place}@"))
 
 
 def budget(asked: api.Budget | None, policy: Policy) -> Budget:

@@ -15,6 +15,7 @@ IMAGE = "docker.io/library/haproxy:3.0"  # a branch with long-term support
 NAME = "proxy"
 METRICS = "metrics"  # name of the port
 METRICS_PORT = 8082
+METRICS_PATH = "/proxy/metrics"  # HAProxy's own; the engine's are under /metrics
 ENGINE_HOST = "127.0.0.1"
 ENGINE_PORT = 8001
 CONFIG_FOLDER = "/etc/vlmctl"
@@ -24,13 +25,16 @@ KEY_FOLDER = "/etc/api-key"
 KEY_NAME = "api-key"  # of the file with the keys, a line each
 KEY_VOLUME = "api-key"
 UID = 99  # the image's own unprivileged user `haproxy` (docker-library/haproxy, Dockerfile)
-READ_KEYS_SECONDS = 5  # between looks at the file; the kubelet writes a changed Secret within about a minute
+READ_KEYS_SECONDS = 5  # between looks at the file; the kubelet writes a changed Secret 60 to 90 s later
 
 INFERENCE = ("/v1/chat/completions", "/v1/completions", "/v1/responses")  # paths that make tokens
 LISTS = ("/v1/models",)
-PROBES = ("/health", "/ping")  # open to all: load balancers ask them
+HEALTH = "/health"  # of the engine
+PROBES = (HEALTH, "/ping")  # open to all: load balancers ask them
 BODY_BYTES = 128 * 1024**2  # more than twice the 50 MB that OpenAI's API takes (its guide to images)
-CONNECTIONS = 2000  # at once; 34 KiB each were measured with HAProxy 2.6, while bodies arrive
+BACKEND = "inference"  # of requests that make tokens: its counts are the load
+CONNECTIONS = 2000  # of clients at once; 34 KiB each were measured with HAProxy 2.6, while bodies arrive
+SPARE_CONNECTIONS = 64  # beside them: whoever fills port 8000 keeps neither the kubelet nor the scaler from asking
 RESOURCES = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 READY_SECONDS = 5
 
@@ -41,8 +45,8 @@ _ANSWERS = {
     404: ("invalid_request_error", "unknown_url", "There is no such path here."),
     405: ("invalid_request_error", "method_not_supported", "This path does not take this method."),
     408: ("invalid_request_error", "timeout", "The request did not arrive in time."),
-    411: ("invalid_request_error", "length_required", "Say the length of the body in Content-Length."),
-    413: ("invalid_request_error", "too_large", f"The body is larger than {BODY_BYTES // 1024**2} MiB."),
+    411: ("invalid_request_error", "length_required", "Say the length of the body in Content-Length, not in chunks."),
+    413: ("invalid_request_error", "too_large", f"A body here has {BODY_BYTES // 1024**2} MiB at most; of GET, none."),
     502: ("server_error", "bad_gateway", "The engine ended while it answered."),
     503: ("server_error", "unavailable", "The engine does not take requests at the moment."),
     504: ("server_error", "timeout", "The engine did not answer in time."),
@@ -52,7 +56,7 @@ _OF_THE_PROXY = (400, 408, 502, 503, 504)  # answered without a rule of ours
 _CONFIG = """\
 global
     log stdout format raw daemon
-    maxconn {connections}
+    maxconn {all_connections}
     nbthread 1
     lua-load {folder}/{keys_file}
 
@@ -78,6 +82,7 @@ defaults
 
 frontend api
     bind :{port} proto h1
+    maxconn {connections}
     acl is_inference path -m str {inference}
     acl is_list path -m str {lists}
     acl is_probe path -m str {probes}
@@ -89,20 +94,24 @@ frontend api
     {deny_405} hdr Allow POST if is_inference !METH_POST
     {deny_405} hdr Allow GET if !is_inference !METH_GET
     {deny_411} if METH_POST !{{ req.hdr_cnt(content-length) eq 1 }}
+    {deny_411} if {{ req.hdr_cnt(transfer-encoding) gt 0 }}
+    {deny_413} if !METH_POST {{ req.hdr_val(content-length) gt 0 }}
     {deny_413} if {{ req.hdr_val(content-length) gt {body_bytes} }}
 {cleaned}
     http-response del-header server
-    use_backend inference if is_inference
+    use_backend {backend} if is_inference
     default_backend engine
 
 frontend metrics
     bind :{metrics_port} proto h1
-    http-request use-service prometheus-exporter if {{ path /proxy/metrics }} METH_GET
+    http-request use-service prometheus-exporter if {{ path {metrics_path} }} METH_GET
     http-request return status 200 if {{ path /proxy/health }} METH_GET
-    {deny_404} unless {{ path /metrics }} METH_GET
+    # Of an engine that loads it fails for minutes.
+    http-request set-log-level silent if {{ path {health} }}
+    {deny_404} unless {{ path /metrics {health} }} METH_GET
     default_backend engine
 
-backend inference
+backend {backend}
     server engine {engine}
 
 backend engine
@@ -142,7 +151,7 @@ core.register_init(read)
 core.register_task(function()
   while true do
     core.msleep({milliseconds})
-    read()
+    pcall(read) -- a file that cannot be read to its end stops nothing: the next look counts
   end
 end)
 core.register_converters("known_key", function(key) return keys[key] and "yes" or "no" end)
@@ -158,11 +167,15 @@ def configuration() -> str:
     """HAProxy's configuration."""
     return _CONFIG.format(
         connections=CONNECTIONS,
+        all_connections=CONNECTIONS + SPARE_CONNECTIONS,
         folder=CONFIG_FOLDER,
         keys_file=KEYS_FILE,
         errors="\n".join(f"    http-error status {each} {_content(each)}" for each in _OF_THE_PROXY),
         port=host.PORT,
         metrics_port=METRICS_PORT,
+        metrics_path=METRICS_PATH,
+        health=HEALTH,
+        backend=BACKEND,
         inference=" ".join(INFERENCE),
         lists=" ".join(LISTS),
         probes=" ".join(PROBES),

@@ -37,6 +37,7 @@ class AvailableReason(StrEnum):
     PULLING_IMAGE = "PullingImage"
     STARTING = "Starting"
     BENCHMARKING = "Benchmarking"
+    NOT_READY = "NotReady"  # it took requests, and its node or a container of it does not say any more that it can
     # no pod, or no node for it
     POD_REFUSED = "PodRefused"
     INSUFFICIENT_GPU = "InsufficientGPU"
@@ -116,10 +117,11 @@ class ScalingReason(StrEnum):
 
     SCALING = "Scaling"
     DISABLED = "Disabled"  # the spec asks for no engine
-    FIXED = "Fixed"  # min is max
+    FIXED = "Fixed"  # min and max are 1, as where scaling is left out
     STOPPED = "Stopped"  # somebody scaled to 0, where only somebody can scale back
     HANDING_OVER = "HandingOver"  # what an earlier engine scales by is still there
     METRICS_MISSING = "MetricsMissing"
+    ENGINE_FAILING = "EngineFailing"  # an object of KEDA or of the autoscaler says that it does not scale
     MINIMUM_RAISED = "MinimumRaised"  # it scales, and not to 0
     NOT_INSTALLED = "NotInstalled"
     NOT_CONFIGURED = "NotConfigured"

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from vlm_operator.actions import Action, Verb
+from vlm_operator.actions import Action, Verb, adds_pods
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
 from vlm_operator.config import OperatorConfig
 from vlm_operator.decisions import Decision, Setup, decide, measured
 from vlm_operator.kinds import VLMDEPLOYMENT
 from vlm_operator.metrics import RECONCILE_SECONDS, RECONCILES
-from vlm_operator.observe import Observer
+from vlm_operator.observe import Asked, Observer
 from vlm_operator.plans import ClusterPlans
 from vlm_operator.records import Finding, Findings, Key, Observed
 from vlm_operator.rollout import Rollout
@@ -29,7 +29,7 @@ from vlm_operator.status import build
 from vlm_operator.store import Store
 from vlm_operator.trouble import failure, last_resort, write_changed, write_refused
 from vlm_operator.work_queue import Outcome
-from vlm_operator.writes import Writer
+from vlm_operator.writes import Refusal, Writer
 from vlmctl.api import v1alpha1 as api
 from vlmctl.errors import VlmctlError
 from vlmctl.specs.hardware import Catalog
@@ -47,15 +47,32 @@ class _Tried:
     """What a pass has written so far, what was refused or did not stay so, and whether the parent was asked for."""
 
     done: list[Action] = field(default_factory=list)
-    refused: list[tuple[Action, Exception]] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
     changed: list[Action] = field(default_factory=list)
+    fought: list[Action] = field(default_factory=list)
     is_checked: bool = False
 
-    def left(self, actions: Collection[Action]) -> list[Action]:
+    @property
+    def unsteady(self) -> list[Action]:
+        """What does not stay as it is written, in this pass or over many."""
+        found = {(each.verb, each.kind, each.name): each for each in (*self.fought, *self.changed)}
+        return list(found.values())
+
+    @property
+    def came_to_nothing(self) -> list[Action]:
+        """What is to be written again."""
+        return [*(each for each, _ in self.refused), *self.unsteady]
+
+    def left(self, decision: Decision, observed: Observed) -> list[Action]:
         """Those of use in this pass. An object that was applied, and is to be applied the same again, was changed."""
+        actions = decision.actions
         self.changed = [each for each in actions if each.verb is Verb.APPLY and _is_among(each, self.done, whole=True)]
-        over = [*(each for each in self.done if each.verb in ONCE), *(each for each, _ in self.refused), *self.changed]
-        return [each for each in actions if not _is_among(each, over)]
+        over = [*(each for each in self.done if each.verb in ONCE), *(each for each, _ in self.refused), *self.unsteady]
+        return [each for each in actions if not _is_among(each, over) and not self.is_held(each, observed)]
+
+    def is_held(self, action: Action, observed: Observed) -> bool:
+        """Whether it would make pods, and something that they need was refused."""
+        return adds_pods(action, observed) and any(each.makes_what_pods_need for each, _ in self.refused)
 
 
 class Reconciler:
@@ -90,6 +107,7 @@ class Reconciler:
             proxy_image=config.proxy_image,
             hub_endpoint=config.hub_endpoint,
             prometheus=config.prometheus,
+            monitor_labels=config.monitor_labels,
             pod_defaults=config.pod_defaults,
         )
         self._told: dict[Key, str] = {}
@@ -118,6 +136,7 @@ class Reconciler:
     def review(self) -> None:
         """Compare each plan with one made now, in its next pass; and forget VLMDeployments that are gone."""
         there = set(self._store.deployments())
+        self._writer.tries.keep(there)
         for key in {*self._told, *self.unplanned} - there:
             self._forget(key)
         self.plans.keep(there)
@@ -146,24 +165,34 @@ class Reconciler:
             return Outcome(after_seconds=STALE_SECONDS)
         asked = await self._observer.ask(key)
         observed = self._observer.snapshot(key) or observed
-        kept = await self._writer.keep(measured(observed, self._observer.node_label))
+        kept = await self._writer.keep(key, measured(observed, self._observer.node_label))
         tried.refused += kept.refused
         if kept.written or asked.news:
             settled = await self._settle(key, self._observer.snapshot(key) or observed, spec, tried)
             if settled is None:
                 return Outcome(after_seconds=STALE_SECONDS)
         observed, decision = settled
-        await self._writer.tell(key, decision.words)
+        tried.refused += await self._writer.tell(key, decision.words)
         await self._answer(key, observed, spec, decision, tried)
-        return Outcome(failed=bool(tried.refused or tried.changed), after_seconds=asked.again_seconds)
+        return self._ended(key, asked, tried)
+
+    def _ended(self, key: Key, asked: Asked, tried: _Tried) -> Outcome:
+        """Come again when agents are to be asked, or what came to nothing can be tried again."""
+        due = self._writer.tries.due_seconds(key, tried.came_to_nothing)
+        pauses = [each for each in (asked.again_seconds, due) if each is not None]
+        return Outcome(failed=bool(tried.came_to_nothing), after_seconds=min(pauses, default=None), paced=True)
 
     async def _settle(
         self, key: Key, observed: Observed, spec: api.VLMDeploymentSpec, tried: _Tried
     ) -> tuple[Observed, Decision] | None:
         """Write until everything is right, or what is left is of no use to try; None where the parent is not there."""
         decision = self._decide(observed, spec)
+        tries = self._writer.tries
         for _ in range(ROUNDS):
-            left = tried.left(decision.actions)
+            tried.fought += [each for each in decision.actions if tries.is_fought(key, each)]
+            left = tried.left(decision, observed)
+            for each in tried.changed:
+                tries.changed(key, each)
             if not left:
                 break
             if not tried.is_checked and any(_makes(each, observed) for each in left):
@@ -171,11 +200,14 @@ class Reconciler:
                 if not await self._writer.is_alive(observed.parent):
                     return None
             for action in left:
+                if tried.is_held(action, observed):
+                    continue
                 try:
                     await self._writer.act(key, action)
                     tried.done.append(action)
                 except ApiError as error:
                     tried.refused.append((action, error))
+                tried.fought += [action] if tries.is_fought(key, action) else []
             observed = self._observer.snapshot(key) or observed
             decision = self._decide(observed, spec)
         return observed, decision
@@ -188,7 +220,7 @@ class Reconciler:
         (self.unplanned.discard if found.refused is None else self.unplanned.add)(key)
         found = replace(
             found,
-            lesser=write_changed(tried.changed) or found.lesser,
+            lesser=write_changed(tried.unsteady) or found.lesser,
             problem=write_refused(tried.refused),
             better=self._better(key, observed, spec, decision),
         )
@@ -199,14 +231,13 @@ class Reconciler:
             spec,
             decision.rollout,
             found,
-            replicas=decision.replicas,
             api_key=next((each.name for each in tried.done if each.kind == "Secret"), None),
             scaling=None if by is None else scaling_status(by, spec, blind=self._scaler.is_blind(key)),
-            realised_usd_per_1k=self._scaler.realised_usd_per_1k(key),
+            realised=self._scaler.realised(key, observed.parent["metadata"]["uid"]),
         )
         await self._writer.answer(observed.parent, status)
         told = [f"{action.kind} {action.name}: {error}" for action, error in tried.refused]
-        told += [f"{each.kind} {each.name}: {each.reason} after it was written" for each in tried.changed]
+        told += [f"{each.kind} {each.name}: {each.reason} after it was written" for each in tried.unsteady]
         if told:
             self._tell(key, logging.WARNING, "; ".join(told))
 
@@ -215,11 +246,11 @@ class Reconciler:
         self._scaler.plan(key, None)
         asked = await self._observer.ask(key)
         observed = self._observer.snapshot(key) or observed
-        kept = await self._writer.keep(measured(observed, self._observer.node_label))
+        kept = await self._writer.keep(key, measured(observed, self._observer.node_label))
         refused = Finding(reason=error.reason, message=error.message)
         found = Findings(refused=refused, problem=write_refused(kept.refused))
         await self._writer.answer(observed.parent, build(observed, None, Rollout(), found))
-        return Outcome(after_seconds=asked.again_seconds)
+        return self._ended(key, asked, _Tried(refused=kept.refused))
 
     def _decide(self, observed: Observed, spec: api.VLMDeploymentSpec) -> Decision:
         return decide(

@@ -27,7 +27,8 @@ class Planned(Record, frozen=True, kw_only=True):
     loads, the repository or a folder of the pod. `gpu_resource`: what a pod asks for; `node_label`, `node_products`:
     which nodes it may run on (any of the products). `image`: the engine's. `usd_per_gpu_hour` of None: no price is
     known. `cold_start_seconds`: estimate, from a replica's being made to traffic, on a machine that is there.
-    `notes`: what was decided for the user, one sentence each.
+    `download_bytes`: what each pod brings from the hub, unless a claim keeps it. `notes`: what was decided for the
+    user, one sentence each.
     """
 
     plan: Plan
@@ -47,6 +48,7 @@ class Planned(Record, frozen=True, kw_only=True):
     price_source: str = "unknown"
     price_as_of: str = "unknown"
     cold_start_seconds: float | None = None
+    download_bytes: int = 0
     notes: tuple[str, ...] = ()
 
     @property

@@ -5,7 +5,6 @@ Another image than the agent's may answer there, so each value has bounds: what 
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
@@ -13,6 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from vlm_operator import tolerant
 from vlmctl.errors import InvalidValue
 from vlmctl.specs.measurements import Measurement
 from vlmctl.specs.record import Record
@@ -23,7 +23,12 @@ VERSION_LENGTH = 128  # characters
 MAXIMUM_CONCURRENCY = 100_000  # requests in flight at one replica
 # A round trip within one machine takes longer: a rate above the requests in flight over this was not measured.
 SHORTEST_REQUEST_SECONDS = 1e-4
-LONGEST_SECONDS = 86_400.0  # of a latency: a day
+LONGEST_SECONDS = 86_400.0  # of a latency: a day; a rate below one request in it was not measured
+SHORTEST_MS = 1e-3  # of a latency that is not 0, as of tokens that came in one piece
+MAXIMUM_COUNT = 100_000_000  # of tokens, of requests
+MAXIMUM_GPUS = 4_096  # of a replica
+MAXIMUM_IMAGES = 10_000  # of a request
+MAXIMUM_PIXELS = 100_000  # of an image's side
 ROUNDING = 1e-6  # share by which a rate may lie outside its own interval
 
 _Moment = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$", max_length=20)]
@@ -31,8 +36,9 @@ _Text = Annotated[str, Meta(max_length=TEXT_LENGTH)]
 _Version = Annotated[str, Meta(max_length=VERSION_LENGTH)]
 _Rate = Annotated[float, Meta(ge=0, le=MAXIMUM_CONCURRENCY / SHORTEST_REQUEST_SECONDS)]  # requests per second
 _Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
-_Tokens = Annotated[int, Meta(ge=0, le=100_000_000)]
+_Tokens = Annotated[int, Meta(ge=0, le=MAXIMUM_COUNT)]
 _Concurrency = Annotated[int, Meta(ge=1, le=MAXIMUM_CONCURRENCY)]
+_MOMENTS = ("engine_ready", "smoked", "opened", "stuck")  # fields of a result
 
 
 class Task(StrEnum):
@@ -163,7 +169,7 @@ def read_result(content: bytes) -> AgentResult:
     if len(content) > MAXIMUM_BYTES:
         raise InvalidValue(f"the result of an agent is larger than {MAXIMUM_BYTES:,} bytes.")
     try:
-        result = msgspec.json.decode(content, type=AgentResult)
+        result = tolerant.convert(msgspec.json.decode(content), AgentResult)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidValue(f"the result of an agent cannot be read: {cut(str(error))}.") from error
     if wrong := _incredible(result):
@@ -178,11 +184,24 @@ def cut(text: str) -> str:
 
 def _incredible(result: AgentResult) -> str:
     """Why nobody measured such figures; empty where somebody may have."""
+    best = result.ladder.best
     probe = result.probe.figures if result.probe is not None else None
-    figures = (("ladder.best", result.ladder.best), ("probe.figures", probe))
-    said = [f"{name} {why}" for name, each in figures if each is not None and (why := _odd_figures(each))]
-    rows = [f"row {each.id} {why}" for each in result.ladder.rows if (why := _odd_row(each))]
-    return next(iter((*said, *rows)), "")
+    figures = [(name, each) for name, each in (("ladder.best", best), ("probe.figures", probe)) if each is not None]
+    moments = [(name, getattr(result, name)) for name in _MOMENTS]
+    moments += [(f"{name}.measured", each.measured) for name, each in figures]
+    said = [f"{name} is {each}, which no calendar has" for name, each in moments if each and not _is_moment(each)]
+    said += [f"{name} {why}" for name, each in figures if (why := _odd_figures(each))]
+    said += ["ladder.best has no requests/s"] if best is not None and _too_slow(best.requests_per_second) else []
+    said += [f"row {each.id} {why}" for each in result.ladder.rows if (why := odd_row(each))]
+    return next(iter(said), "")
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _odd_figures(figures: Figures) -> str:
@@ -193,13 +212,45 @@ def _odd_figures(figures: Figures) -> str:
     return _too_fast(rate, figures.concurrency)
 
 
-def _odd_row(row: Measurement) -> str:
-    read = {name: value for name, value in msgspec.structs.asdict(row.measured).items() if value is not None}
-    longest = {name: LONGEST_SECONDS * 1000 if name.endswith("_ms") else math.inf for name in read}
-    odd = sorted(name for name, value in read.items() if not 0 <= value <= longest[name])
-    if odd:
-        return f"has a {odd[0]} of {read[odd[0]]:g}"
-    return _too_fast(read.get("requests_per_second", 0.0), row.load.concurrency or MAXIMUM_CONCURRENCY)
+def odd_row(row: Measurement) -> str:
+    """Why no run can have measured it, so that nothing may be estimated with it; empty where one may have."""
+    asked, split = row.workload, row.parallelism
+    counts = {
+        "gpu_count": (row.gpu_count, 1, MAXIMUM_GPUS),
+        **{name: (count, 1, MAXIMUM_GPUS) for name, count in msgspec.structs.asdict(split).items()},
+        "concurrency": (row.load.concurrency, 1, MAXIMUM_CONCURRENCY),
+        "requests": (row.load.requests, 1, MAXIMUM_COUNT),
+        "prompt_tokens": (asked.prompt_tokens, 0, MAXIMUM_COUNT),
+        "output_tokens": (asked.output_tokens, 1, MAXIMUM_COUNT),
+        "images": (asked.images, 0, MAXIMUM_IMAGES),
+        "image_width": (asked.image_width, 1, MAXIMUM_PIXELS),
+        "image_height": (asked.image_height, 1, MAXIMUM_PIXELS),
+    }
+    for name, (count, least, most) in counts.items():
+        if count is not None and not least <= count <= most:
+            return f"has a {name} of {count}"
+    for name, value in sorted(msgspec.structs.asdict(row.measured).items()):
+        is_latency = value is not None and name.endswith("_ms")
+        if is_latency and value and not SHORTEST_MS <= value <= LONGEST_SECONDS * 1000:
+            return f"has a {name} of {value:g}"
+    return _odd_rate(row)
+
+
+def _odd_rate(row: Measurement) -> str:
+    """Of the throughput, which may have to be worked out from latencies."""
+    try:
+        rate = row.requests_per_second
+    except ZeroDivisionError:
+        return "has requests that take no time"
+    if rate is None:
+        return ""
+    if _too_slow(rate):
+        return f"has {rate:g} requests/s"
+    return _too_fast(rate, row.load.concurrency or MAXIMUM_CONCURRENCY)
+
+
+def _too_slow(rate: float) -> bool:
+    return not rate * LONGEST_SECONDS >= 1.0
 
 
 def _too_fast(rate: float, concurrency: int) -> str:
@@ -211,7 +262,7 @@ def _too_fast(rate: float, concurrency: int) -> str:
 def read_word(content: str) -> Word | None:
     """The word of an annotation; None where there is none yet, or none that can be read."""
     try:
-        return msgspec.json.decode(content.encode(), type=Word) if content.strip() else None
+        return tolerant.convert(msgspec.json.decode(content.encode()), Word) if content.strip() else None
     except (msgspec.MsgspecError, UnicodeEncodeError):
         return None
 

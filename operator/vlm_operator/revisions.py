@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 import yaml
-from msgspec import inspect
 
-from vlm_operator import names, proxy
+from vlm_operator import names, proxy, tolerant
 from vlm_operator.agent.config import agent_config, encode_config
 from vlm_operator.records import KubernetesObject, Planned, Revision, Verdict
 from vlmctl.api import v1alpha1 as api
@@ -93,7 +92,7 @@ def read(obj: KubernetesObject) -> Revision:
             name=metadata["name"],
             number=obj["revision"],
             digest=metadata["labels"][names.REVISION],
-            planned=_planned(data.planned),
+            planned=tolerant.convert(data.planned, Planned),
             template=obj["data"]["template"],
             config=data.config,
             verdict=_verdict(metadata.get("annotations", {}).get(names.VERDICT)),
@@ -120,26 +119,6 @@ class _Data(msgspec.Struct):
     planned: dict[str, Any]
     template: _Template
     config: dict[str, str] = {}
-
-
-def _planned(kept: dict[str, Any]) -> Planned:
-    try:
-        return msgspec.convert(kept, Planned)
-    except msgspec.ValidationError:
-        return msgspec.convert(_known(kept, inspect.type_info(Planned)), Planned)
-
-
-def _known(kept: Any, kind: inspect.Type) -> Any:
-    """Without the fields that records of this version do not have."""
-    match kind:
-        case inspect.StructType(fields=fields) if isinstance(kept, dict):
-            kinds = {each.encode_name: each.type for each in fields}
-            return {name: _known(part, kinds[name]) for name, part in kept.items() if name in kinds}
-        case inspect.VarTupleType(item_type=item) if isinstance(kept, list):
-            return [_known(part, item) for part in kept]
-        case inspect.UnionType(types=kinds) if kept is not None:
-            return next((_known(kept, each) for each in kinds if isinstance(each, inspect.StructType)), kept)
-    return kept
 
 
 def _verdict(text: str | None) -> Verdict:

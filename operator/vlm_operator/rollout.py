@@ -32,20 +32,29 @@ HOPELESS = frozenset(
 
 class Rollout(Record, frozen=True, kw_only=True):
     """`wanted`: what the spec asks for; None: nothing was planned for it. `carried`: whose template the Deployment is
-    to have; None: it stays as it is, or unmade. `revisions`: all that are kept, the newest last; `pruned`: names of
-    the others. `surge`: whether a new pod comes before an old one goes.
+    to have; None: it stays as it is, or unmade. `revisions`: all that are kept, the newest last; `running`: those of
+    them that pods are of; `pruned`: names of the others. `surge`: whether a new pod comes before an old one goes.
+    `present`: the digest that the Deployment carries now; None: that of `carried`.
     """
 
     wanted: Revision | None = None
     carried: Revision | None = None
     revisions: tuple[Revision, ...] = ()
+    running: tuple[Revision, ...] = ()
     pruned: tuple[str, ...] = ()
     surge: bool = True
+    present: str | None = None
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether what is wanted failed, and an earlier revision is to run instead."""
+        return self.wanted is not None and _has_failed(self.wanted) and self.carried != self.wanted
 
     @property
     def went_back(self) -> bool:
-        """Whether what is wanted failed, and an earlier revision runs instead."""
-        return self.wanted is not None and _has_failed(self.wanted) and self.carried != self.wanted
+        """Whether it does: a Deployment that is paused, or cannot be written, stays what it is."""
+        is_there = self.carried is not None and self.present in (None, self.carried.digest)
+        return self.goes_back and is_there
 
 
 def target(
@@ -79,8 +88,10 @@ def target(
         wanted=wanted,
         carried=carried,
         revisions=kept,
+        running=tuple(each for each in kept if each.digest in _running(pods)),
         pruned=tuple(each.name for each in known if each not in kept),
         surge=not _is_short(deployment, pods, carried),
+        present=now,
     )
 
 

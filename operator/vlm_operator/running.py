@@ -81,19 +81,19 @@ class Operator:
             self._measure()
             await leadership.run(self._work)
 
-    def take(self, event: str | None, body: KubernetesObject) -> None:
-        """A VLMDeployment as its watch tells it. What a bug keeps out is taken in again: kopf would not say a word."""
+    def take(self, event: str | None, body: KubernetesObject, *, again: bool = False) -> None:
+        """A VLMDeployment as its watch tells it. What a bug keeps out is told `again`: kopf would not say a word."""
         metadata = body["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
         try:
             if event == "DELETED":
                 self._store.drop(body)
                 self._queue.add(key)
-            elif self._store.put(body)[0]:
+            elif self._store.put(body)[0] or again:
                 self._queue.add(key)
         except Exception:
             log.exception("A bug while %s/%s was taken in; it is tried again.", key.namespace, key.name)
-            asyncio.get_running_loop().call_later(RETOLD_SECONDS, self.take, event, body)
+            asyncio.get_running_loop().call_later(RETOLD_SECONDS, partial(self.take, event, body, again=True))
 
     async def _work(self) -> None:
         """One term as the leader: everything once, then what changes."""

@@ -4,29 +4,53 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from vlm_operator import proxy
 from vlm_operator.benchmarks import decimal
-from vlm_operator.facts import live_pods, measured
+from vlm_operator.facts import is_serving, live_pods, measured, revision_of
 from vlm_operator.reasons import ScalingReason
 from vlm_operator.records import KubernetesObject, Observed, Revision
+from vlm_operator.reported import condition
 from vlm_operator.results import AgentResult
-from vlm_operator.scalers import HTTP_SCALED_OBJECT, SCALED_OBJECT, Choice, Means, choose, objects, others
+from vlm_operator.scalers import (
+    AUTOSCALER,
+    HTTP_SCALED_OBJECT,
+    SCALED_OBJECT,
+    Choice,
+    Means,
+    choose,
+    is_of,
+    objects,
+    others,
+)
 from vlm_operator.scaling_policy import Scale, scale, start_of
-from vlm_operator.status import previous, was_about
+from vlm_operator.status import previous
 from vlmctl.api import v1alpha1 as api
 from vlmctl.api.spec import ScalingEngine
 from vlmctl.specs.estimates import Basis
 from vlmctl.specs.record import Record
 
+# What is True of an object whose engine can scale. While nothing runs, an autoscaler is not active, and that is right.
+GOOD_CONDITIONS = {
+    SCALED_OBJECT: ("Ready",),
+    HTTP_SCALED_OBJECT: ("Ready",),
+    AUTOSCALER: ("AbleToScale", "ScalingActive"),
+}
+ASLEEP = "ScalingDisabled"
+SAID_LENGTH = 300  # characters of what another program says
+
 
 class Scaled(Record, frozen=True, kw_only=True):
-    """What a pass decided. `generation`: of the VLMDeployment that it is about. `in_the_way`: objects of other engines
-    that are not gone yet. `usd_per_replica_hour` of None: no price is known.
+    """What a pass decided. `generation`: of the VLMDeployment that it is about; `revision`: that new replicas are of.
+    `in_the_way`: objects of other engines that are not gone yet. `hindrance`: what the engine's object says keeps it
+    from scaling, empty where nothing does. `usd_per_replica_hour` of None: no price is known.
     """
 
     generation: int
     choice: Choice
     scale: Scale
+    revision: str = ""
     in_the_way: tuple[str, ...] = ()
+    hindrance: str = ""
     usd_per_replica_hour: float | None = None
 
     @property
@@ -36,31 +60,53 @@ class Scaled(Record, frozen=True, kw_only=True):
 
 
 def scaled(observed: Observed, spec: api.VLMDeploymentSpec, revision: Revision, means: Means) -> Scaled:
-    """By `revision`, the one that runs."""
-    metadata, planned, before = observed.parent["metadata"], revision.planned, previous(observed.parent)
+    """`revision`: whose template the Deployment has, or is to have first."""
+    metadata, before = observed.parent["metadata"], previous(observed.parent)
     choice = choose(spec.scaling, _seen(observed, means))
     results = {uid: each for uid, each in observed.results.items() if isinstance(each, AgentResult)}
-    made_of = scale(
-        spec.scaling,
-        planned,
-        measured(observed, revision, before),
-        start_of(
-            live_pods(observed, revision),
-            results,
-            planned,
-            before.scaling if was_about(before) == revision.name else None,
-        ),
-        minimum=choice.minimum,
-        interval_seconds=means.settings.interval_seconds,
-    )
+    start = start_of(live_pods(observed, revision), results, revision, before.scaling)
+    each_made_of = [
+        scale(
+            spec.scaling,
+            each.planned,
+            measured(observed, each, before),
+            start,
+            minimum=choice.minimum,
+            interval_seconds=means.settings.interval_seconds,
+        )
+        for each in _serving(observed) or [revision]
+    ]
     children = {kind: tuple(each) for kind, each in observed.children.items()}
     return Scaled(
         generation=metadata.get("generation", 0),
+        revision=revision.name,
         choice=choice,
-        scale=made_of,
+        # Where replicas of two revisions share the load, the weaker must not be overloaded.
+        scale=min(each_made_of, key=lambda each: each.concurrency),
         in_the_way=others(children, metadata["name"], choice.engine),
-        usd_per_replica_hour=planned.usd_per_hour,
+        hindrance=_hindrance(observed, choice.engine),
+        usd_per_replica_hour=revision.planned.usd_per_hour,
     )
+
+
+def _serving(observed: Observed) -> list[Revision]:
+    """The revisions whose replicas take traffic."""
+    digests = {revision_of(pod) for pod in live_pods(observed) if is_serving(pod)}
+    return [each for each in observed.revisions if each.digest in digests]
+
+
+def _hindrance(observed: Observed, engine: ScalingEngine) -> str:
+    """What the engine's objects say keeps it from scaling, as a sentence; empty where nothing does."""
+    for kind, conditions in GOOD_CONDITIONS.items():
+        for name, body in sorted(observed.children.get(kind, {}).items()):
+            if not is_of(engine, kind, name == observed.parent["metadata"]["name"]):
+                continue
+            for found in (condition(body, each) for each in conditions):
+                if found.get("status") == "False" and found.get("reason") != ASLEEP:
+                    told = " ".join(f"{found.get('reason', '')}: {found.get('message', '')}".split())
+                    said = told[:SAID_LENGTH].strip(" .:")
+                    return f"{engine.value} does not scale now: {kind} {name} says {said}."
+    return ""
 
 
 def _seen(observed: Observed, means: Means) -> Means:
@@ -72,7 +118,7 @@ def _seen(observed: Observed, means: Means) -> Means:
 
 def wanted(parent: KubernetesObject, found: Scaled, means: Means) -> tuple[KubernetesObject, ...]:
     """The chosen engine's objects, once it is alone."""
-    return () if found.in_the_way else objects(parent, found.choice, found.scale, means.settings)
+    return () if found.in_the_way else objects(parent, found.choice, found.scale, means)
 
 
 def scaling_status(found: Scaled, spec: api.VLMDeploymentSpec, *, blind: bool) -> api.ScalingStatus:
@@ -87,6 +133,8 @@ def scaling_status(found: Scaled, spec: api.VLMDeploymentSpec, *, blind: bool) -
         basis=found.scale.basis.value,
         cold_start=None if start is None else api.duration(round(start.seconds)),
         cold_start_basis=None if start is None else (Basis.MEASURED if start.measured else Basis.ESTIMATED).value,
+        cold_start_made=None if start is None else start.made or None,
+        revision=found.revision,
     )
 
 
@@ -107,6 +155,8 @@ def _reason(found: Scaled, spec: api.VLMDeploymentSpec, *, blind: bool) -> tuple
         return (
             ScalingReason.METRICS_MISSING,
             "Replicas stay as they are: no replica's proxy tells the operator its load. Look whether a NetworkPolicy "
-            "lets the operator reach port 8082 of the pods, and at the log of the proxy.",
+            f"lets the operator reach port {proxy.METRICS_PORT} of the pods, and at the log of the proxy.",
         )
+    if found.hindrance:
+        return ScalingReason.ENGINE_FAILING, found.hindrance
     return choice.reason, choice.message

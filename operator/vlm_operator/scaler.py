@@ -16,9 +16,10 @@ from msgspec.structs import replace
 from vlm_operator import names
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
 from vlm_operator.kinds import POD, VLMDEPLOYMENT
-from vlm_operator.load import Load, Reading, Scraper, load
+from vlm_operator.load import Load, Reading, Scraper, load, takes_traffic
 from vlm_operator.realised import Realised, look
 from vlm_operator.records import Key, KubernetesObject
+from vlm_operator.reported import has_ended, is_paid
 from vlm_operator.scaled import Scaled
 from vlm_operator.scaling_policy import INTERVAL_SECONDS
 from vlm_operator.store import Store
@@ -27,7 +28,7 @@ from vlmctl.specs.record import Record
 
 METER_SECONDS = 60.0  # between looks at what requests cost, of all that have a price
 BLIND_SECONDS = 60.0  # without a word from any replica, until the status says so
-ENDED = frozenset({"Succeeded", "Failed"})
+BLIND_LOOKS = 3  # and no fewer than so many of them
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,15 @@ class _Known(Record, frozen=True, kw_only=True):
     uid: str
     state: State
     told_at: float
+
+
+class _Cost(Record, frozen=True, kw_only=True):
+    """What requests cost of one VLMDeployment. `subject`: its uid, the revision, and USD per hour of a replica: of
+    another one it says nothing.
+    """
+
+    subject: tuple[str, str, float]
+    realised: Realised
 
 
 class Scaler:
@@ -65,15 +75,16 @@ class Scaler:
         self._plans: dict[Key, Scaled] = {}
         self._known: dict[Key, _Known] = {}
         self._blind: set[Key] = set()
-        self._costs: dict[Key, Realised] = {}
+        self._costs: dict[Key, _Cost] = {}
         self._metered_at: float | None = None
 
     def plan(self, key: Key, scaled: Scaled | None) -> None:
-        """What the last pass decided; None for what is not scaled, or gone."""
+        """What the last pass decided; None for what is not scaled, or gone. What requests cost is remembered: a spec
+        that cannot be read may be mended.
+        """
         if scaled is None:
             self._plans.pop(key, None)
             self._forget(key)
-            self._costs.pop(key, None)
         else:
             self._plans[key] = scaled
 
@@ -81,10 +92,10 @@ class Scaler:
         """Whether no replica has told its load for a while."""
         return key in self._blind
 
-    def realised_usd_per_1k(self, key: Key) -> float | None:
-        """USD per 1,000 requests answered of late, idle time included; None as long as that is not known."""
+    def realised(self, key: Key, uid: str) -> Realised | None:
+        """What requests answered of late cost, idle time included; None as long as nothing is known of it."""
         cost = self._costs.get(key)
-        return None if cost is None else cost.usd_per_1k
+        return None if cost is None or cost.subject[0] != uid else cost.realised
 
     async def run(self) -> None:
         """Until cancelled. What was remembered of an earlier term is forgotten: others may have led since."""
@@ -107,6 +118,9 @@ class Scaler:
             for key, plan in self._plans.items()
             if plan.by_operator or (metering and plan.usd_per_replica_hour is not None)
         ]
+        if metering:
+            for key in self._costs.keys() - set(self._store.deployments()):
+                del self._costs[key]
         for key in [each for each in self._known if each not in self._plans or not self._plans[each].by_operator]:
             self._forget(key)
         ends = await asyncio.gather(*(self._look(key, metering=metering) for key in keys), return_exceptions=True)
@@ -116,14 +130,16 @@ class Scaler:
 
     async def _look(self, key: Key, *, metering: bool) -> None:
         pods = [pod for pod in self._pods(key) if _is_of_engine(pod)]
-        readings = await self._scraper.read(pods)
+        # Who is on the way out still answers, and is paid for.
+        asked = [pod for pod in pods if takes_traffic(pod) or (metering and not has_ended(pod))]
+        readings = await self._scraper.read(asked)
         plan, parent = self._plans.get(key), self._store.get(VLMDEPLOYMENT.kind, *key)  # as they are by now
         if plan is None or parent is None:
             return
         if metering and plan.usd_per_replica_hour is not None:
-            self._meter(key, plan.usd_per_replica_hour, pods, readings)
+            self._meter(key, parent["metadata"]["uid"], plan, pods, readings)
         if plan.by_operator:
-            await self._scale(key, plan, parent, load(pods, readings, self._clock()))
+            await self._scale(key, plan, parent, load(pods, readings))
 
     def _pods(self, key: Key) -> Iterable[KubernetesObject]:
         return (body for body, _ in self._store.owned(key, POD.kind))
@@ -144,7 +160,7 @@ class Scaler:
             is_new = False
         self._look_blind(key, known, seen, now)
         decision = decide(plan.scale.policy, known.state, observation(seen, replicas), now)
-        told_at = known.told_at if seen.in_flight is None else now
+        told_at = known.told_at if seen.in_flight is None and seen.silent > 0 else now
         state = decision.state
         # The first look only takes in how things are: after a restart nothing jumps.
         if decision.replicas != replicas and (is_new or not await self._write(key, parent, decision)):
@@ -174,24 +190,27 @@ class Scaler:
 
     def _look_blind(self, key: Key, known: _Known, seen: Load, now: float) -> None:
         """Whether replicas take traffic and none has told its load for too long; told when it changes."""
-        is_blind = seen.in_flight is None and seen.silent > 0 and now - known.told_at >= BLIND_SECONDS
+        patience = max(BLIND_SECONDS, BLIND_LOOKS * self._interval_seconds)
+        is_blind = seen.in_flight is None and seen.silent > 0 and now - known.told_at >= patience
         if is_blind is not (key in self._blind):
             (self._blind.add if is_blind else self._blind.discard)(key)
             self._changed(key)
 
     def _meter(
-        self, key: Key, usd_per_replica_hour: float, pods: list[KubernetesObject], readings: Mapping[str, Reading]
+        self, key: Key, uid: str, plan: Scaled, pods: list[KubernetesObject], readings: Mapping[str, Reading]
     ) -> None:
-        paid = [pod for pod in pods if pod.get("spec", {}).get("nodeName") and _lives(pod)]
-        before = self._costs.get(key)
-        self._costs[key] = look(
+        price, cost = plan.usd_per_replica_hour or 0.0, self._costs.get(key)
+        subject = (uid, plan.revision, price)
+        before = cost.realised if cost is not None and cost.subject == subject else None
+        after = look(
             before,
-            {uid: each.answered for uid, each in readings.items()},
-            usd_per_hour=usd_per_replica_hour * len(paid),
-            alive=frozenset(str(pod["metadata"]["uid"]) for pod in pods),
+            {pod: each.answered for pod, each in readings.items()},
+            usd_per_hour=price * sum(is_paid(pod) for pod in pods),
+            alive=frozenset(str(pod["metadata"]["uid"]) for pod in pods if not has_ended(pod)),
             now=self._clock(),
         )
-        if before is not None and before.usd_per_1k != self._costs[key].usd_per_1k:
+        self._costs[key] = _Cost(subject=subject, realised=after)
+        if before is not None and (before.usd_per_1k, before.idle) != (after.usd_per_1k, after.idle):
             self._changed(key)
 
     def _forget(self, key: Key) -> None:
@@ -209,7 +228,3 @@ def observation(seen: Load, replicas: int) -> Observation:
 
 def _is_of_engine(pod: KubernetesObject) -> bool:
     return bool(pod["metadata"].get("labels", {}).get(names.COMPONENT) == names.ENGINE)
-
-
-def _lives(pod: KubernetesObject) -> bool:
-    return pod.get("status", {}).get("phase") not in ENDED

@@ -13,9 +13,10 @@ from vlm_operator import names
 from vlm_operator.reasons import ScalingReason
 from vlm_operator.records import KubernetesObject
 from vlm_operator.scaling_policy import INTERVAL_SECONDS, Scale
+from vlm_operator.scaling_queries import answered_query, in_flight_query
 from vlmctl.api import v1alpha1 as api
 from vlmctl.api.spec import ScalingEngine
-from vlmctl.planning.scaling import Direction, StepKind
+from vlmctl.planning.scaling import Direction, ScalingPolicy, StepKind
 from vlmctl.specs.record import Record
 
 SCALED_OBJECT, HTTP_SCALED_OBJECT, AUTOSCALER = "ScaledObject", "HTTPScaledObject", "HorizontalPodAutoscaler"
@@ -23,12 +24,13 @@ KINDS = frozenset({SCALED_OBJECT, HTTP_SCALED_OBJECT, AUTOSCALER})
 HTTP_ADD_ON = "httpscaledobjects.http.keda.sh"  # its CustomResourceDefinition
 # The add-on makes a ScaledObject of its own otherwise, and deletes one that has its object's name.
 SKIP = {"httpscaledobject.keda.sh/skip-scaledobject-creation": "true"}
-PROXY_METRICS = "/proxy/metrics"
-DEPLOYMENT_LABEL = "vlmctl_dev_deployment"  # `vlmctl.dev/deployment` of the pod, as the PodMonitor hands it on
+PAUSED = {"autoscaling.keda.sh/paused": "true"}
 SERVICE_PORT = 80  # of every Service that the operator makes
+TOLERANCE = f"{api.GROUP}/tolerance"
 USUAL_TOLERANCE = 0.1  # the HPA's own: unsaid, as older clusters have no field for it
 HOLD_STARTS = 2.0  # requests are held for so many cold starts
 SHORTEST_HOLD_SECONDS = 60.0
+ANSWER_SECONDS = 3600  # until an answer begins: the proxy's `timeout server`; the add-on's own was 500 ms until 0.13
 UNKNOWN_START_SECONDS = 600.0  # what a held request is given where nothing is known of a start
 
 
@@ -69,10 +71,10 @@ def choose(spec: api.Scaling, means: Means) -> Choice:
     asked = spec.engine
     if asked is ScalingEngine.NONE:
         return _nobody(spec, ScalingReason.DISABLED, "Nobody scales: spec.scaling.engine is None.")
-    if spec.min == spec.max:
-        return _nobody(spec, ScalingReason.FIXED, "Nobody scales: spec.scaling.min is its max.")
-    to_zero = spec.min == 0 and means.keda and means.http_add_on
-    reads = bool(means.settings.prometheus) or to_zero
+    if spec.min == spec.max == 1:  # as where scaling is left out
+        return _nobody(spec, ScalingReason.FIXED, "Nobody scales: spec.scaling.min and max are 1.")
+    reads = bool(means.settings.prometheus)
+    to_zero = spec.min == 0 and means.keda and means.http_add_on and reads
     if asked is ScalingEngine.KEDA and not means.keda:
         return _nobody(
             spec,
@@ -111,11 +113,14 @@ def _bounded(spec: api.Scaling, engine: ScalingEngine, *, to_zero: bool) -> Choi
     who = "The operator" if engine is ScalingEngine.OPERATOR else engine.value
     if spec.min > 0 or to_zero:
         message = f"{who} scales between {spec.min} and {spec.max} replicas."
+        if spec.min == spec.max:
+            message = f"{who} keeps {spec.max} replicas."
         return Choice(engine=engine, reason=ScalingReason.SCALING, message=message, minimum=spec.min)
     message = (
-        f"{who} scales between 1 and {spec.max} replicas, not to 0: that needs KEDA and its HTTP add-on "
-        f"({HTTP_ADD_ON}) to hold requests while a replica starts. The operator has no activator of its own, and "
-        "Gateway API's InferencePool is not supported."
+        f"{who} scales between 1 and {spec.max} replicas, not to 0: that needs KEDA, its HTTP add-on ({HTTP_ADD_ON}) "
+        "to hold requests while a replica starts, and a Prometheus (scaling.prometheus of the chart) to see those that "
+        "come through the Service. The operator has no activator of its own, and Gateway API's InferencePool is not "
+        "supported."
     )
     return Choice(engine=engine, reason=ScalingReason.MINIMUM_RAISED, message=message, minimum=1)
 
@@ -126,30 +131,31 @@ def others(children: Mapping[str, Collection[str]], name: str, engine: ScalingEn
     `children`: the names of a VLMDeployment's children, by kind; those of KEDA's autoscaler have our labels too.
     """
     found = ((kind, each) for kind in sorted(KINDS) for each in sorted(children.get(kind, ())))
-    return tuple(f"{kind} {each}" for kind, each in found if not _is_of(engine, kind, each == name))
+    return tuple(f"{kind} {each}" for kind, each in found if not is_of(engine, kind, each == name))
 
 
-def _is_of(engine: ScalingEngine, kind: str, has_its_name: bool) -> bool:
+def is_of(engine: ScalingEngine, kind: str, has_its_name: bool) -> bool:
     """Whether an object is the engine's; `has_its_name`: that of the VLMDeployment, which KEDA's autoscaler has not."""
     if engine is ScalingEngine.HPA:
         return kind == AUTOSCALER and has_its_name
     return engine is ScalingEngine.KEDA and (kind != AUTOSCALER or not has_its_name)
 
 
-def objects(
-    parent: KubernetesObject, choice: Choice, scale: Scale, settings: ScalingSettings
-) -> tuple[KubernetesObject, ...]:
+def objects(parent: KubernetesObject, choice: Choice, scale: Scale, means: Means) -> tuple[KubernetesObject, ...]:
     """What the chosen engine is told; nothing where the operator or nobody scales."""
+    settings = means.settings
     if choice.engine is ScalingEngine.HPA:
-        return (_autoscaler(parent, scale, settings),)
-    if choice.engine is not ScalingEngine.KEDA:
+        return (_autoscaler(parent, scale, means),)
+    if choice.engine is not ScalingEngine.KEDA or settings.prometheus is None:
         return ()
-    triggers = []
-    if settings.prometheus:
-        triggers.append(_prometheus_trigger(parent, scale, settings.prometheus))
+    place = (parent["metadata"]["namespace"], parent["metadata"]["name"])
+    load = in_flight_query(*place, to_zero=choice.minimum == 0)
+    threshold = f"{scale.policy.target_in_flight:g}"
+    triggers = [_prometheus_trigger(settings.prometheus, load, threshold)]
     if choice.minimum > 0:
         return (_scaled_object(parent, scale, triggers),)
     routed = _http_scaled_object(parent, scale)
+    triggers.append(_prometheus_trigger(settings.prometheus, answered_query(*place), "1"))
     triggers.append(
         {
             "type": "external-push",
@@ -159,20 +165,17 @@ def objects(
     return (routed, _scaled_object(parent, scale, triggers))
 
 
-def in_flight_query(namespace: str, name: str) -> str:
-    """PromQL for the requests in flight at all replicas; no value at all while a replica's proxy cannot be scraped.
-
-    A part of the load would look like less of it.
-    """
-    of = f'namespace="{namespace}",{DEPLOYMENT_LABEL}="{name}"'
-    load = f'sum(haproxy_backend_current_sessions{{proxy="inference",{of}}})'
-    return f'{load} unless on() (up{{{of},metrics_path="{PROXY_METRICS}"}} == 0)'
-
-
 def hold_seconds(scale: Scale) -> float:
     """How long the HTTP add-on holds a request for a replica that starts."""
     start = UNKNOWN_START_SECONDS if scale.start is None else scale.start.seconds
     return max(HOLD_STARTS * start, SHORTEST_HOLD_SECONDS)
+
+
+def go_duration(seconds: int) -> str:
+    """As Go writes it, ``1h0m0s``: whatever program in Go writes the object anew spells it so."""
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{seconds}s" if hours else f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
 
 
 def quantity(value: float) -> str:
@@ -184,13 +187,21 @@ def quantity(value: float) -> str:
     return f"{micro}u"
 
 
-def _child(parent: KubernetesObject, api_version: str, kind: str, name: str, spec: dict[str, Any]) -> KubernetesObject:
+def _child(
+    parent: KubernetesObject,
+    api_version: str,
+    kind: str,
+    name: str,
+    spec: dict[str, Any],
+    annotations: Mapping[str, str],
+) -> KubernetesObject:
     own = parent["metadata"]
     metadata = {
         "name": name,
         "namespace": own["namespace"],
         "labels": names.labels(own["name"], names.Component.SCALING),
         "ownerReferences": names.owner(parent),
+        **({"annotations": dict(annotations)} if annotations else {}),
     }
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
 
@@ -199,9 +210,9 @@ def _target(parent: KubernetesObject) -> dict[str, str]:
     return {"apiVersion": api.API_VERSION, "kind": api.KIND, "name": parent["metadata"]["name"]}
 
 
-def _autoscaler(parent: KubernetesObject, scale: Scale, settings: ScalingSettings) -> KubernetesObject:
+def _autoscaler(parent: KubernetesObject, scale: Scale, means: Means) -> KubernetesObject:
     policy, name = scale.policy, parent["metadata"]["name"]
-    metric = {"name": settings.external_metric, "selector": {"matchLabels": {DEPLOYMENT_LABEL: name}}}
+    metric = {"name": means.settings.external_metric, "selector": {"matchLabels": {names.SERIES_LABEL: name}}}
     target = {"type": "AverageValue", "averageValue": quantity(policy.target_in_flight)}
     spec = {
         "scaleTargetRef": _target(parent),
@@ -210,7 +221,7 @@ def _autoscaler(parent: KubernetesObject, scale: Scale, settings: ScalingSetting
         "behavior": _behavior(scale),
         "metrics": [{"type": "External", "external": {"metric": metric, "target": target}}],
     }
-    return _child(parent, "autoscaling/v2", AUTOSCALER, name, spec)
+    return _child(parent, "autoscaling/v2", AUTOSCALER, name, spec, _tolerances(policy))
 
 
 def _scaled_object(parent: KubernetesObject, scale: Scale, triggers: list[dict[str, Any]]) -> KubernetesObject:
@@ -227,18 +238,19 @@ def _scaled_object(parent: KubernetesObject, scale: Scale, triggers: list[dict[s
         },
         "triggers": triggers,
     }
-    return _child(parent, "keda.sh/v1alpha1", SCALED_OBJECT, parent["metadata"]["name"], spec)
+    stopped = parent["spec"].get("replicas", 1) == 0 and policy.minimum_replicas > 0  # KEDA would scale to its minimum
+    annotations = {**_tolerances(policy), **(PAUSED if stopped else {})}
+    return _child(parent, "keda.sh/v1alpha1", SCALED_OBJECT, parent["metadata"]["name"], spec, annotations)
 
 
-def _prometheus_trigger(parent: KubernetesObject, scale: Scale, address: str) -> dict[str, Any]:
-    metadata = parent["metadata"]
+def _prometheus_trigger(address: str, query: str, threshold: str) -> dict[str, Any]:
     return {
         "type": "prometheus",
         "metricType": "AverageValue",
         "metadata": {
             "serverAddress": address,
-            "query": in_flight_query(metadata["namespace"], metadata["name"]),
-            "threshold": f"{scale.policy.target_in_flight:g}",
+            "query": query,
+            "threshold": threshold,
             "ignoreNullValues": "false",  # no value is an error, on which nothing is scaled
         },
     }
@@ -254,10 +266,19 @@ def _http_scaled_object(parent: KubernetesObject, scale: Scale) -> KubernetesObj
         "replicas": {"min": policy.minimum_replicas, "max": policy.maximum_replicas},
         "scaledownPeriod": int(policy.idle_seconds),
         "scalingMetric": {"concurrency": {"targetValue": max(int(policy.target_in_flight), 1)}},
-        "timeouts": {"conditionWait": f"{hold_seconds(scale):.0f}s"},
+        "timeouts": {
+            "conditionWait": go_duration(round(hold_seconds(scale))),
+            "responseHeader": go_duration(ANSWER_SECONDS),
+        },
     }
-    child = _child(parent, "http.keda.sh/v1alpha1", HTTP_SCALED_OBJECT, names.http_route(name), spec)
-    return {**child, "metadata": {**child["metadata"], "annotations": SKIP}}
+    return _child(parent, "http.keda.sh/v1alpha1", HTTP_SCALED_OBJECT, names.http_route(name), spec, SKIP)
+
+
+def _tolerances(policy: ScalingPolicy) -> dict[str, str]:
+    """What was asked for, beside the fields: a cluster may drop these, which is then no difference (`actions`)."""
+    asked = {"up": policy.up.tolerance, "down": policy.down.tolerance}
+    told = [f"{way}={quantity(share)}" for way, share in asked.items() if share != USUAL_TOLERANCE]
+    return {TOLERANCE: ",".join(told)} if told else {}
 
 
 def _behavior(scale: Scale) -> dict[str, Any]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from operator import attrgetter
 
-from vlm_operator.records import KubernetesObject, Planned
+from vlm_operator.records import KubernetesObject, Planned, Revision
+from vlm_operator.reported import condition
 from vlm_operator.results import AgentResult, Task
 from vlmctl.api import reading
 from vlmctl.api import v1alpha1 as api
+from vlmctl.errors import InvalidValue
 from vlmctl.planning.scaling import (
     DOWN,
     LONGEST_WINDOW_SECONDS,
@@ -27,13 +30,17 @@ from vlmctl.specs.estimates import Basis
 from vlmctl.specs.record import Record
 
 INTERVAL_SECONDS = 15.0  # between looks: the HPA's sync period (kube-controller-manager)
+START_DIGITS = 2  # significant, of a measured start: no two take equally long
 
 
 class Start(Record, frozen=True, kw_only=True):
-    """How long a replica takes from being made to traffic, and whether one did or it is estimated."""
+    """How long a replica takes from its place on a node to traffic, and whether one did or it is estimated. `made`:
+    when the pod was made that did, RFC 3339.
+    """
 
     seconds: float
     measured: bool
+    made: str = ""
 
 
 class Scale(Record, frozen=True, kw_only=True):
@@ -77,41 +84,59 @@ def scale(
 def start_of(
     pods: Iterable[KubernetesObject],
     results: Mapping[str, AgentResult],
-    planned: Planned,
+    revision: Revision,
     before: api.ScalingStatus | None = None,
 ) -> Start | None:
-    """How long the latest of a revision's pods took; else as it was said `before` of the revision, else as planned.
-
-    The ladder of loads is taken off: only one replica of a revision climbs it.
+    """How long the latest of a revision's pods took, gone ones included as far as the status said it `before`; else as
+    planned.
     """
-    told = [(_created(pod), _seconds(pod, results.get(pod["metadata"]["uid"]))) for pod in pods]
-    known = [(created, seconds) for created, seconds in told if seconds is not None]
+    starts = (*(_measured(pod, results.get(pod["metadata"]["uid"])) for pod in pods), _said(before, revision))
+    known = [each for each in starts if each is not None]
     if known:
-        return Start(seconds=max(known)[1], measured=True)
-    if before is not None and before.cold_start is not None and before.cold_start_basis == Basis.MEASURED:
-        return Start(seconds=reading.seconds(before.cold_start), measured=True)
-    if planned.cold_start_seconds is None:
+        return max(known, key=attrgetter("made"))
+    estimate = revision.planned.cold_start_seconds
+    return None if estimate is None else Start(seconds=estimate, measured=False)
+
+
+def _said(before: api.ScalingStatus | None, revision: Revision) -> Start | None:
+    """The start that the status tells, if a pod of the same revision took it."""
+    if before is None or before.revision != revision.name or before.cold_start_basis != Basis.MEASURED:
         return None
-    return Start(seconds=planned.cold_start_seconds, measured=False)
-
-
-def _created(pod: KubernetesObject) -> str:
-    return str(pod["metadata"].get("creationTimestamp", ""))
-
-
-def _seconds(pod: KubernetesObject, result: AgentResult | None) -> float | None:
-    """From the pod's creation until it first took traffic; None where that is not known."""
-    created = _created(pod)
-    if not created or result is None or result.opened is None:
+    try:
+        seconds = reading.seconds(before.cold_start or "")
+    except InvalidValue:  # whoever may write a status may write anything
         return None
-    climbed = 0.0
-    if result.task is Task.LADDER and result.smoked is not None and result.smoked <= result.opened:
-        climbed = _between(result.smoked, result.opened)
-    return max(_between(created, result.opened) - climbed, 1.0)  # times are to the second
+    return Start(seconds=seconds, measured=True, made=before.cold_start_made or "")
 
 
-def _between(earlier: str, later: str) -> float:
-    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
+def _measured(pod: KubernetesObject, result: AgentResult | None) -> Start | None:
+    """From the pod's place on a node until it first took traffic; None where that is not known.
+
+    Waiting for a GPU that is not there is no start. The ladder of loads is taken off, which one replica of a revision
+    alone climbs; once its engine was restarted nothing tells how long that took.
+    """
+    made = str(pod["metadata"].get("creationTimestamp", ""))
+    placed = condition(pod, "PodScheduled").get("lastTransitionTime") or made
+    if not placed or result is None or result.opened is None:
+        return None
+    seconds, climbed = _between(placed, result.opened), 0.0
+    if result.smoked is not None:
+        since_smoke = _between(result.smoked, result.opened)
+        if since_smoke is None or since_smoke < 0:
+            return None
+        climbed = since_smoke if result.task is Task.LADDER else 0.0
+    if seconds is None:
+        return None
+    rounded = float(f"{max(seconds - climbed, 1.0):.{START_DIGITS}g}")  # times are to the second
+    return Start(seconds=rounded, measured=True, made=made)
+
+
+def _between(earlier: str, later: str) -> float | None:
+    """Seconds; None where one is no moment, such as the 30th of February."""
+    try:
+        return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
+    except ValueError:
+        return None
 
 
 def _direction(rules: api.ScalingRules | None, usual: Direction) -> Direction:

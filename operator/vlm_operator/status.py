@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import msgspec
 
-from vlm_operator import names
+from vlm_operator import names, tolerant
 from vlm_operator.benchmarks import decimal
 from vlm_operator.conditions import Facts, Judged, conditions, judge
-from vlm_operator.diagnosis import agent_result
-from vlm_operator.facts import download_job, facts, is_serving, live_pods, measured, revision_of, subject
+from vlm_operator.diagnosis import agent_result, engine_pods
+from vlm_operator.facts import NOTHING_SAID, download_job, facts, is_serving, live_pods, measured, revision_of, subject
+from vlm_operator.realised import Realised
 from vlm_operator.reasons import AvailableReason, DegradedReason, ModelReason, Phase, PlanReason, ReadyReason
 from vlm_operator.records import Findings, KubernetesObject, Observed, Planned, Revision
+from vlm_operator.reported import is_paid
 from vlm_operator.rollout import Rollout
 from vlm_operator.timeline import timeline
 from vlmctl.api import v1alpha1 as api
@@ -49,16 +51,15 @@ def build(
     rollout: Rollout,
     found: Findings = NOTHING_FOUND,
     *,
-    replicas: int | None = None,
     api_key: str | None = None,
     scaling: api.ScalingStatus | None = None,
-    realised_usd_per_1k: float | None = None,
+    realised: Realised | None = None,
 ) -> api.VLMDeploymentStatus:
     """The status of `observed.parent` at `observed.now`.
 
-    `spec`: None where it cannot be read. `found`: what stands in the way. `replicas`: that are paid for; None: those
-    that are asked for. `api_key`: the Secret with the key, once it is made; None: as it was said before. `scaling`: who
-    scales. `realised_usd_per_1k`: what requests really cost; None: as it was said before.
+    `spec`: None where it cannot be read. `found`: what stands in the way. `api_key`: the Secret with the key, once it
+    is made; None: as it was said before. `scaling`: who scales. `realised`: what requests really cost; what is not
+    known of it is as it was said before.
     """
     metadata, before = observed.parent["metadata"], previous(observed.parent)
     name, generation = metadata["name"], metadata.get("generation", 0)
@@ -83,45 +84,47 @@ def build(
         plan=None if rollout.wanted is None else plan_status(rollout.wanted.planned),
         scaling=scaling,
     )
-    status = _with_figures(status, observed, runs, before, known.replicas if replicas is None else replicas)
-    return _with_realised(status, before, realised_usd_per_1k)
+    if runs is None:
+        return status
+    status = _with_figures(status, observed, runs, before)
+    # While a revision is rolled out, what is counted may be of the one before it.
+    counted = realised if scaling is None or scaling.revision == runs.name else None
+    return _with_realised(status, before if was_about(before) == runs.name else NOTHING_SAID, counted)
 
 
 def _with_realised(
-    status: api.VLMDeploymentStatus, before: api.VLMDeploymentStatus, usd_per_1k: float | None
+    status: api.VLMDeploymentStatus, before: api.VLMDeploymentStatus, realised: Realised | None
 ) -> api.VLMDeploymentStatus:
-    """And what requests really cost, where a price is known."""
+    """And what requests really cost, where a price is known. `before`: what was said of the same revision."""
     if status.cost is None or status.cost.hourly is None:
         return status
-    said = None if before.cost is None else before.cost.realised_per_1k
-    realised = said if usd_per_1k is None else decimal(usd_per_1k)
-    return msgspec.structs.replace(status, cost=msgspec.structs.replace(status.cost, realised_per_1k=realised))
+    said = before.cost or api.CostStatus()
+    idle = said.idle if realised is None or realised.idle is None else realised.idle
+    figure = None if realised is None else realised.usd_per_1k
+    per_1k = None if idle else said.realised_per_1k if figure is None else decimal(figure)
+    cost = msgspec.structs.replace(status.cost, realised_per_1k=per_1k, idle=idle)
+    return msgspec.structs.replace(status, cost=cost)
 
 
 def _with_figures(
-    status: api.VLMDeploymentStatus,
-    observed: Observed,
-    runs: Revision | None,
-    before: api.VLMDeploymentStatus,
-    replicas: int,
+    status: api.VLMDeploymentStatus, observed: Observed, runs: Revision, before: api.VLMDeploymentStatus
 ) -> api.VLMDeploymentStatus:
-    """And what is known of the revision that runs: speed, money for so many replicas, and when it came how far."""
-    if runs is None:
-        return status
+    """And what is known of the revision that runs: speed, money for the replicas, and when it came how far."""
     benchmark = measured(observed, runs, before)
+    paid = sum(is_paid(pod) for pod in engine_pods(observed, leaving=True))
     return msgspec.structs.replace(
         status,
         benchmark=benchmark,
         drift=None if benchmark is None else drift(runs.planned, benchmark),
-        cost=cost(runs.planned, replicas, benchmark),
+        cost=cost(runs.planned, paid, benchmark),
         timeline=_timeline(observed, runs, before),
     )
 
 
 def previous(parent: KubernetesObject) -> api.VLMDeploymentStatus:
-    """The status as it is; empty where there is none, or one that this version cannot read."""
+    """The status as it is, as far as this version knows its fields; empty where it cannot be read."""
     try:
-        return msgspec.convert(parent.get("status") or {}, api.VLMDeploymentStatus)
+        return tolerant.convert(parent.get("status") or {}, api.VLMDeploymentStatus)
     except msgspec.ValidationError:
         return api.VLMDeploymentStatus()
 
@@ -137,7 +140,7 @@ def plan_status(planned: Planned) -> api.PlanStatus:
         requests_per_second=decimal(speed.requests_per_second),
         ttft=api.duration(round(speed.ttft_p95_seconds, 6)),
         tpot=api.duration(round(speed.tpot_p95_seconds, 6)),
-        basis=speed.basis.value,
+        basis=speed.basis,
         concurrency=speed.concurrency,
         image=planned.image,
         arguments=tuple(word for argument in planned.arguments for word in argument.words),
@@ -155,13 +158,14 @@ def drift(planned: Planned, benchmark: api.BenchmarkStatus) -> api.Drift | None:
 
 
 def cost(planned: Planned, replicas: int, benchmark: api.BenchmarkStatus | None) -> api.CostStatus:
-    """Money for the replicas, at the measured rate where there is one. Unknown stays unsaid."""
+    """Money for so many replicas, at the measured rate where there is one. Unknown stays unsaid."""
     of_replica = planned.usd_per_hour
     if of_replica is None:
-        return api.CostStatus(price_source=UNKNOWN)
+        return api.CostStatus(replicas=replicas, price_source=UNKNOWN)
     speed = planned.plan.speed
     rate = float(benchmark.requests_per_second) if benchmark is not None else speed.requests_per_second
     return api.CostStatus(
+        replicas=replicas,
         hourly=decimal(of_replica * replicas),
         saturated_per_1k=decimal(usd_per_1k_requests(of_replica, rate)) if rate > 0 else None,
         basis=Basis.MEASURED.value if benchmark is not None else speed.basis.value,
@@ -231,4 +235,5 @@ _PHASES = {
     AvailableReason.PULLING_IMAGE: Phase.STARTING,
     AvailableReason.STARTING: Phase.STARTING,
     AvailableReason.BENCHMARKING: Phase.BENCHMARKING,
+    AvailableReason.NOT_READY: Phase.DEGRADED,
 }

@@ -62,6 +62,10 @@ class Store:
         """All VLMDeployments."""
         return [Key(*name) for name in sorted(self._kinds.get(VLMDEPLOYMENT.kind, {}))]
 
+    def versions(self, kind: str) -> dict[Name, int]:
+        """The version of each object of a kind, by namespace and name, in their order."""
+        return {name: entry.version for name, entry in sorted(self._kinds.get(kind, {}).items())}
+
     def changes(self, kind: str) -> int:
         """How often anything of the kind has changed."""
         return self._changes[kind]

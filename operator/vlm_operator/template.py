@@ -5,6 +5,7 @@ It starts from the pod that `vlmctl plan --format kubernetes` writes, and adds w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,8 +16,10 @@ from vlm_operator.records import KubernetesObject, Planned
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving import host, kubernetes
 from vlmctl.serving.engine_args import command
+from vlmctl.units import GIB
 
 MODELS_FOLDER = "/models"  # a checkpoint on a claim or in an image
+STORAGE = "ephemeral-storage"
 RUN_FOLDER = "/run/vlmctl"  # engine and agent write there
 OPEN = f"{RUN_FOLDER}/open"  # the latch: the agent lets traffic in
 STUCK = f"{RUN_FOLDER}/stuck"  # the agent asks for a restart of the engine
@@ -37,6 +40,13 @@ MEDIA_DOMAINS = "--allowed-media-domains"
 NO_DOMAIN = "none.invalid"
 # Requests come through the proxy alone.
 LISTENS = (f"--host={proxy.ENGINE_HOST}", f"--port={proxy.ENGINE_PORT}")
+# Storage of a node that a pod takes beside its checkpoint: compiled graphs, logs, and xet's cache of up to 10 GB.
+SCRATCH_GIB = 20
+SCRATCH_REQUEST_GIB = 2  # of that, in general
+CHECKPOINT_MARGIN = 2  # a repository may hold the weights in two layouts (consolidated.safetensors)
+# In the place of the search list of resolv.conf (glibc, c-ares): a host that pictures may come from is a whole name,
+# where `postgres.other` would else be found as a Service.
+NO_SEARCH = {"name": "LOCALDOMAIN", "value": "."}
 # A host that pictures may come from does not name others, and nothing is told to anyone else.
 KEEPS_TO_ITSELF = {
     "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
@@ -96,22 +106,26 @@ def _engine(spec: api.VLMDeploymentSpec, planned: Planned, hub_endpoint: str | N
     container = kubernetes.engine_container(
         planned.plan, image=planned.image, resource=planned.gpu_resource, command=words
     )
-    given = spec.engine.env if spec.engine is not None else ()
+    asked = spec.engine or api.Engine()
     quiet = [{"name": name, "value": value} for name, value in KEEPS_TO_ITSELF.items()]
     own = [*container["env"], *quiet, *_hub(spec, planned, hub_endpoint)]
+    own += [NO_SEARCH] if asked.allowed_media_domains else []
     taken = {each["name"] for each in own}
-    more = [{"name": each.name, "value": each.value} for each in given if each.name not in taken]
+    more = [{"name": each.name, "value": _literal(each.value)} for each in asked.env if each.name not in taken]
     del container["ports"]  # which are the proxy's
     mounts = [*container["volumeMounts"], {"name": "run", "mountPath": RUN_FOLDER}, *_model_mounts(spec)]
     return {
         **container,
         "name": names.ENGINE,
         "command": ["sh", "-c", START, "--"],
-        "args": words,
+        "args": [_literal(word) for word in words],
         "env": [*own, *more],
-        "resources": _resources(container["resources"], spec.pod or api.PodOverrides()),
-        # The kubelet asks the pod's address, where the proxy listens.
-        "startupProbe": {**container["startupProbe"], "httpGet": {"path": "/health", "port": host.PORT}},
+        "resources": _resources(container["resources"], spec, planned),
+        # The kubelet asks the pod's address, where the proxy listens; not at the port that clients may fill.
+        "startupProbe": {
+            **container["startupProbe"],
+            "httpGet": {"path": proxy.HEALTH, "port": proxy.METRICS_PORT},
+        },
         "readinessProbe": {
             "exec": {"command": ["sh", "-c", READY, "--", host.healthy(proxy.ENGINE_PORT)]},
             "periodSeconds": READY_SECONDS,
@@ -137,6 +151,11 @@ def _words(planned: Planned) -> list[str]:
     return [*words, *([] if is_limited else [f"{MEDIA_DOMAINS}={NO_DOMAIN}"]), *LISTENS]
 
 
+def _literal(text: str) -> str:
+    """The text as the kubelet leaves it, which puts variables in the place of ``$(NAME)`` and ``$`` for ``$$``."""
+    return text.replace("$", "$$")
+
+
 def _agent(image: str) -> dict[str, Any]:
     return {
         "name": names.AGENT,
@@ -158,7 +177,7 @@ def _volumes(name: str, digest: str, spec: api.VLMDeploymentSpec, planned: Plann
     if claim(spec) is not None:
         yield {"name": kubernetes.CACHE, "persistentVolumeClaim": {"claimName": names.cache(name)}}
     else:
-        yield {"name": kubernetes.CACHE, "emptyDir": {}}
+        yield {"name": kubernetes.CACHE, "emptyDir": {"sizeLimit": f"{_storage_gib(spec, planned)[1]}Gi"}}
     yield kubernetes.shared_memory_volume(planned.plan)
     yield {"name": "run", "emptyDir": {}}
     yield {"name": "config", "configMap": {"name": names.of_revision(name, digest)}}
@@ -200,10 +219,21 @@ def _hub(spec: api.VLMDeploymentSpec, planned: Planned, endpoint: str | None) ->
         yield {"name": "HF_HUB_OFFLINE", "value": "1"}  # the download Job has brought everything
 
 
-def _resources(planned: Mapping[str, Mapping[str, str]], overrides: api.PodOverrides) -> dict[str, Any]:
+def _resources(planned: Mapping[str, Mapping[str, str]], spec: api.VLMDeploymentSpec, plan: Planned) -> dict[str, Any]:
+    overrides = spec.pod or api.PodOverrides()
     cpu = {} if overrides.cpu is None else {"cpu": str(overrides.cpu)}
     memory = {} if overrides.memory is None else {"memory": str(overrides.memory)}
-    return {"requests": {**planned["requests"], **cpu, **memory}, "limits": {**planned["limits"], **memory}}
+    least, most = ({STORAGE: f"{gib}Gi"} for gib in _storage_gib(spec, plan))
+    return {
+        "requests": {**planned["requests"], **least, **cpu, **memory},
+        "limits": {**planned["limits"], **most, **memory},
+    }
+
+
+def _storage_gib(spec: api.VLMDeploymentSpec, planned: Planned) -> tuple[int, int]:
+    """Of the node's own storage: what a pod is expected to take, and the most."""
+    checkpoint = 0 if claim(spec) is not None else math.ceil(planned.download_bytes / GIB)
+    return checkpoint + SCRATCH_REQUEST_GIB, CHECKPOINT_MARGIN * checkpoint + SCRATCH_GIB
 
 
 def _overrides(given: api.PodOverrides) -> dict[str, Any]:

@@ -17,19 +17,20 @@ from vlmctl.errors import VlmctlError
 
 NOT_DECLARED = "field not declared in schema"  # sigs.k8s.io/structured-merge-diff, typed/validate.go
 TOLD_LENGTH = 512  # characters of what the API server says
+NO_PODS = " No pods are made before that: they would run without it."
 
 
 def write_refused(refusals: Sequence[tuple[Action, Exception]]) -> Finding | None:
-    """The first write that the API server did not take; None where it took all."""
+    """The first write that the API server did not take, rather one that pods wait for; None where it took all."""
     if not refusals:
         return None
-    action, error = refusals[0]
+    action, error = min(refusals, key=lambda each: not each[0].makes_what_pods_need)
     if NOT_DECLARED in str(error) and _mounts_an_image(action):
         return _no_image_volumes(DegradedReason.WRITE_REFUSED)
     return Finding(
         reason=DegradedReason.WRITE_REFUSED,
         message=f"{action.kind} {action.name} cannot be written: {_line(str(error))}",
-        remedy="It is tried again until it can.",
+        remedy=f"It is tried again until it can.{NO_PODS if action.makes_what_pods_need else ''}",
     )
 
 
@@ -44,7 +45,7 @@ def write_changed(actions: Sequence[Action]) -> Finding | None:
         reason=DegradedReason.WRITE_CHANGED,
         message=f"{action.kind} {action.name} does not stay as it is written, as a mutating webhook may have it: "
         f"{action.reason}.",
-        remedy="Have that field left alone. It is written again, less and less often.",
+        remedy="Have that field left alone. It is written again, some times a minute at most.",
     )
 
 

@@ -21,10 +21,13 @@ log = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
-    """How a pass ended. `after_seconds`: come again then, at the latest; of a failed one: at the earliest."""
+    """How a pass ended. `after_seconds`: come again then, at the latest; of a failed one: at the earliest, unless it is
+    `paced`, as it was done but for writes that have pauses of their own.
+    """
 
     failed: bool = False
     after_seconds: float | None = None
+    paced: bool = False
 
 
 class WorkQueue:
@@ -96,7 +99,7 @@ class WorkQueue:
 
     def _settle(self, key: Key, outcome: Outcome) -> None:
         after = outcome.after_seconds
-        if outcome.failed:
+        if outcome.failed and not outcome.paced:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             after = max(self._backoff_seconds(failures), after or 0.0)
         else:

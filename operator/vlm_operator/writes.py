@@ -13,13 +13,18 @@ from vlm_operator.actions import Action, Verb
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
 from vlm_operator.events import Event, events
 from vlm_operator.kinds import BY_KIND, DEPLOYMENT, EVENT, POD, SECRET, VLMDEPLOYMENT
+from vlm_operator.names import DEPLOYMENT as LABEL
 from vlm_operator.names import FIELD_MANAGER, MANAGED_BY
 from vlm_operator.records import Key, KubernetesObject
 from vlm_operator.status import previous
 from vlm_operator.store import Store
+from vlm_operator.tries import Tries
 from vlmctl.api import v1alpha1 as api
 
 INVALID = 422  # HTTP status of an object that the API server does not let in as it would be
+STATUS_TRIES = 4  # beyond the first, where the VLMDeployment was changed meanwhile
+TAKEN = "there is one already that the operator"
+NOT_OURS = "there is one already that was not made for this VLMDeployment. Delete it, and one with a new key is made."
 REPORTER = f"{api.GROUP}/{FIELD_MANAGER}"  # an Event names a domain, as labels do
 
 # A version that no object has: etcd counts from 1 before anything is written. The API server makes an object that is
@@ -29,64 +34,82 @@ MADE_ANEW = "1"
 log = logging.getLogger(__name__)
 
 
+Refusal = tuple[Action, Exception]
+
+
 class Kept(NamedTuple):
     """Whether a measurement was written, and which ones the API server did not take."""
 
     written: bool
-    refused: list[tuple[Action, Exception]]
+    refused: list[Refusal]
 
 
 class Writer:
-    """Writes for VLMDeployments. Methods raise Unreachable, and ApiError for what is refused. `identity`: in Events."""
+    """Writes for VLMDeployments. Methods raise Unreachable, and ApiError for what is refused. `identity`: in Events.
+
+    `tries`: what came to nothing.
+    """
 
     def __init__(self, cluster: Cluster, store: Store, *, identity: str) -> None:
         self._cluster = cluster
         self._store = store
         self._identity = identity
+        self.tries = Tries()
 
-    async def is_alive(self, parent: KubernetesObject) -> bool:
+    async def is_alive(self, parent: KubernetesObject, *, deleted: bool = False) -> bool:
         """Whether the API server itself says that this very VLMDeployment is there and not being deleted.
 
-        Asked before something is made for it: what is known of it may be old, and nobody would clean up.
+        Asked before something is made for it: what is known of it may be old, and nobody would clean up. `deleted`: one
+        that is being deleted counts too.
         """
         metadata = parent["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
         try:
             found = await self._cluster.get(VLMDEPLOYMENT, *key)
         except ApiError as error:
-            if not error.is_missing:
+            if not _is_gone(error, key.name):
                 raise
             self._store.forget(key)
             return False
         self._store.put(found)
-        return found["metadata"]["uid"] == metadata["uid"] and "deletionTimestamp" not in found["metadata"]
+        is_same = found["metadata"]["uid"] == metadata["uid"]
+        return bool(is_same and (deleted or "deletionTimestamp" not in found["metadata"]))
 
-    async def keep(self, benchmarks: Iterable[api.VLMBenchmark]) -> Kept:
+    async def keep(self, key: Key, benchmarks: Iterable[api.VLMBenchmark]) -> Kept:
         """Create measurements, unless they are there. One that is refused (by a quota, a policy, the schema) keeps
         nothing else waiting.
         """
-        written, refused = False, list[tuple[Action, Exception]]()
+        written, refused = False, list[Refusal]()
         for each in benchmarks:
-            body, name = msgspec.to_builtins(each), each.metadata.name
+            body, why = msgspec.to_builtins(each), "a replica has measured it"
+            action = Action(verb=Verb.CREATE, kind=each.kind, name=each.metadata.name, reason=why, body=body)
             try:
-                await self._create(body)
+                await self.act(key, action)
+                written = True
             except ApiError as error:
-                why = "a replica has measured it"
-                refused.append((Action(verb=Verb.CREATE, kind=each.kind, name=name, reason=why, body=body), error))
-                continue
-            written = True
-            log.info("Kept the measurement %s/%s.", each.metadata.namespace, name)
+                refused.append((action, error))
         return Kept(written, refused)
 
     async def act(self, key: Key, action: Action) -> None:
-        """One write to a child."""
-        resource = BY_KIND[action.kind]
+        """One write; what was refused a moment ago is refused without another request."""
+        self.tries.check(key, action)
         place = {"namespace": key.namespace, "deployment": key.name}
         log.info("%s %s %s: %s.", action.verb.value, action.kind, action.name, action.reason, extra=place)
+        try:
+            await self._act(key, action)
+        except ApiError as error:
+            self.tries.refused(key, action, error)
+            raise
+        self.tries.done(key, action)
+
+    async def _act(self, key: Key, action: Action) -> None:
+        resource = BY_KIND[action.kind]
         if action.verb is Verb.APPLY and action.body is not None:
             self._store.written(await self._apply(key, action, action.body))
         elif action.verb is Verb.CREATE and action.body is not None:
-            await self._create(action.body)
+            await (self._make_secret(key, action.body) if resource is SECRET else self._create(action.body))
+        elif action.verb is Verb.ANNOTATE and action.body is not None:
+            self._store.written(await self._cluster.merge(resource, key.namespace, action.name, action.body))
         elif action.verb is Verb.SCALE:
             scale = {"spec": {"replicas": action.replicas}}
             await self._cluster.merge(DEPLOYMENT, key.namespace, action.name, scale, subresource="scale")
@@ -112,33 +135,31 @@ class Writer:
     async def _check_free(self, key: Key, action: Action) -> None:
         """Raise ApiError where somebody else has an object of the name: applied, it would be taken from him."""
         found = await self._cluster.find(BY_KIND[action.kind], key.namespace, action.name)
-        if found is not None and found["metadata"].get("labels", {}).get(MANAGED_BY) != FIELD_MANAGER:
-            raise ApiError("there is one already that the operator did not make. Rename or delete it.", status=409)
+        labels = {} if found is None else found["metadata"].get("labels") or {}
+        if found is not None and labels.get(MANAGED_BY) != FIELD_MANAGER:
+            raise ApiError(f"{TAKEN} did not make. Rename or delete it.", status=409)
+        if found is not None and labels.get(LABEL) != key.name:
+            raise ApiError(
+                f"{TAKEN} made for {labels.get(LABEL, 'something else')}. Delete one of the two.", status=409
+            )
 
-    async def tell(self, key: Key, words: Mapping[str, Mapping[str, str]]) -> bool:
-        """Write annotations of pods, by the pod's name; one that is gone by now needs none."""
+    async def tell(self, key: Key, words: Mapping[str, Mapping[str, str]]) -> list[Refusal]:
+        """Write annotations of pods, by the pod's name; gives what was refused. A pod that is gone needs none."""
+        refused = list[Refusal]()
         for name, notes in words.items():
-            patch = {"metadata": {"annotations": dict(notes)}}
+            patch, why = {"metadata": {"annotations": dict(notes)}}, "its agent is to know"
+            action = Action(verb=Verb.ANNOTATE, kind=POD.kind, name=name, reason=why, body=patch)
             try:
-                self._store.written(await self._cluster.merge(POD, key.namespace, name, patch))
+                await self.act(key, action)
             except ApiError as error:
                 if not error.is_missing:
-                    raise
-        return bool(words)
+                    refused.append((action, error))
+        return refused
 
     async def answer(self, parent: KubernetesObject, status: api.VLMDeploymentStatus) -> None:
         """Write the status if it says anything new, and tell it in Events; who is gone needs no answer."""
         told = msgspec.json.decode(msgspec.json.encode(status))  # as it will be read
-        if told == parent.get("status"):
-            return
-        metadata = {name: parent["metadata"][name] for name in ("name", "namespace")}
-        body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": metadata, "status": told}
-        try:
-            self._store.written(await self._cluster.apply(VLMDEPLOYMENT, body, status=True))
-        except ApiError as error:
-            if not error.is_missing:
-                raise
-            self._store.forget(Key(metadata["namespace"], metadata["name"]))
+        if told == parent.get("status") or not await self._write_status(parent, told):
             return
         for event in events(previous(parent).conditions, status.conditions):
             await self._post(parent, event)
@@ -165,6 +186,46 @@ class Writer:
         except (ApiError, Unreachable) as error:
             log.debug("An Event was not taken: %s", error)
 
+    async def _write_status(self, parent: KubernetesObject, told: KubernetesObject) -> bool:
+        """Whether it was written: never to another VLMDeployment that has taken the name since.
+
+        The API server passes over a uid in what is applied to a status, so that it is the version that must fit.
+        """
+        key = Key(parent["metadata"]["namespace"], parent["metadata"]["name"])
+        version = parent["metadata"].get("resourceVersion")
+        for is_last in (*(False,) * STATUS_TRIES, True):
+            metadata = {"name": key.name, "namespace": key.namespace, "resourceVersion": version}
+            body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": metadata, "status": told}
+            try:
+                self._store.written(await self._cluster.apply(VLMDEPLOYMENT, body, status=True))
+                return True
+            except ApiError as error:
+                if _is_gone(error, key.name):
+                    self._store.forget(key)
+                    return False
+                if is_last or not error.is_conflict:
+                    raise
+            if not await self.is_alive(parent, deleted=True):
+                return False
+            version = (self._store.get(VLMDEPLOYMENT.kind, *key) or parent)["metadata"]["resourceVersion"]
+        return False
+
+    async def _make_secret(self, key: Key, body: KubernetesObject) -> None:
+        """The Secret with the API key. Nobody may look whose one of the name is, so the status names it before it is
+        made: one that is there and was not named is somebody else's, or goes with a VLMDeployment that had the name.
+        """
+        parent = self._store.get(VLMDEPLOYMENT.kind, *key)
+        if parent is None:
+            return
+        before, name = previous(parent), body["metadata"]["name"]
+        if before.api_key_secret != name:
+            try:
+                await self._cluster.create(SECRET, body, dry_run=True)
+            except ApiError as error:
+                raise ApiError(NOT_OURS, status=error.status) if error.is_conflict else error from error
+            await self.answer(parent, msgspec.structs.replace(before, api_key_secret=name))
+        await self._create(body)
+
     async def _create(self, body: KubernetesObject) -> None:
         resource = BY_KIND[body["kind"]]
         try:
@@ -175,6 +236,11 @@ class Writer:
             return
         if resource is not SECRET:  # which is made and never looked at
             self._store.written(made)
+
+
+def _is_gone(error: ApiError, name: str) -> bool:
+    """Whether this very object is not there. An API server that is starting, or a proxy before it, finds nothing."""
+    return error.is_missing and error.about == name
 
 
 def _made_anew(body: KubernetesObject) -> KubernetesObject:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import socket
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,18 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _one_cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
+
+
+@pytest.fixture
+def without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name is looked up and no connection made, to this machine neither."""
+
+    def refused(*_: object, **__: object) -> None:
+        pytest.fail("it reaches for a network")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
 
 
 class Example(NamedTuple):
@@ -60,11 +73,12 @@ def _runs(example: Example) -> bool:
     return not any(mark in example.line for mark in NOT_RUN)
 
 
+@pytest.mark.usefixtures("without_network")
 @pytest.mark.parametrize("example", [each for each in _examples() if _runs(each)], ids=lambda each: each.line)
 def test_documented_examples_run(
     example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An example ends with the exit code that its page promises, and has something to say."""
+    """An example ends with the exit code that its page promises, has something to say, and needs no network."""
     monkeypatch.chdir(tmp_path)
     code = main(example.words)
     captured = capsys.readouterr()

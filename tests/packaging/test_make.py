@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def _script(name: str, *arguments: str | Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -57,6 +59,18 @@ def test_stubs_and_old_pythons_are_passed_over(tmp_path: Path) -> None:
     _stub(tmp_path, "python3.11", "echo 3.11")
     _stub(tmp_path, "python3", "echo 3.11")
     assert _script("find_python.sh", path=str(tmp_path)).stdout.split() == ["python3.12", "python3.11"]
+
+
+def test_the_demo_asks_what_the_readme_shows() -> None:
+    """The script behind `make demo` asks the README's question, and so gets its answer."""
+    vlmctl = Path(sys.executable).with_name("vlmctl")
+    told = _script("demo.sh", vlmctl)
+    shown = re.search(r"^```console\n\$ (vlmctl recommend .*?)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    asked, answered = told.stdout.partition("$ ")[2].split("\n\n", 1)[0], told.stdout
+    assert " ".join(asked.replace("\\\n", " ").split()).startswith(shown[1])
+    assert shown[2].strip() in answered
+    assert "demo.sh $(BIN)/vlmctl" in (ROOT / "Makefile").read_text()
 
 
 def test_help_lists_every_target() -> None:

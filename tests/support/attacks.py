@@ -15,6 +15,7 @@ from vlmctl.api.crds import vlmdeployment_crd
 
 Body = dict[str, Any]
 MODEL = "qwen2.5-vl-3b-instruct"
+CODED = "internvl3-8b"  # a model that comes with code
 FACTS = {"config": {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "auto_map": {"AutoModel": "evil--a.B"}}}
 
 
@@ -67,9 +68,33 @@ ATTACKS: tuple[Attack, ...] = (
     *_source(
         "huggingFace.tokenSecret.key", "a path", {"huggingFace": {"tokenSecret": {"name": "vlm-a", "key": "../a"}}}
     ),
+    *_source(
+        "huggingFace.tokenSecret.name",
+        "the keys of another VLMDeployment",
+        {"huggingFace": {"tokenSecret": {"name": "vlm-a-api-key", "key": "api-key"}}},
+    ),
+    *(
+        Attack(
+            "spec.model.source.huggingFace.repository", "code", {"model": model, "engine": {"trustRemoteCode": True}}
+        )
+        for model in (
+            {"name": CODED, "source": {"huggingFace": {"repository": "evil/evil", "revision": 40 * "0"}}},
+            {"name": CODED, "source": {"huggingFace": {"revision": "refs/pr/1"}}},
+            {"name": CODED, "source": {"pvc": {"claimName": "other-cache", "path": "/huggingface/hub/evil"}}},
+            {"name": CODED, "source": {"image": {"reference": "registry.corp/a:1"}}},
+        )
+    ),
     *_source("pvc.claimName", "another namespace", {"pvc": {"claimName": "other/weights"}}),
     *_source("pvc.path", "the node", {"pvc": {"claimName": "a", "path": "/../../etc"}}),
     *_source("image.reference", "the node", {"image": {"reference": "/etc/passwd"}}),
+    *_source(
+        "image.reference",
+        "any address, from the node",
+        *(
+            {"image": {"reference": each}}
+            for each in ("127.0.0.1:10255/a:1", "10.0.0.1:8443/a:1", "localhost/a", "registry.corp:8443/a", "evil/a:1")
+        ),
+    ),
     *_source("image.path", "the node", {"image": {"reference": "ghcr.io/a/b:1", "path": "/a/../../.."}}),
     Attack(
         "spec.model.facts.config",
@@ -97,7 +122,16 @@ ATTACKS: tuple[Attack, ...] = (
         "--compilation-config.backend evil.backend",
         '--hf-overrides {"auto_map":{"AutoConfig":"evil.C"}}',
         "--quantization /tmp/evil.py",
+        "--enforce-eager=--middleware evil.middleware",
+        "--enforce-eager=--worker-cls evil.Worker",
+        '--seed=--hf-overrides {"auto_map":{"AutoConfig":"evil\\u002fevil--c.C"}}',
+        "--seed=--config evil.yaml",
+        "--seed=--api-key mine",
+        '--mm-processor-kwargs {"code_revision":"refs\\u002fpr\\u002f1"}',
+        "--mm-processor-kwargs.cache_dir=models",
     ),
+    *_arguments("a token", "--seed x$(HF_TOKEN)", "--chat-template=$(HF_TOKEN){", "--media-io-kwargs.$(HF_TOKEN)=1"),
+    *_variables("a token", VLLM_LOGGING_LEVEL="x$(HF_TOKEN)", TZ="$(HF_TOKEN)"),
     *_arguments(
         "a path",
         "--chat-template /proc/self/environ",
@@ -182,6 +216,8 @@ ATTACKS: tuple[Attack, ...] = (
                 "metadata.google.internal",
                 "kubernetes.default.svc",
                 "postgres.other.svc.cluster.local",
+                "kubernetes.default",
+                "postgres.other",
                 "a --host=0.0.0.0",
             )
         ),
@@ -224,7 +260,9 @@ ATTACKS: tuple[Attack, ...] = (
         "tolerations[].key",
         "nodes of the cluster itself",
         {"tolerations": [{"operator": "Exists"}]},
+        {"tolerations": [{"key": "", "operator": "Exists"}]},
         {"tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]},
+        {"tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"}]},
     ),
     *_pod("priorityClassName", "the place of others", {"priorityClassName": "system-node-critical"}),
     *_pod("imagePullSecrets[]", "a Secret of another namespace", {"imagePullSecrets": ["other/a"]}),

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -36,7 +36,8 @@ def free_ports(count: int) -> list[int]:
 class Engine(ThreadingHTTPServer):
     """Answers every path; `heard`: method, path, headers and length of the body of each request.
 
-    A body of `stream` gets a chunk, and the next one each time `more` is released.
+    A body of `stream` gets a chunk, and the next one each time `more` is released; to one of `wait` nothing is said
+    until then.
     """
 
     daemon_threads = True
@@ -67,6 +68,8 @@ class _Answer(BaseHTTPRequestHandler):
         if body == b"stream":
             self._stream()
             return
+        if body == b"wait":
+            self.server.more.acquire(timeout=3 * UP_SECONDS)  # longer than a test waits
         self.send_response(200)
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -91,9 +94,9 @@ class _Answer(BaseHTTPRequestHandler):
 
 
 class Pod:
-    """The proxy, its engine, and the file with its keys."""
+    """The proxy, its engine, and the file with its keys. `replaced`: more of the configuration, such as a long wait."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, replaced: Mapping[str, str] | None = None) -> None:
         self.port, self.metrics_port, engine_port = free_ports(3)
         self.keys = folder / proxy.KEY_NAME
         self.keys.write_text("first\n")
@@ -106,7 +109,9 @@ class Pod:
             proxy.CONFIG_FOLDER: str(folder),
             proxy.KEY_FOLDER: str(folder),
             f"({proxy.READ_KEYS_SECONDS * 1000})": f"({round(KEYS_READ_SECONDS * 1000)})",
+            **(replaced or {}),
         }
+        assert all(each in "".join(proxy.files().values()) for each in self._replaced)
         for name, text in proxy.files().items():
             (folder / name).write_text(self._here(text))
         self.engine = Engine(engine_port)

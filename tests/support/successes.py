@@ -9,18 +9,22 @@ from vlm_operator import names, proxy
 from vlm_operator.bounds import SECRET_BEGINNINGS
 from vlm_operator.given_arguments import RULES
 from vlm_operator.network import METADATA_RANGES
-from vlm_operator.template import KEEPS_TO_ITSELF, LISTENS, MEDIA_DOMAINS
+from vlm_operator.template import KEEPS_TO_ITSELF, LISTENS, MEDIA_DOMAINS, NO_DOMAIN, NO_SEARCH
 
 Body = dict[str, Any]
 PLANNED_FLAGS = frozenset({"--revision", MEDIA_DOMAINS, *(word.partition("=")[0] for word in LISTENS)})
 CONTAINERS = frozenset({names.ENGINE, names.DOWNLOAD, proxy.NAME, names.AGENT})
+TOLERATED = frozenset({"nvidia.com/gpu", "amd.com/gpu"})
 VOLUMES = frozenset({"configMap", "downwardAPI", "emptyDir", "image", "persistentVolumeClaim", "secret"})
 
 
-def successes(objects: Sequence[Body], namespace: str, *, images: set[str], usual: Body) -> list[str]:
+def successes(
+    objects: Sequence[Body], namespace: str, *, images: set[str], usual: Body, weights: str = ""
+) -> list[str]:
     """What in the children of a VLMDeployment is not its writer's to have.
 
-    `images`: those that may run. `usual`: the pod template of one that asks for nothing.
+    `images`: those that may run. `usual`: the pod template of one that asks for nothing. `weights`: the registry that
+    images of weights come from, if any may.
     """
     found: list[str] = []
     for each in objects:
@@ -29,7 +33,7 @@ def successes(objects: Sequence[Body], namespace: str, *, images: set[str], usua
             found.append(f"{kind} in {metadata['namespace']}")
         if kind in ("Deployment", "Job"):
             template = each["spec"]["template"]
-            found += _of_pod(template["spec"], metadata["labels"][names.DEPLOYMENT], images, usual["spec"])
+            found += _of_pod(template["spec"], metadata["labels"][names.DEPLOYMENT], images, usual["spec"], weights)
             domains = {key.partition("/")[0] for key in template["metadata"].get("annotations", {}) if "/" in key}
             found += [f"annotation of {domain}" for domain in domains]
         if kind == "NetworkPolicy":
@@ -37,7 +41,7 @@ def successes(objects: Sequence[Body], namespace: str, *, images: set[str], usua
     return found
 
 
-def _of_pod(pod: Body, name: str, images: set[str], usual: Body) -> Iterator[str]:
+def _of_pod(pod: Body, name: str, images: set[str], usual: Body, weights: str) -> Iterator[str]:
     containers = [*pod.get("initContainers", ()), *pod["containers"]]
     for field in ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"):
         if pod.get(field):
@@ -51,8 +55,14 @@ def _of_pod(pod: Body, name: str, images: set[str], usual: Body) -> Iterator[str
         if not kinds <= VOLUMES:
             yield f"a volume: {kinds}"
         yield from _of_secret(volume.get("secret", {}).get("secretName"), name)
+        reference = volume.get("image", {}).get("reference")
+        if reference is not None and not (weights and reference.startswith(f"{weights}/")):
+            yield f"the image {reference}"
+    for toleration in pod["tolerations"]:
+        if not toleration.get("key") or toleration["key"] not in TOLERATED:
+            yield f"a toleration: {toleration}"
     known = {variable["name"] for each in usual["containers"] for variable in each.get("env", ())}
-    known |= {"HF_TOKEN", "HF_HUB_OFFLINE", *KEEPS_TO_ITSELF, *RULES.variables}
+    known |= {"HF_TOKEN", "HF_HUB_OFFLINE", NO_SEARCH["name"], *KEEPS_TO_ITSELF, *RULES.variables}
     for container in containers:
         if container["name"] not in CONTAINERS or container["image"] not in images:
             yield f"the image {container['image']}"
@@ -61,7 +71,14 @@ def _of_pod(pod: Body, name: str, images: set[str], usual: Body) -> Iterator[str
         for variable in container.get("env", ()):
             if container["name"] in (names.ENGINE, names.DOWNLOAD) and variable["name"] not in known:
                 yield f"the variable {variable['name']}"
-            yield from _of_secret(variable.get("valueFrom", {}).get("secretKeyRef", {}).get("name"), name)
+            secret = variable.get("valueFrom", {}).get("secretKeyRef", {}).get("name")
+            yield from _of_secret(secret, name)
+            if variable["name"] == "HF_TOKEN" and secret is not None and secret.endswith(names.API_KEY):
+                yield f"the keys in {secret}"
+        texts = [*container.get("command", ()), *container.get("args", ())]
+        for text in (*texts, *(variable.get("value", "") for variable in container.get("env", ()))):
+            if "$(" in text.replace("$$", ""):
+                yield f"what the kubelet puts in the place of {text}"
         if container["name"] == names.ENGINE:
             yield from _of_engine(container, next(each for each in usual["containers"] if each["name"] == names.ENGINE))
 
@@ -71,6 +88,9 @@ def _of_engine(container: Body, usual: Body) -> Iterator[str]:
         yield "a command"
     if tuple(container["args"][-len(LISTENS) :]) != LISTENS:
         yield "another address to listen at"
+    domains = [word for word in container["args"] if word.startswith(MEDIA_DOMAINS)]
+    if domains != [f"{MEDIA_DOMAINS}={NO_DOMAIN}"] and NO_SEARCH not in container["env"]:
+        yield "the cluster's Services by short names"
     flags = {word.partition("=")[0] for word in container["args"] if word.startswith("--")}
     planned = {word.partition("=")[0] for word in usual["args"] if word.startswith("--")} | PLANNED_FLAGS
     yield from (f"the argument {each}" for each in flags - planned - set(RULES.values))

@@ -14,7 +14,11 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 from vlm_operator.agent.config import encode_config
-from vlm_operator.results import Problem, Stage, Task, Word
+from vlm_operator.agent.engine import Engine
+from vlm_operator.agent.journal import Journal
+from vlm_operator.agent.latch import Latch
+from vlm_operator.agent.sidecar import Sidecar
+from vlm_operator.results import Figures, Probe, Problem, Stage, Task, Word
 
 from tests.support.agents import PACE, PATIENCE_SECONDS, agent, pod_in, running
 from tests.support.scripted_engine import ScriptedEngine
@@ -129,6 +133,24 @@ class TestProgress:
 
         asyncio.run(test())
 
+    def test_an_engine_that_hangs_before_it_took_traffic_is_reported(self, tmp_path: Path) -> None:
+        """Its smoke request is left unanswered, and so is a single word; with health well nobody else restarts it."""
+        pod = pod_in(tmp_path, ScriptedEngine(), pace=replace(PACE, request=0.2))
+        pod.engine.frozen = True
+
+        async def test() -> None:
+            async with running(pod):
+                result = await pod.until(lambda each: each.stuck is not None)
+                assert (result.stage, result.problem) == (Stage.SHUT, Problem.REQUEST_FAILED)
+                assert (tmp_path / "stuck").exists()
+                assert not pod.latch.exists()
+                pod.engine.frozen = False
+                await pod.restart_engine()
+                await pod.opened()
+                assert not (tmp_path / "stuck").exists()
+
+        asyncio.run(test())
+
     @pytest.mark.parametrize("accepted", [0, 3])
     def test_an_engine_that_makes_tokens_for_us_is_not(self, tmp_path: Path, accepted: int) -> None:
         """Idle, or with clients that do not read their answers."""
@@ -214,3 +236,29 @@ async def _ask(url: str) -> None:
     }
     async with aiohttp.ClientSession() as session, session.post(f"{url}/v1/chat/completions", json=body) as response:
         await response.read()
+
+
+def test_an_engine_is_judged_by_its_own_probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow probe of one that was fast since counts no more: the first slow one of the next engine is repeated."""
+    measured = "2026-11-20T12:30:05Z"
+    slow, fast = (
+        Probe(figures=Figures(concurrency=1, requests_per_second=rate, measured=measured), minimum=2.0)
+        for rate in (1.0, 3.0)
+    )
+    found = [slow, fast, slow, slow]
+
+    async def probe(*_: object) -> Probe:
+        return found.pop(0)
+
+    async def test() -> None:
+        pod = pod_in(tmp_path, ScriptedEngine())
+        journal = Journal(tmp_path)
+        monkeypatch.setattr("vlm_operator.agent.tasks.probe", probe)
+        sidecar = Sidecar(pod.config, Engine(pod.engine.url), journal, Latch(tmp_path))
+        stages = []
+        while found:
+            await sidecar._probed(Word(task=Task.PROBE))
+            stages.append(journal.result.stage)
+        assert stages == [Stage.PROBE, Stage.PROBE, Stage.PROBE, Stage.SHUT]
+
+    asyncio.run(test())

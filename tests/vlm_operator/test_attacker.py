@@ -18,6 +18,7 @@ from tests.vlm_operator.children import AGENT, NAME, PARENT, serving, wanted
 from vlmctl.catalog.load import load_catalog
 from vlmctl.specs.inventory import Inventory, Pool
 
+PLANNER = Planner(load_catalog())
 POOL = Pool(
     gpu="L4",
     label="nvidia.com/gpu.product",
@@ -29,11 +30,15 @@ POOL = Pool(
 )
 
 
-def children(spec: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+# What administrators allow: no more than they have to, and as much as there is.
+STRICT, FREE = Policy(), Policy(allow_trust_remote_code=True, image_registries=("registry.corp",))
+
+
+def children(spec: dict[str, Any], policy: Policy = STRICT) -> tuple[dict[str, Any], ...]:
     """What the operator makes of a spec; raises Refused."""
     whole = {"model": {"name": MODEL}, **spec}
     asked = parse({**PARENT, "spec": whole}).spec
-    planned = Planner(load_catalog()).plan(asked, Inventory(pools=(POOL,)), Policy())
+    planned = PLANNER.plan(asked, Inventory(pools=(POOL,)), policy)
     return wanted(asked, serving(asked, planned))
 
 
@@ -41,7 +46,7 @@ def children(spec: dict[str, Any]) -> tuple[dict[str, Any], ...]:
 def usual() -> dict[str, Any]:
     """The pods of one that asks for nothing."""
     asked = parse({**PARENT, "spec": {"model": {"name": MODEL}}}).spec
-    planned = Planner(load_catalog()).plan(asked, Inventory(pools=(POOL,)), Policy())
+    planned = PLANNER.plan(asked, Inventory(pools=(POOL,)), STRICT)
     return template(NAME, "0123456789", asked, planned, agent_image=AGENT)
 
 
@@ -52,15 +57,17 @@ def test_no_field_is_forgotten() -> None:
     assert attacked & set(HARMLESS) == set()
 
 
+@pytest.mark.parametrize("policy", [STRICT, FREE], ids=["strict", "free"])
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda each: f"{each.field}: {str(each.spec)[:60]}")
-def test_nothing_comes_of_it(attack: Attack, usual: dict[str, Any]) -> None:
-    """It is refused; or what is made holds nothing of what was wanted."""
+def test_nothing_comes_of_it(attack: Attack, policy: Policy, usual: dict[str, Any]) -> None:
+    """It is refused; or what is made holds nothing of what was wanted, whatever else the cluster allows."""
     try:
-        made = children(attack.spec)
+        made = children(attack.spec, policy)
     except Refused:
         return
     images = {AGENT, IMAGE, "vllm/vllm-openai:v0.32.0"}
-    assert successes(made, "team", images=images, usual=usual) == []
+    weights = "registry.corp" if policy is FREE else ""
+    assert successes(made, "team", images=images, usual=usual, weights=weights) == []
 
 
 def test_what_is_asked_for_in_good_faith_is_made(usual: dict[str, Any]) -> None:
@@ -87,7 +94,9 @@ def test_what_is_asked_for_in_good_faith_is_made(usual: dict[str, Any]) -> None:
 
 
 def test_a_success_would_be_seen(usual: dict[str, Any]) -> None:
-    """The judge finds what it is to find: an image, a Secret, a variable, an argument, a volume, a host's network."""
+    """The judge finds what it is to find: images, a Secret, a variable, an argument, what the kubelet would put into
+    one, a volume, a toleration, a host's network, names of Services.
+    """
     made = list(children({}))
     (deployment,) = (each for each in made if each["kind"] == "Deployment")
     pod = deployment["spec"]["template"]["spec"]
@@ -97,5 +106,9 @@ def test_a_success_would_be_seen(usual: dict[str, Any]) -> None:
     engine["image"] = "evil.example/a:1"
     engine["env"].append({"name": "LD_PRELOAD", "valueFrom": {"secretKeyRef": {"name": "database", "key": "a"}}})
     engine["args"].insert(3, "--worker-cls=evil")
+    engine["args"].insert(3, "--seed=$$$(HF_TOKEN)")
+    engine["args"].remove("--allowed-media-domains=none.invalid")
+    pod["volumes"].append({"name": "b", "image": {"reference": "10.0.0.1/a"}})
+    pod["tolerations"].append({"key": "CriticalAddonsOnly", "operator": "Exists"})
     found = successes(made, "team", images={AGENT, IMAGE, "vllm/vllm-openai:v0.32.0"}, usual=usual)
-    assert len(found) == 6, found
+    assert len(found) == 10, found

@@ -5,11 +5,15 @@ from __future__ import annotations
 from copy import deepcopy
 
 from msgspec.structs import replace
+from vlm_operator import names
 from vlm_operator.actions import Verb, actions
+from vlm_operator.download import current, done
 
 from tests.vlm_operator.children import CACHED, NAME, SPEC, ApiServer, at_rest, carry_out, of_kind, serving, wanted
 from tests.vlm_operator.test_actions import verbs
 from vlmctl.api import v1alpha1 as api
+
+GONE = (Verb.DELETE, "Job")
 
 
 def test_nothing_but_the_scale_is_written_where_nothing_is_wanted() -> None:
@@ -62,3 +66,19 @@ def test_what_is_leaving_is_waited_for() -> None:
     for kind in ("Service", "PodMonitor"):
         server.objects[kind, NAME]["metadata"].update({"deletionTimestamp": "2026-01-01T00:00:00Z", "labels": {}})
     assert verbs(server, [each for each in wanted() if each["kind"] != "PodMonitor"]) == []
+
+
+def test_a_download_into_a_claim_that_is_gone_is_made_again() -> None:
+    """A claim that took its place is empty, whatever the old Job says: that goes, and pods wait for the next one."""
+    server = at_rest(CACHED)
+    (name,) = [name for kind, name in server.objects if kind == "Job"]
+    job, claim = server.objects["Job", name], server.objects["PersistentVolumeClaim", names.cache(NAME)]
+    job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    claim["metadata"]["creationTimestamp"] = "2026-11-20T10:00:00Z"
+    (revision,) = serving(CACHED).revisions
+    for made, again in (("2026-11-20T10:00:00Z", False), ("2026-11-20T09:59:59Z", True)):
+        job["metadata"]["creationTimestamp"] = made
+        seen = server.observed()
+        deleted = [each.name for each in actions(wanted(CACHED), seen, replicas=1) if (each.verb, each.kind) == GONE]
+        assert deleted == ([name] if again else [])
+        assert done(revision, current(seen.children, NAME), NAME) is not again

@@ -69,7 +69,52 @@ def test_what_is_unknown_is_missing() -> None:
     found = scraped(with_status(status))
     for name in ("cost_usd_per_hour", "cost_usd_per_1k_requests", "drift_ratio", "start_phase_seconds", "gpus"):
         assert found[f"vlmctl_deployment_{name}"] == {}
-    assert by(found["vlmctl_deployment_replicas"], "state") == {"wanted": 1, "present": 0, "ready": 0}
+    assert by(found["vlmctl_deployment_replicas"], "state") == {
+        "wanted": 1,
+        "present": 0,
+        "ready": 0,
+        "paid": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "figures"),
+    [
+        ("plan", {"requestsPerSecond": "x"}),
+        ("plan", {"basis": "guessed"}),
+        ("benchmark", {"requestsPerSecond": "nan"}),
+        ("cost", {"hourlyUSD": "-1e3"}),
+        ("cost", {"realisedPer1kUSD": ""}),
+    ],
+)
+def test_a_figure_that_is_none_does_not_hide_the_others(part: str, figures: dict[str, str]) -> None:
+    """Its deployment counts as one without a status, and those beside it are told."""
+    odd = with_status(serving(), "odd")
+    odd["status"][part] |= figures
+    found = scraped(odd, with_status(serving()))
+    assert set(by(found["vlmctl_deployment_cost_usd_per_hour"], "deployment")) == {"vision"}
+    assert ("odd" in by(found["vlmctl_deployment_replicas"], "deployment")) is True
+
+
+def test_after_a_rollback_the_plan_is_not_what_runs() -> None:
+    """The status has the plan that failed: its GPUs, rate and GPU's name are not of what is paid for."""
+    status = serving()
+    back = [
+        replace(each, reason="RolledBack") if each.type is api.ConditionType.DEGRADED else each
+        for each in status.conditions
+    ]
+    found = scraped(with_status(replace(status, conditions=tuple(back))))
+    assert found["vlmctl_deployment_gpus"] == {}
+    assert set(by(found["vlmctl_deployment_requests_per_second"], "basis")) == {"measured"}
+    assert set(by(found["vlmctl_deployment_cost_usd_per_hour"], "gpu")) == {"unknown"}
+
+
+def test_gpus_and_money_are_of_the_replicas_that_are_paid_for() -> None:
+    """Held back by a budget, or waiting for a node, a replica that is wanted costs nothing."""
+    found = scraped(with_status(serving(), replicas=8))
+    assert by(found["vlmctl_deployment_replicas"], "state") == {"wanted": 8, "present": 1, "ready": 1, "paid": 1}
+    assert list(found["vlmctl_deployment_gpus"].values()) == [PRICED.plan.placement.gpu_count]
+    assert list(found["vlmctl_deployment_cost_usd_per_hour"].values()) == [pytest.approx(PRICED.usd_per_hour)]
 
 
 def test_a_status_of_another_version_does_not_hide_the_others() -> None:

@@ -15,7 +15,7 @@ from vlm_operator.desired import desired
 from vlm_operator.download import job_name
 from vlm_operator.network import Prometheus
 from vlm_operator.proxy import METRICS_PORT
-from vlm_operator.records import KubernetesObject, Verdict
+from vlm_operator.records import KubernetesObject, Revision, Verdict
 from vlm_operator.rollout import Rollout, target
 from vlm_operator.template import AGENT_PORT, template
 
@@ -30,7 +30,7 @@ KINDS = [
     ("ServiceAccount", NAME),
     ("PersistentVolumeClaim", f"{NAME}-cache"),
     ("NetworkPolicy", NAME),
-    ("NetworkPolicy", f"{NAME}-download"),
+    ("NetworkPolicy", f"{NAME}.download"),
     ("ControllerRevision", f"{NAME}-{DIGEST}"),
     ("ConfigMap", f"{NAME}-{DIGEST}"),
     ("Job", job_name(NAME, revision(CACHED))),
@@ -160,7 +160,7 @@ def test_only_engines_serve() -> None:
         assert selected(selector.get("matchLabels", selector)) == {"engine": True, "download": False}
     for name, found in (
         (NAME, {"engine": True, "download": False}),
-        (f"{NAME}-download", {"engine": False, "download": True}),
+        (f"{NAME}.download", {"engine": False, "download": True}),
     ):
         assert selected(child("NetworkPolicy", name=name)["spec"]["podSelector"]["matchLabels"]) == found
 
@@ -256,7 +256,7 @@ def test_prometheus_gets_metrics_and_nothing_else(prometheus: Prometheus, peer: 
 
 def test_nobody_comes_in_to_a_download() -> None:
     """No rule for that direction shuts it."""
-    rules = child("NetworkPolicy", name=f"{NAME}-download")["spec"]
+    rules = child("NetworkPolicy", name=f"{NAME}.download")["spec"]
     assert rules["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in rules
 
@@ -279,13 +279,14 @@ def test_nobody_comes_in_to_a_download() -> None:
         ("172.20.0.1", 443, False),
         ("192.168.0.1", 443, False),
         ("100.100.100.200", 443, False),
+        ("168.63.129.16", 443, False),
         ("fd12::1", 443, False),
     ],
 )
 def test_pods_reach_the_hub_and_never_the_nodes_credentials(address: str, port: int, expected: bool) -> None:
     """DNS, a node's own included, and HTTPS, but not in private networks or where clouds answer with credentials."""
     assert reaches(address, port) is expected
-    assert reaches(address, port, CACHED, f"{NAME}-download") is expected
+    assert reaches(address, port, CACHED, f"{NAME}.download") is expected
 
 
 @pytest.mark.parametrize(
@@ -302,7 +303,7 @@ def test_engines_whose_weights_are_there_reach_nothing(spec: api.VLMDeploymentSp
     assert not reaches("18.164.174.17", 443, spec)
     assert reaches("10.96.0.10", 53, spec)
     policies = [each["metadata"]["name"] for each in wanted(spec) if each["kind"] == "NetworkPolicy"]
-    assert policies == [NAME, *([f"{NAME}-download"] if spec.cache else [])]
+    assert policies == [NAME, *([f"{NAME}.download"] if spec.cache else [])]
 
 
 def test_hosts_of_pictures_are_reached() -> None:
@@ -317,43 +318,89 @@ def test_hosts_of_pictures_are_reached() -> None:
     assert not leads_to(rules, "10.0.0.5", 443)
 
 
-def test_the_ways_out_are_those_of_all_revisions_that_may_run() -> None:
-    """While another is rolled out, its mirror is open beside that of the one that runs."""
-    mirrors = {"old": "http://hub.example:8001", "new": "http://hub.example:8002"}
+def told_of(made: Revision, mirror: str) -> Revision:
+    """The revision, with a mirror of the hub."""
+    made.template["spec"]["containers"][0]["env"].append({"name": "HF_ENDPOINT", "value": mirror})
+    return made
+
+
+def engine_exits(rollout: Rollout, spec: api.VLMDeploymentSpec = SPEC, name: str = NAME) -> dict[str, Any]:
+    """The policy of the pods that serve, or another."""
+    policies = [each for each in wanted(spec, rollout) if each["kind"] == "NetworkPolicy"]
+    found: dict[str, Any] = next(each["spec"] for each in policies if each["metadata"]["name"] == name)
+    return found
+
+
+def old_and_new() -> tuple[Revision, Revision]:
+    """One that has proved good, and another that nothing is known of."""
     old, new = (
         revision(replace(SPEC, quantization=api.Quantization(each)), number=number, verdict=verdict)
         for each, number, verdict in (("BF16", 1, Verdict.GOOD), ("FP8", 2, Verdict.UNKNOWN))
     )
-    for made, address in ((old, mirrors["old"]), (new, mirrors["new"])):
-        made.template["spec"]["containers"][0]["env"].append({"name": "HF_ENDPOINT", "value": address})
-    rollout = Rollout(revisions=(old, new), wanted=new, carried=old)
-    rules = of_kind(wanted(SPEC, rollout), "NetworkPolicy")["spec"]
+    return told_of(old, "http://hub.example:8001"), told_of(new, "http://hub.example:8002")
+
+
+def test_the_ways_out_are_those_of_all_revisions_that_may_run() -> None:
+    """While another is rolled out, its mirror is open beside that of the one that runs."""
+    old, new = old_and_new()
+    rules = engine_exits(Rollout(revisions=(old, new), wanted=new, carried=old))
     assert leads_to(rules, "10.0.0.5", 8001)
     assert leads_to(rules, "10.0.0.5", 8002)
 
 
+def test_pods_that_still_serve_keep_their_ways_out() -> None:
+    """The Deployment has the new template long before the new pods answer; old ones go out until they are gone."""
+    old, new = old_and_new()
+    of_old = {
+        "metadata": {"labels": {names.REVISION: old.digest, names.COMPONENT: names.Component.ENGINE.value}},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    deployment: KubernetesObject = {
+        "metadata": {"generation": 2},
+        "spec": {"replicas": 1, "template": new.template},
+        "status": {"observedGeneration": 2},
+    }
+    for pods, is_open in (([of_old], True), ([], False)):
+        rollout = target(NAME, [old, new], new.digest, deployment=deployment, pods=pods)
+        assert (rollout.wanted, rollout.carried) == (new, new)
+        assert leads_to(engine_exits(rollout), "10.0.0.5", 8001) is is_open
+        assert leads_to(engine_exits(rollout), "10.0.0.5", 8002)
+
+
 @pytest.mark.parametrize(
-    ("name", "value", "port"),
-    [
-        ("HTTPS_PROXY", "http://proxy.example:3128", 3128),
-        ("https_proxy", "proxy.example:3128", 3128),
-        ("HF_ENDPOINT", "http://hub.example", 80),
-        ("HF_ENDPOINT", "https://hub.example:8443/mirror", 8443),
-    ],
+    ("mirror", "port"),
+    [("http://hub.example", 80), ("http://hub.example:8080", 8080), ("https://hub.example:8443/mirror", 8443)],
 )
-def test_pods_reach_what_they_are_told_of(name: str, value: str, port: int) -> None:
-    """A proxy or a mirror of the hub listens where it listens, not on the nodes' addresses."""
-    spec = replace(SPEC, engine=api.Engine(env=(api.Variable(name=name, value=value),)))
-    assert reaches("10.0.0.5", port, spec)
-    assert reaches("10.0.0.5", 443, spec)
-    assert not reaches("169.254.169.254", port, spec)
+@pytest.mark.parametrize(("spec", "policy"), [(SPEC, NAME), (CACHED, f"{NAME}.download")], ids=["engine", "download"])
+def test_a_mirror_is_one_port_and_no_more(mirror: str, port: int, spec: api.VLMDeploymentSpec, policy: str) -> None:
+    """It may be in a private network; other services there, and the nodes' credentials, stay out of reach."""
+    made = told_of(revision(spec, verdict=Verdict.GOOD), mirror)
+    rules = engine_exits(target(NAME, [made], made.digest, deployment=None), spec, policy)
+    assert leads_to(rules, "10.0.0.5", port)
+    assert leads_to(rules, "18.164.174.17", 443)
+    assert not leads_to(rules, "10.0.0.5", 443)
+    assert not leads_to(rules, "18.164.174.17", 22)
+    for credentials in ("169.254.169.254", "100.100.100.200", "168.63.129.16", "fd00:ec2::254"):
+        assert not leads_to(rules, credentials, port)
+
+
+def test_an_engine_that_goes_out_for_pictures_alone_reaches_no_mirror() -> None:
+    """Its weights are there: the port would only lead its pictures' URLs into private networks."""
+    domains = ServeArgument(flag="--allowed-media-domains", values=("images.example",), reason="")
+    planned = replace(PLANNED, arguments=(*PLANNED.arguments, domains))
+    made = told_of(revision(CACHED, planned, verdict=Verdict.GOOD), "http://hub.example:8080")
+    rules = engine_exits(target(NAME, [made], made.digest, deployment=None), CACHED)
+    assert leads_to(rules, "18.164.174.17", 443)
+    assert not leads_to(rules, "10.0.0.5", 8080)
+    assert not leads_to(rules, "10.0.0.5", 443)
 
 
 @given(st.text(max_size=30))
 def test_no_address_stops_the_operator(value: str) -> None:
-    """What a user writes there is theirs."""
-    spec = replace(SPEC, engine=api.Engine(env=(api.Variable(name="HTTPS_PROXY", value=value),)))
-    ports = [port["port"] for port in child("NetworkPolicy", spec)["spec"]["egress"][1]["ports"]]
+    """The configuration's mirror may be anything."""
+    made = told_of(revision(verdict=Verdict.GOOD), value)
+    rules = engine_exits(target(NAME, [made], made.digest, deployment=None))
+    ports = [port["port"] for rule in rules["egress"][1:] for port in rule["ports"]]
     assert 443 in ports
     assert all(0 < port < 65536 for port in ports)
 
@@ -365,8 +412,22 @@ def test_monitors_where_there_are_any() -> None:
         ("metrics", "/metrics"),
         ("metrics", "/proxy/metrics"),
     ]
+    # One label alone says whose series they are, as on those of the operator.
+    assert "podTargetLabels" not in child("PodMonitor")["spec"]
+    for each in endpoints:
+        assert [rule["targetLabel"] for rule in each["relabelings"]] == ["deployment", "metrics_path"]
     plain = desired(PARENT, SPEC, serving(), new_api_key="k")
     assert "PodMonitor" not in {each["kind"] for each in plain}
+
+
+def test_monitors_are_found_by_the_prometheus_that_is_there() -> None:
+    """It selects them by labels of its own (kube-prometheus-stack: `release`), beside which ours stay."""
+    asked = {"release": "prometheus", names.DEPLOYMENT: "other"}
+    labels = of_kind(
+        desired(PARENT, SPEC, serving(), new_api_key="k", monitors=True, monitor_labels=asked), "PodMonitor"
+    )["metadata"]["labels"]
+    assert labels["release"] == "prometheus"
+    assert labels[names.DEPLOYMENT] == NAME
 
 
 def test_children_are_json() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vlm_operator import names, proxy
 from vlm_operator.diagnosis import condition_of, diagnose
 from vlm_operator.download import job_name
 from vlm_operator.reasons import AvailableReason, BenchmarkReason, ModelReason
@@ -62,6 +63,21 @@ def test_an_image_that_holds_weights_is_told_from_the_engines() -> None:
         assert says in finding.message
         assert "spec.model.source" in finding.remedy
         assert "spec.engine.image" not in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [(proxy.NAME, "the chart's proxy.image"), (names.AGENT, "the chart's image")]
+)
+@pytest.mark.parametrize(("reason", "message"), [("ErrImagePull", "manifest unknown"), ("InvalidImageName", "")])
+def test_an_image_of_the_charts_is_corrected_there(name: str, field: str, reason: str, message: str) -> None:
+    """No user's spec names it, and a pod takes another one with another plan alone."""
+    beside = {**container(waiting(reason, message)), "name": name, "image": "haproxy:none"}
+    kind = "initContainerStatuses" if name == proxy.NAME else "containerStatuses"
+    finding = found(observed(pod(CREATING, **{kind: [beside]})))
+    assert "haproxy:none" in finding.message
+    assert f"Correct {field}" in finding.remedy
+    assert names.REPLAN in finding.remedy
+    assert "spec.engine.image" not in finding.remedy
 
 
 PULL = 'Back-off pulling image "docker.io/vllm/vllm-openai:v0.32.0": ErrImagePull: '

@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from vlm_operator.given_arguments import PLAIN_VALUE, RULES, given_arguments, laid_over, replaced
+from vlm_operator.given_arguments import NO_VALUE, PLAIN_VALUE, RULES, given_arguments, laid_over, replaced
 from vlm_operator.reasons import PlanReason
 from vlm_operator.refusal import Refused
 
@@ -18,8 +18,18 @@ PLANNED = (
     ServeArgument(flag="--limit-mm-per-prompt", values=('{"image": 1}',), reason="planned"),
     ServeArgument(flag="--enforce-eager", reason="planned"),
 )
-NAMES = st.sampled_from(sorted(flag for flag, form in RULES.values.items() if form == PLAIN_VALUE))
-VALUES = st.lists(st.from_regex(r"[a-z0-9{][^\s=/-]{0,6}|-[0-9]", fullmatch=True), max_size=3)
+PLAIN = sorted(flag for flag, form in RULES.values.items() if form == PLAIN_VALUE and flag not in RULES.json)
+SWITCHES = sorted(flag for flag, form in RULES.values.items() if form == NO_VALUE)
+VALUES = st.lists(st.from_regex(r"[a-z0-9{][^\s=/$-]{0,6}|-[0-9]", fullmatch=True), max_size=3)
+FLAGS = st.dictionaries(st.sampled_from(PLAIN), VALUES) | st.dictionaries(st.sampled_from(SWITCHES), st.just([]))
+# Flags, values and what is meant to pass for one of the two.
+WORDS = st.one_of(
+    st.sampled_from([*RULES.values, *RULES.denied]),
+    st.builds(
+        "=".join, st.tuples(st.sampled_from(list(RULES.values)), st.sampled_from([*RULES.denied, "-O3", "-1", "a"]))
+    ),
+    st.from_regex(r"-{0,2}[a-z0-9.]{0,6}", fullmatch=True),
+)
 
 
 def words(*given: str) -> list[str]:
@@ -49,13 +59,64 @@ def test_words_are_read_as_vllm_reads_them(given: list[str], meant: list[str]) -
     assert words(*given) == meant
 
 
-@given(st.dictionaries(NAMES, VALUES, max_size=5))
+@given(FLAGS)
 def test_nothing_that_is_given_is_lost(flags: dict[str, list[str]]) -> None:
     """Every flag and value comes out again, in order."""
     given = [word for flag, values in flags.items() for word in (flag, *values)]
     found = given_arguments(given)
     assert {each.flag: list(each.values) for each in found} == flags
     assert [each.flag for each in found] == list(flags)
+
+
+@given(st.lists(WORDS, max_size=6))
+def test_vllm_sees_no_flag_that_was_not_looked_at(given: list[str]) -> None:
+    """Of whatever is let through, each word that vLLM could take for a flag is one that may be given."""
+    try:
+        made = words(*given)
+    except Refused:
+        return
+    flags = {word.partition("=")[0] for word in made if re.match(r"-(?!\d+$|\d*\.\d+$)", word)}
+    assert {f"--{flag.removeprefix('--no-').removeprefix('--')}".partition(".")[0] for flag in flags} <= {
+        flag.partition(".")[0] for flag in RULES.values
+    }
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--enforce-eager=--middleware", "evil.middleware"],
+        ["--seed=--worker-cls", "evil.Worker"],
+        ["--seed", "1", "--max-num-seqs=-O3"],
+        ["--enforce-eager", "true"],
+        ["--no-enforce-eager=1"],
+        ["--seed", "-1x"],
+        ["--seed", "x$(HF_TOKEN)"],
+        ["--media-io-kwargs.$(HF_TOKEN)", "1"],
+        ["--chat-template={{ '$(HF_TOKEN)' }}"],
+        ["--seed.x", "1"],
+        ["--limit-mm-per-prompt", "[1]"],
+        ["--limit-mm-per-prompt", "{"],
+        ['--media-io-kwargs={"video": {"a": "\\u002fetc"}}'],
+        ['--media-io-kwargs.video="\\u002fetc"'],
+        ['--media-io-kwargs={"\\u002fetc": 1}'],
+        ["--limit-mm-per-prompt=" + 100_000 * "["],
+    ],
+    ids=lambda words: " ".join(words)[:60],
+)
+def test_no_value_is_read_as_something_else(given: list[str]) -> None:
+    """A flag behind an allowed one, a value of a switch, a variable of the container, a path in other letters."""
+    with pytest.raises(Refused, match=r"spec\.engine\.arguments"):
+        words(*given)
+
+
+@pytest.mark.parametrize("key", ["cache_dir", "code_revision", "font_path", "proxies", "subfolder", "token"])
+def test_processors_are_told_sizes_alone(key: str) -> None:
+    """vLLM hands the keys to `from_pretrained`, as they are, part of a flag or inside others."""
+    words('--mm-processor-kwargs={"size": {"shortest_edge": 3136}, "max_pixels": 1003520}')
+    words("--mm-processor-kwargs.images_kwargs.max_pixels", "1003520")
+    for rest in (f'={{"{key}": "a"}}', f'={{"images_kwargs": {{"{key}": 1}}}}', f".{key}=a", f'.size={{"{key}": 1}}'):
+        with pytest.raises(Refused, match=key):
+            words(f"--mm-processor-kwargs{rest}")
 
 
 @pytest.mark.parametrize("given", [["stray"], ["-tp", "2"], ["-O3"], ["--"], ["-", "x"], ["--8"]])

@@ -203,10 +203,48 @@ def test_a_right_that_is_missing_is_told_once(caplog: pytest.LogCaptureFixture) 
             await asyncio.sleep(30)
             assert not informer.listed.is_set()
             server.refusal = None
-            await asyncio.wait_for(informer.listed.wait(), 2)
+            await asyncio.wait_for(informer.listed.wait(), 16)
 
     virtual_time.run(scenario())
     assert [record.levelname for record in caplog.records if "deployments" in record.message] == ["ERROR"]
+
+
+@pytest.mark.parametrize(("status", "seconds"), [(403, 2), (410, 1)])
+@pytest.mark.parametrize("resource", [DEPLOYMENT, MONITOR], ids=["always there", "optional"])
+def test_what_was_read_once_is_soon_read_again(status: int, seconds: int, resource: Resource) -> None:
+    """An API server that starts refuses all until it knows its roles, and a list may expire half-way: nobody is blind
+    for a minute, and an API that was there does not count as gone.
+    """
+
+    async def scenario() -> None:
+        server = Server()
+        server.ends = ["cut"]
+        async with watching(server, resource) as (informer, _, __):
+            await informer.listed.wait()
+            server.refusal = status
+            await asyncio.sleep(2)
+            lists = server.lists
+            server.refusal = None
+            await asyncio.sleep(2 * seconds)
+            assert server.lists > lists
+            assert informer.is_served
+
+    virtual_time.run(scenario())
+
+
+def test_an_api_that_is_taken_away_is_gone_after_a_while() -> None:
+    """What it is used for is then done without."""
+
+    async def scenario() -> None:
+        server = Server()
+        server.ends = ["cut"]
+        async with watching(server, MONITOR) as (informer, _, __):
+            await informer.listed.wait()
+            server.refusal = 404
+            await asyncio.sleep(60)
+            assert not informer.is_served
+
+    virtual_time.run(scenario())
 
 
 def test_a_bug_does_not_end_the_watch(caplog: pytest.LogCaptureFixture) -> None:

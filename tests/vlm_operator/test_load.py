@@ -18,7 +18,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from vlm_operator import load as module
-from vlm_operator.load import MAXIMUM_BYTES, METRICS_PORT, Load, Reading, Scraper, load, read_metrics, takes_traffic
+from vlm_operator.load import MAXIMUM_BYTES, Load, Reading, Scraper, load, read_metrics, takes_traffic
+from vlm_operator.proxy import METRICS_PORT
 
 from tests.vlm_operator.worlds import SERVING, UP, pod
 from vlmctl.errors import InvalidValue
@@ -149,8 +150,7 @@ def test_whoever_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch
     async def scenario() -> tuple[dict[str, Reading], float]:
         async with server(answer, METRICS_PORT, *places), Scraper() as scraper:
             pods = [at(place, name=f"reader-{place.rpartition('.')[2]}") for place in places]
-            pods.append(at(f"{NETWORK}.99", name="reader-silent", deleted=True))
-            pods.append(pod(UP, name="reader-starting", podIP=f"{NETWORK}.98"))
+            pods.append(pod(UP, name="reader-without-an-address"))
             began = time.monotonic()
             return await scraper.read(pods), time.monotonic() - began
 
@@ -162,22 +162,22 @@ def test_whoever_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch
 
 def test_a_figure_that_is_not_there_is_no_zero() -> None:
     """Metrics of the backend `inference` alone count; without one of them, or with two, nothing is known."""
-    assert read_metrics(TEXT, 3.0) == Reading(in_flight=7, answered=1234, at=3.0)
+    assert read_metrics(TEXT) == Reading(in_flight=7, answered=1234)
     mixed = TEXT.replace('proxy="inference",code="2xx"', 'code="2xx",proxy="inference"')
-    assert read_metrics(mixed, 3.0).answered == 1234
+    assert read_metrics(mixed).answered == 1234
     lines = TEXT.splitlines()
     for gone in (line for line in lines if line.endswith((" 7", " 1234"))):
         with pytest.raises(InvalidValue, match="is missing"):
-            read_metrics("\n".join(line for line in lines if line != gone), 3.0)
+            read_metrics("\n".join(line for line in lines if line != gone))
         with pytest.raises(InvalidValue, match="twice"):
-            read_metrics(f"{TEXT}{gone}\n", 3.0)
+            read_metrics(f"{TEXT}{gone}\n")
 
 
 @given(text=st.text(max_size=300) | st.from_regex(r'haproxy_backend_current_sessions\{proxy="inference"\} .{0,9}'))
 def test_no_text_breaks_the_reader(text: str) -> None:
     """Whatever answers is read, or refused; a number that is none is refused too."""
     try:
-        found = read_metrics(f"{TEXT.replace(' 7', ' x')}{text}", 0.0)
+        found = read_metrics(f"{TEXT.replace(' 7', ' x')}{text}")
     except InvalidValue:
         return
     assert found.in_flight >= 0
@@ -187,16 +187,14 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 def test_impossible_counts_are_refused(value: str) -> None:
     """A count is a number from 0 on."""
     with pytest.raises(InvalidValue):
-        read_metrics(TEXT.replace(" 7\n", f" {value}\n"), 0.0)
+        read_metrics(TEXT.replace(" 7\n", f" {value}\n"))
 
 
-def test_missing_stale_and_partial_are_told_apart() -> None:
-    """Nothing known is no load of 0; old words count as silence; replicas that do not take traffic are nobody's."""
+def test_missing_and_partial_are_told_apart() -> None:
+    """Nothing known is no load of 0; replicas that do not take traffic are nobody's."""
     pods = [at(f"10.0.0.{number}", name=str(number)) for number in range(3)]
     pods.append(pod(UP, name="starting", podIP="10.0.0.9"))
-    fresh, old = Reading(in_flight=4, answered=0, at=100.0), Reading(in_flight=9, answered=0, at=60.0)
-    assert load(pods, {}, 101.0) == Load(in_flight=None, silent=3)
-    assert load(pods, {"uid-0": old}, 101.0) == Load(in_flight=None, silent=3, stale=1)
-    partial = load(pods, {"uid-0": fresh, "uid-1": old, "uid-starting": fresh}, 101.0)
-    assert partial == Load(in_flight=4, reported=1, silent=2, stale=1)
+    told = Reading(in_flight=4, answered=0)
+    assert load(pods, {}) == Load(in_flight=None, silent=3)
+    assert load(pods, {"uid-0": told, "uid-starting": told}) == Load(in_flight=4, reported=1, silent=2)
     assert not takes_traffic(at("10.0.0.1", deleted=True))

@@ -92,7 +92,7 @@ class TestOfTheCatalog:
     def test_a_name_is_enough(self) -> None:
         """In any usual spelling; the planner may choose among checkpoints of published quality."""
         found = source_of({"name": "Qwen3-VL-8B"})
-        assert found == Source(model=MODEL, gated=MODEL.license.gated)
+        assert found == Source(model=MODEL, gated=MODEL.license.gated, of_catalog=True)
 
     def test_a_precision_narrows_the_checkpoints(self) -> None:
         """As `vlmctl plan --quantization` does."""

@@ -17,11 +17,12 @@ from vlm_operator.cluster import Cluster, Connection
 from vlm_operator.observe import Asked, Observer
 from vlm_operator.pod_memory import POLL_SECONDS
 from vlm_operator.records import Key
-from vlm_operator.results import MAXIMUM_BYTES, AgentResult, Stage, encode
+from vlm_operator.results import MAXIMUM_BYTES, AgentResult, Figures, Ladder, Stage, encode
 from vlm_operator.store import Store
 from vlm_operator.template import AGENT_PORT
 
 from tests.vlm_operator.children import NAME, PARENT, revision
+from tests.vlm_operator.test_results import ROW
 
 KEY = Key("team", NAME)
 AGENT_ADDRESS = "127.0.1.7"
@@ -44,13 +45,14 @@ class World:
         own = {**body["metadata"], **metadata, "resourceVersion": str(self.version)}
         self.store.put({**body, "metadata": own})
 
-    def pod(self, name: str = "p", **status: Any) -> None:
+    def pod(self, name: str = "p", *, annotations: dict[str, str] | None = None, **status: Any) -> None:
+        more = {} if annotations is None else {"annotations": annotations}
         labels = {**names.labels(NAME, names.Component.ENGINE)}
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "team", "labels": labels}}
         containers = {names.ENGINE: {"state": RUNNING}, names.AGENT: {"state": RUNNING}, **status.pop("containers", {})}
         listed = [{"name": container, **state} for container, state in containers.items()]
         told = {"phase": "Running", "podIP": AGENT_ADDRESS, "containerStatuses": listed, **status}
-        self.put({**body, "status": told}, uid=f"uid-{name}")
+        self.put({**body, "status": told}, uid=f"uid-{name}", **more)
 
     async def agent(self, _: web.Request) -> web.Response:
         self.asked.append("agent")
@@ -251,6 +253,26 @@ def test_nothing_is_remembered_of_what_is_gone() -> None:
             found = observer.snapshot(KEY)
             assert found is not None
             assert found.results == {}
+
+    asyncio.run(scenario())
+
+
+def test_rows_that_are_kept_in_the_cluster_are_not_kept_in_memory_too() -> None:
+    """Sixty kilobytes for each replica that measured itself; its figures stay."""
+
+    async def scenario() -> None:
+        async with observing() as (world, observer):
+            world.put(PARENT)
+            world.pod()
+            best = Figures(concurrency=8, requests_per_second=3.1, measured="2026-11-20T12:30:05Z")
+            world.result = encode(AgentResult(stage=Stage.OPEN, ladder=Ladder(best=best, rows=(ROW,))))
+            for noted, rows in ((None, (ROW,)), (best.measured, ())):
+                world.pod(annotations={} if noted is None else {names.MEASURED: noted})
+                await observer.ask(KEY)
+                found = observer.snapshot(KEY)
+                assert found is not None
+                assert found.results["uid-p"].ladder == Ladder(best=best, rows=rows)
+            assert (await observer.ask(KEY)).news is False
 
     asyncio.run(scenario())
 

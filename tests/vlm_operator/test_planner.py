@@ -194,14 +194,20 @@ class TestArguments:
 
     def test_a_folder_is_loaded_where_it_is_mounted(self) -> None:
         """A model whose arguments name a folder of the checkpoint is served from there too."""
-        source = {"pvc": {"claimName": "weights", "path": "/phi"}}
+        image = f"me/phi@sha256:{64 * '0'}"
         found = planned(
-            model={"name": "phi-4-multimodal", "source": source},
+            model={"name": "phi-4-multimodal", "source": {"image": {"reference": image, "path": "/phi"}}},
             engine={"trustRemoteCode": True},
-            policy=Policy(allow_trust_remote_code=True),
+            policy=Policy(allow_trust_remote_code=True, image_registries=("me",)),
         )
-        assert (found.checkpoint, found.repository) == ("/models", "pvc://weights/phi")
+        assert (found.checkpoint, found.repository) == ("/models", f"oci://{image}/phi")
         assert any("/models/" in value for words in values(found).values() for value in words)
+
+    def test_what_a_pod_downloads_is_known(self) -> None:
+        """A pod has to hold the checkpoint; one that is mounted costs the node nothing."""
+        model = {"name": "qwen2.5-vl-7b"}
+        assert 15e9 < planned(model=model, quantization="BF16").download_bytes < 18e9
+        assert planned(model={**model, "source": {"pvc": {"claimName": "a"}}}).download_bytes == 0
 
     def test_needs_bring_their_arguments(self) -> None:
         """Tools and thinking want parsers of their own; a model that has neither is refused."""

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 from vlm_operator.records import Planned
+from vlm_operator.results import odd_row
 
 from tests.support.gpu_nodes import pool
 from tests.vlm_operator.planning import QWEN, planned
 from tests.vlm_operator.test_model_source import PROCESSOR, PVC, TINY
 from vlmctl.api import v1alpha1 as api
+from vlmctl.catalog.load import load_catalog
+from vlmctl.library.calibration import calibration_of
 from vlmctl.serving.engine_args import ENGINE_VERSION
 from vlmctl.specs.estimates import Basis
 from vlmctl.specs.inventory import Inventory
@@ -39,6 +45,7 @@ class TestMeasured:
             load=Load(kind="closed", concurrency=speed.concurrency),
             measured=Measured(requests_per_second=speed.requests_per_second * factor),
         )
+        nothing = replace(row, id="nothing", measured=Measured(requests_per_second=0.0))
         key = api.BenchmarkKey(
             model=plan.model,
             checkpoint=plan.repository,
@@ -61,7 +68,7 @@ class TestMeasured:
                 requests_per_second="1",
                 interval="1-1",
                 measured="2026-11-20T12:30:05Z",
-                rows=(msgspec.to_builtins(row), {"id": "not a row"}),
+                rows=(msgspec.to_builtins(row), {"id": "not a row"}, msgspec.to_builtins(nothing)),
             ),
         )
 
@@ -91,3 +98,48 @@ class TestMeasured:
         before = planned(**fields)
         after = planned(**fields, benchmarks=(self.benchmark(before, factor=0.9),))
         assert (before.plan.speed.basis, after.plan.speed.basis) == (Basis.ESTIMATED, Basis.MEASURED)
+
+    @given(
+        rate=st.none() | st.floats(1e-5, 100) | st.floats(0, allow_infinity=False),
+        latencies=st.lists(st.none() | st.floats(1e-3, 1e6) | st.floats(0, 1e8), min_size=3, max_size=3),
+        counts=st.lists(st.integers(0, 4), min_size=3, max_size=3),
+        gpus=st.integers(1, 8) | st.integers(0, 10**6),
+        concurrency=st.none() | st.integers(1, 512) | st.integers(0, 10**6),
+        tokens=st.tuples(st.integers(0, 10**9), st.integers(1, 512) | st.integers(0, 10**9)),
+        side=st.none() | st.integers(1, 4096) | st.integers(0, 10**6),
+        images=st.integers(0, 4) | st.integers(0, 10**5),
+        text=st.text(max_size=8),
+    )
+    def test_rows_that_are_believed_are_planned_with(
+        self,
+        rate: float | None,
+        latencies: list[float | None],
+        counts: list[int],
+        gpus: int,
+        concurrency: int | None,
+        tokens: tuple[int, int],
+        side: int | None,
+        images: int,
+        text: str,
+    ) -> None:
+        """Or left out; whatever stands in one, no plan of its namespace ends with a bug."""
+        catalog = load_catalog()
+        ttft, tpot, e2e = latencies
+        row = Measurement(
+            id="row",
+            source=text,
+            model=QWEN["model"]["name"],
+            weights="bf16",
+            gpu="L4",
+            gpu_count=gpus,
+            parallelism=Parallelism(tensor=gpus, pipeline=counts[0], data=counts[1], expert=counts[2]),
+            engine="vllm",
+            engine_version=text,
+            workload=MeasuredWorkload(
+                prompt_tokens=tokens[0], output_tokens=tokens[1], images=images, image_width=side, image_height=side
+            ),
+            load=Load(kind="closed", concurrency=concurrency),
+            measured=Measured(ttft_ms=ttft, tpot_ms=tpot, e2e_ms=e2e, requests_per_second=rate),
+        )
+        if not odd_row(row):
+            calibration_of(replace(catalog, measurements=(row,)))

@@ -5,13 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
+from vlm_operator.allowed import check_code
+from vlm_operator.model_source import model_source
 from vlm_operator.policy import Policy
 from vlm_operator.reasons import PlanReason
+from vlm_operator.refusal import Refused
 
 from tests.support.gpu_nodes import pool
-from tests.vlm_operator.planning import QWEN, planned, refused, values
+from tests.vlm_operator.planning import CATALOG, QWEN, planned, refused, spec_of, values
 from vlmctl.specs.inventory import Inventory
+from vlmctl.specs.measurements import DescribedModel
 from vlmctl.specs.workload import LicensePolicy
+
+
+def hub(repository: str) -> dict[str, Any]:
+    """A commit of a repository."""
+    return {"huggingFace": {"repository": repository, "revision": 40 * "a"}}
 
 
 class TestPolicy:
@@ -37,6 +47,36 @@ class TestPolicy:
         assert "--trust-remote-code" not in values(planned(**QWEN, engine={"trustRemoteCode": True}, policy=allowing))
 
     @pytest.mark.parametrize(
+        ("model", "says"),
+        [
+            ({"name": "internvl3-8b", "source": hub("evil/evil")}, "evil/evil is not"),
+            ({"name": "internvl3-8b", "source": {"pvc": {"claimName": "a-cache"}}}, "the claim a-cache"),
+            ({"name": "internvl3-8b", "source": {"image": {"reference": "ghcr.io/acme/a:1"}}}, "its digest"),
+        ],
+    )
+    def test_code_is_the_catalogs_and_stays_what_it_is(self, model: dict[str, Any], says: str) -> None:
+        """A name of the catalog lets no other repository's code run, nor what others may write over."""
+        policy = Policy(allow_trust_remote_code=True, image_registries=("ghcr.io/acme",))
+        found = refused(model=model, engine={"trustRemoteCode": True}, policy=policy)
+        assert (found.reason, says in found.message) == (PlanReason.REMOTE_CODE_DENIED, True), found.message
+
+    def test_code_of_a_model_that_the_spec_describes_never_runs(self) -> None:
+        """Nobody but its writer says that it needs any."""
+        spec = spec_of(**QWEN, engine={"trustRemoteCode": True})
+        source = replace(model_source(spec, CATALOG), described=DescribedModel(config={}))
+        with pytest.raises(Refused, match="models of the catalog"):
+            check_code(spec, source, Policy(allow_trust_remote_code=True), model="own", runs=False)
+
+    def test_code_of_an_image_is_pinned_by_its_digest(self) -> None:
+        """Of a registry that the policy names, for clusters without a way to the hub."""
+        source = {"image": {"reference": f"ghcr.io/acme/a@sha256:{64 * '0'}"}}
+        policy = Policy(allow_trust_remote_code=True, image_registries=("ghcr.io/acme",))
+        found = planned(
+            model={"name": "internvl3-8b", "source": source}, engine={"trustRemoteCode": True}, policy=policy
+        )
+        assert "--trust-remote-code" in values(found)
+
+    @pytest.mark.parametrize(
         "fields",
         [
             {**QWEN, "engine": {"image": "evil.org/vllm:1"}},
@@ -49,11 +89,18 @@ class TestPolicy:
         assert refused(**fields, policy=policy).reason is PlanReason.IMAGE_DENIED
         assert planned(**QWEN, policy=policy, engine_image="docker.io/any/vllm:1").image == "docker.io/any/vllm:1"
 
-    def test_engines_come_from_nowhere_that_is_not_named(self) -> None:
-        """Who may name any image runs any code, beside the namespace's Secrets; weights in an image are no code."""
-        found = refused(**QWEN, engine={"image": "docker.io/vllm/vllm-openai:v0.32.0"})
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {**QWEN, "engine": {"image": "docker.io/vllm/vllm-openai:v0.32.0"}},
+            {"model": {"name": "qwen3-vl-8b", "source": {"image": {"reference": "10.0.0.1:8443/a:1"}}}},
+        ],
+    )
+    def test_images_come_from_nowhere_that_is_not_named(self, fields: dict[str, Any]) -> None:
+        """Who may name any image runs any code, beside the namespace's Secrets, or makes nodes ask any address."""
+        found = refused(**fields)
         assert found.reason is PlanReason.IMAGE_DENIED
-        assert planned(model={"name": "qwen3-vl-8b", "source": {"image": {"reference": "ghcr.io/me/weights:1"}}})
+        assert "policy.imageRegistries" in found.message
 
     def test_a_month_counts_all_replicas(self) -> None:
         """With room for the cheapest replica and not for three of them, three are refused."""

@@ -71,7 +71,8 @@ def test_a_limit_that_was_tightened_is_told(
     """By the same words as before a plan, with the price that the plan was made by."""
     source = {"image": {"reference": "evil.org/weights:1"}} if "image_registries" in policy else None
     model = {"name": "qwen3-vl-8b", **({"source": source} if source is not None else {})}
-    planned = plan(spec_of(model=model), L4)
+    loose = Policy(image_registries=("evil.org",))
+    planned = PLANNER.plan(spec_of(model=model), Inventory(pools=(L4,)), loose)
     found = denied(spec_of(model=model, **limits), planned, Policy(**policy))
     assert found.reason is reason
     assert words in found.message
@@ -84,6 +85,34 @@ def test_a_licence_that_is_not_asked_for_any_more_is_told() -> None:
     policy = Policy(license=LicensePolicy.PERMISSIVE)
     assert own.reason is denied(spec_of(model={"name": "gemma-3-4b"}), planned, policy).reason
     assert own.reason is PlanReason.LICENSE_DENIED
+
+
+def test_arguments_that_may_not_be_given_any_more_are_told() -> None:
+    """A plan from before a rule was tightened gets no more replicas."""
+    planned = plan(spec_of(), L4)
+    found = denied(spec_of(engine={"arguments": ["--middleware", "evil.middleware"]}), planned)
+    assert (found.reason, "--middleware" in found.message) == (PlanReason.INVALID_SPEC, True)
+
+
+def test_another_catalog_takes_nothing_from_a_plan() -> None:
+    """One that calls the model otherwise, or says that its code is needed; licence and price count as before."""
+    spec = spec_of(model={"name": "gemma-3-4b"})
+    planned = plan(spec, L4)
+    without = replace(CATALOG, models=tuple(each for each in CATALOG.models if "gemma" not in each.id))
+    coded = replace(
+        CATALOG,
+        models=tuple(
+            replace(each, serving=replace(each.serving, requires_remote_code=True)) for each in CATALOG.models
+        ),
+    )
+    for catalog in (without, coded):
+        Planner(catalog).check(spec, planned, Policy())
+        for policy in (Policy(license=LicensePolicy.PERMISSIVE), Policy(max_usd_per_1k=1e-6)):
+            with pytest.raises(Refused):
+                Planner(catalog).check(spec, planned, policy)
+    apache = plan(spec_of(), L4)
+    none = replace(CATALOG, models=())
+    Planner(none).check(spec_of(), apache, Policy())
 
 
 def test_the_same_cluster_has_nothing_better() -> None:

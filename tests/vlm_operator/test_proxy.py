@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 from vlm_operator import proxy
 
-from tests.support.proxies import UP_SECONDS, Pod, needs_haproxy
+from tests.support.proxies import KEYS_READ_SECONDS, UP_SECONDS, Pod, needs_haproxy
 
 pytestmark = needs_haproxy
 CHAT = "/v1/chat/completions"
@@ -40,7 +43,10 @@ OTHERS = (
     "/v1/%63hat/completions",
     "/v1/chat/completions%2f..%2f..%2ftokenize",
     "/v1/chat/completions;/tokenize",
+    "http://a/tokenize",
 )
+SILENCE_SECONDS = 0.5  # after which nothing more is expected on a connection
+LONG_KEY = "sk-5d1c0e9a7b3f4862"  # which is in no text by chance
 
 
 @pytest.fixture
@@ -57,11 +63,19 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
 
 
 def raw(pod: Pod, request: bytes) -> bytes:
-    """All that is answered to these bytes."""
-    with socket.create_connection(("127.0.0.1", pod.port), timeout=UP_SECONDS) as connection:
+    """All that is answered to these bytes. The client does not leave: HAProxy would take that for the end of it."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", pod.port), timeout=UP_SECONDS) as connection, suppress(TimeoutError):
         connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: connection.recv(65536), b""))
+        while piece := connection.recv(65536):
+            answer += piece
+            connection.settimeout(SILENCE_SECONDS)
+    return answer
+
+
+def statuses(answer: bytes) -> list[int]:
+    """Of each answer in these bytes."""
+    return [int(each) for each in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
 
 
 def in_flight(pod: Pod, backend: str = "inference") -> float:
@@ -141,20 +155,81 @@ def test_other_methods_do_not_answer(pod: Pod) -> None:
     assert pod.engine.heard == []
 
 
-def test_two_requests_in_one_are_none(pod: Pod) -> None:
-    """What one reader takes for a body, and another for a second request, is refused or is the body."""
-    hidden = b"POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+HIDDEN = b"POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected", "heard"),
+    [
+        (b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", [411], []),
+        (b"Content-Length: 0\r\nContent-Length: %d\r\n\r\n" % len(HIDDEN), [400], []),
+        (b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", [400], []),
+        (b"Content-Length: %d\r\n\r\n" % len(HIDDEN), [200], [len(HIDDEN)]),
+        (b"Content-Length: 0\r\n\r\n", [200, 401], [0]),
+        (b"Upgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n", [200, 401], [0]),
+    ],
+    ids=["chunks", "two lengths", "unknown coding", "a body", "a second request", "upgrade"],
+)
+def test_two_requests_in_one_are_none(pod: Pod, lengths: bytes, expected: list[int], heard: list[int]) -> None:
+    """What one reader takes for a body, and another for a second request, is refused, is the body, or needs a key."""
     head = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer first\r\n"
-    for lengths in (
-        b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"Content-Length: 0\r\nContent-Length: %d\r\n\r\n" % len(hidden),
-        b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-        b"Content-Length: %d\r\n\r\n" % len(hidden),
-        b"Upgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n",
-    ):
-        raw(pod, head + lengths + hidden)
-    raw(pod, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00" * 64)
-    assert set(pod.engine.paths) <= {"/v1/completions"}
+    assert statuses(raw(pod, head + lengths + HIDDEN)) == expected
+    assert [(path, length) for _, path, _, length in pod.engine.heard if path != "/health"] == [
+        ("/v1/completions", length) for length in heard
+    ]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00" * 64,
+        b"POST /v1/completions#/tokenize HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST http://v1/completions HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+    ids=["HTTP/2", "fragment", "another host"],
+)
+def test_what_is_no_request_is_refused(refusing: Pod, start: bytes) -> None:
+    """400, before any rule."""
+    assert set(statuses(raw(refusing, start))) == {400}
+    assert refusing.engine.heard == []
+
+
+def test_a_path_may_have_its_host_before_it(pod: Pod) -> None:
+    """As clients write it to a proxy (RFC 9112, 3.2.2); of others' paths see the list above."""
+    head = b"POST http://a/v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n"
+    assert statuses(raw(pod, head + b"\r\n")) == [401]
+    assert statuses(raw(pod, head + b"Authorization: Bearer first\r\n\r\n")) == [200]
+
+
+@pytest.mark.parametrize("path", [*proxy.PROBES, *proxy.LISTS])
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [(b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", 411), (b"Content-Length: 1\r\n\r\nx", 413)],
+    ids=["chunks", "length"],
+)
+def test_what_is_read_takes_no_body(refusing: Pod, path: str, body: bytes, expected: int) -> None:
+    """Probes need no key: a body would be one without a bound, from anybody."""
+    head = b"GET %s HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer first\r\nConnection: close\r\n" % path.encode()
+    assert statuses(raw(refusing, head + body)) == [expected]
+    assert refusing.engine.heard == []
+
+
+def test_a_full_port_leaves_the_other_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that say nothing need no key; they take no replica out of the Service, and hide no load."""
+    monkeypatch.setattr(proxy, "CONNECTIONS", 8)
+    with ExitStack() as stack:
+        pod = stack.enter_context(Pod(tmp_path).running())
+        for _ in range(proxy.CONNECTIONS + 2):
+            stack.enter_context(socket.create_connection(("127.0.0.1", pod.port), timeout=UP_SECONDS))
+        until(lambda: figure(pod, 'haproxy_frontend_current_sessions{proxy="api"}') == proxy.CONNECTIONS)
+        with pod.client() as client, pytest.raises(httpx.TimeoutException):
+            client.get("/v1/models", timeout=SILENCE_SECONDS)
+        for _ in range(3):
+            assert in_flight(pod) == 0
+            with pod.client(None, port=pod.metrics_port) as client:
+                assert client.get("/proxy/health").status_code == 200
+                assert client.get("/metrics").text == "ok"
+                assert client.get("/health").text == "ok"
 
 
 def test_the_engine_is_told_no_more_than_it_needs(pod: Pod) -> None:
@@ -234,17 +309,18 @@ def test_probes_and_lists_do_not_count(pod: Pod) -> None:
 
 
 def test_counters_have_a_port_of_their_own(pod: Pod) -> None:
-    """The engine's, the proxy's and whether it is there; nothing else, and no request."""
+    """The engine's, the proxy's and whether each is there; nothing else, and no request."""
     with pod.client(None, port=pod.metrics_port) as client:
         assert client.get("/metrics").text == "ok"
         assert "haproxy_process_start_time_seconds" in client.get("/proxy/metrics").text
-        for method, path in (("GET", "/"), ("POST", CHAT), ("POST", "/metrics"), ("GET", "/health"), ("GET", "/load")):
+        assert client.get("/health").text == "ok"
+        for method, path in (("GET", "/"), ("POST", CHAT), ("POST", "/metrics"), ("GET", "/ping"), ("GET", "/load")):
             assert client.request(method, path).status_code == 404
     assert pod.engine.paths == ["/metrics"]
 
 
 def test_keys_change_while_streams_run(pod: Pod) -> None:
-    """A second key counts beside the first, then alone; the first one's stream goes on; neither is logged."""
+    """A second key counts beside the first, then alone; the first one's stream goes on."""
     with pod.client() as client, client.stream("POST", CHAT, content=b"stream") as answer:
         lines = answer.iter_lines()
         assert next(lines) == "data: 0"
@@ -261,7 +337,18 @@ def test_keys_change_while_streams_run(pod: Pod) -> None:
         for number in (1, 2):
             pod.engine.more.release()
             assert next(line for line in lines if line) == f"data: {number}"
-    assert {"first", "second"} & set(pod.log.read_text().split()) == set()
+
+
+def test_a_file_that_cannot_be_read_ends_no_reading(pod: Pod) -> None:
+    """What was known holds meanwhile, and keys change again once it can be."""
+    pod.keys.unlink()
+    pod.keys.mkdir()
+    time.sleep(5 * KEYS_READ_SECONDS)
+    with pod.client() as first, pod.client("second") as second:
+        assert first.get("/v1/models").status_code == 200
+        pod.keys.rmdir()
+        pod.keys.write_text("second")
+        until(lambda: second.get("/v1/models").status_code == 200)
 
 
 def test_no_keys_let_nobody_in(pod: Pod) -> None:
@@ -302,11 +389,15 @@ def refused(pod: Pod) -> bool:
 
 
 def test_an_engine_that_is_not_there(pod: Pod) -> None:
-    """503 at once, in JSON; the failure is logged with its path alone, and that of a probe is not."""
+    """503 at once, in JSON; the failure is logged with its path and without the key, and that of a probe is not."""
+    pod.keys.write_text(LONG_KEY)
     pod.engine.shutdown()
     pod.engine.server_close()
     started = time.monotonic()
-    with pod.client() as client:
+    with pod.client(None, port=pod.metrics_port) as client:
+        assert client.get("/health").status_code == 503
+    with pod.client(LONG_KEY) as client:
+        until(lambda: client.get("/v1/models").status_code == 503)
         assert client.get("/health").status_code == 503
         answer = client.post(f"{CHAT}?secret=of-the-query", content=b"{}")
     assert answer.status_code == 503
@@ -314,13 +405,34 @@ def test_an_engine_that_is_not_there(pod: Pod) -> None:
     assert time.monotonic() - started < 2
     until(lambda: CHAT in pod.log.read_text())
     assert "of-the-query" not in pod.log.read_text()
+    assert LONG_KEY not in pod.log.read_text()
     assert "/health" not in pod.log.read_text()
 
 
 def test_who_leaves_is_not_waited_for(pod: Pod) -> None:
-    """A client that goes away frees its place."""
+    """A client that goes away in its answer frees its place."""
     with pod.client() as client, client.stream("POST", CHAT, content=b"stream") as answer:
         lines = answer.iter_lines()
         assert next(lines) == "data: 0"
         assert in_flight(pod) == 1
     until(lambda: in_flight(pod) == 0)
+
+
+def test_who_leaves_before_the_answer_is_not_waited_for(pod: Pod) -> None:
+    """The engine still thinks, and hears of it by the end of its connection."""
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer first\r\nContent-Length: 4\r\n\r\nwait"
+    with socket.create_connection(("127.0.0.1", pod.port), timeout=UP_SECONDS) as client:
+        client.sendall(head.encode())
+        until(lambda: in_flight(pod) == 1 and pod.engine.paths == [CHAT])
+    until(lambda: in_flight(pod) == 0)
+
+
+def test_a_long_wait_for_the_first_token_is_not_cut(tmp_path: Path) -> None:
+    """While the engine is silent the client is too; its own bound is for what it sends and takes."""
+    bound_seconds = 0.5
+    shrunk = {"timeout client 5m": f"timeout client {bound_seconds * 1000:.0f}ms"}
+    with Pod(tmp_path, shrunk).running() as pod, ThreadPoolExecutor(1) as asking, pod.client() as client:
+        asked = asking.submit(client.post, CHAT, content=b"wait")
+        time.sleep(4 * bound_seconds)
+        pod.engine.more.release()
+        assert asked.result(timeout=UP_SECONDS).status_code == 200

@@ -1,11 +1,19 @@
-"""What requests really cost: idle time is paid too, and nothing moves without traffic."""
+"""What requests really cost: idle time is paid too, and without traffic nothing is said but that there is none."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vlm_operator.realised import FEWEST_REQUESTS, LONGEST_GAP_SECONDS, WINDOW_SECONDS, WINDOWS, Realised, look
+from vlm_operator.realised import (
+    FEWEST_REQUESTS,
+    HOURS,
+    LONGEST_GAP_SECONDS,
+    WINDOW_SECONDS,
+    WINDOWS,
+    Realised,
+    look,
+)
 
 STEP = 60.0
 
@@ -27,13 +35,29 @@ def test_idle_time_is_paid() -> None:
     assert follow([0, 30, 30, 30, 30, 30]).usd_per_1k == pytest.approx(10.0)  # 0.3 USD in 5 minutes
 
 
-def test_nothing_moves_without_traffic() -> None:
-    """Hours without a request leave the figure as it is; the next traffic pays for an hour of them."""
+def test_an_hour_without_a_request_is_said_once() -> None:
+    """Before its end the figure stays; then it is gone, as it says nothing of a replica that nobody asks."""
     busy = follow([0, 30, 30, 30, 30, 30])
-    idle = follow([30] * 120, before=busy)
-    assert idle.usd_per_1k == busy.usd_per_1k
-    again = follow([330, *[330] * 5], before=idle)
-    assert again.usd_per_1k == pytest.approx(3.6 / 300 * 1000)
+    quiet = follow([30] * 55, before=busy)
+    assert (quiet.usd_per_1k, quiet.idle) == (busy.usd_per_1k, False)
+    told = [follow([30] * minutes, before=busy) for minutes in (60, 120, 60 * 24 * 7)]
+    assert [(each.usd_per_1k, each.idle) for each in told] == [(None, True)] * 3
+    assert len(told[-1].windows) <= WINDOWS + HOURS
+
+
+def test_little_traffic_is_judged_by_as_long_as_it_takes() -> None:
+    """Ten requests an hour cost a tenth of 3.60 each; fewer than the minimum in a day make no figure."""
+    busy = follow([0, *[3000] * 5])
+    slow = follow([3000.0 + minute // 6 for minute in range(60 * 5)], before=busy)
+    assert (slow.usd_per_1k, slow.idle) == (pytest.approx(360, rel=0.1), False)
+    idle = follow([3050.0] * 60 * 25, before=slow)
+    assert follow([3051, *[3051] * 5], before=idle).usd_per_1k is None
+    assert follow([3051, *[3051] * 5], before=idle).idle is False
+
+
+def test_what_is_not_paid_for_is_not_idle() -> None:
+    """A deployment at zero replicas, or on GPUs that cost nothing, is never said to cost money for nothing."""
+    assert follow([0, *[30] * 200], usd_per_hour=0.0).idle is not True
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=WINDOWS * 5 - 1))
@@ -44,7 +68,7 @@ def test_every_request_is_counted_once(more: list[int]) -> None:
         total += each
         counts.append(total)
     state = follow(list(counts))
-    usd, answered = (sum(each[place] for each in state.windows) for place in (0, 1))
+    usd, answered = (sum(getattr(each, name) for each in state.windows) for name in ("usd", "answered"))
     assert answered + state.answered == pytest.approx(total)
     assert usd + state.usd == pytest.approx(3.6 * STEP * len(more) / 3600)
 
@@ -65,6 +89,31 @@ def test_a_gap_is_nobodys_time() -> None:
     state = follow([0, 10])
     late = look(state, {"a": 500}, usd_per_hour=9.0, alive=frozenset("a"), now=state.at + LONGEST_GAP_SECONDS + 1)
     assert (late.usd, late.answered) == (0.0, 0.0)
+
+
+@given(st.lists(st.integers(0, 3), min_size=WINDOWS * 5, max_size=WINDOWS * 30))
+def test_what_leaves_the_hour_is_kept_by_the_hour(more: list[int]) -> None:
+    """Nothing is lost when windows are put together, for as long as a day."""
+    total, counts = 0.0, [0.0]
+    for each in more:
+        total += each
+        counts.append(total)
+    state = follow(list(counts))
+    assert sum(each.answered for each in state.windows) + state.answered == pytest.approx(total)
+    assert sum(each.usd for each in state.windows) + state.usd == pytest.approx(3.6 * STEP * len(more) / 3600)
+    assert len(state.windows) <= WINDOWS + len(more) / 55 + 2
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_what_was_there_and_silent_at_first_does_not_count_its_life(gap: bool) -> None:
+    """After a restart of the operator, or a gap, a replica that is read late may have answered for weeks before."""
+    before = follow([0]) if gap else None
+    now = 0.0 if before is None else before.at + LONGEST_GAP_SECONDS + 1
+    state = look(before, {}, usd_per_hour=3.6, alive=frozenset("a"), now=now)
+    for count in (1e6, 1e6 + 10):
+        now += STEP
+        state = look(state, {"a": count}, usd_per_hour=3.6, alive=frozenset("a"), now=now)
+    assert state.answered == 10
 
 
 def test_few_requests_make_no_figure() -> None:

@@ -140,9 +140,10 @@ def test_a_revision_that_fails_goes_back_to_the_last_good_one(seen: dict[str, An
     rollout = go(OLD, NEW, **{"deployment": deployment(NEW, complete=False), **seen})
     assert verdicts(rollout) == {OLD.digest: Verdict.GOOD, NEW.digest: Verdict.FAILED}
     assert rollout.carried == OLD
-    assert rollout.went_back
+    assert (rollout.goes_back, rollout.went_back) == (True, False)
     later = go(*rollout.revisions, deployment=deployment(OLD))
-    assert later == replace(rollout, surge=later.surge)
+    assert later == replace(rollout, surge=later.surge, running=later.running, present=OLD.digest)
+    assert later.went_back
 
 
 @pytest.mark.parametrize(

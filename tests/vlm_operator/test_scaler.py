@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from vlm_operator import load as load_module
 from vlm_operator.cluster import Cluster, Connection
-from vlm_operator.load import METRICS_PORT, Load, Scraper
+from vlm_operator.load import Load, Scraper
+from vlm_operator.proxy import METRICS_PORT
+from vlm_operator.realised import Realised
 from vlm_operator.records import Key, KubernetesObject
 from vlm_operator.scaled import Scaled
 from vlm_operator.scaler import BLIND_SECONDS, METER_SECONDS, Scaler, observation
@@ -64,7 +66,8 @@ class World:
     def plan(self, spec: api.Scaling = SPEC, **changes: Any) -> None:
         """A pass has decided for the VLMDeployment as it is."""
         made_of = scale(spec, PLANNED, BENCHMARK, None, minimum=choose(spec, Means()).minimum)
-        found = Scaled(generation=self.parent["metadata"]["generation"], choice=choose(spec, Means()), scale=made_of)
+        generation, choice = self.parent["metadata"]["generation"], choose(spec, Means())
+        found = Scaled(generation=generation, revision="reader-1", choice=choice, scale=made_of)
         self.planned = replace(found, **changes)
         self.scaler.plan(KEY, self.planned)
 
@@ -79,6 +82,19 @@ class World:
         self.version += 1
         own = {**PARENT["metadata"], "generation": generation, "resourceVersion": str(self.version), **metadata}
         self.store.put({**PARENT, "metadata": own, "spec": {**PARENT["spec"], "replicas": replicas}})
+
+    @property
+    def cost(self) -> Realised:
+        """What is known of what requests cost."""
+        found = self.scaler.realised(KEY, self.parent["metadata"]["uid"])
+        assert found is not None
+        return found
+
+    async def meter(self, times: int = 1, *, answers: int = 0) -> None:
+        """As many looks at what requests cost, each after so many more answers of each replica."""
+        for _ in range(times):
+            self.answered += answers
+            await self.sweep(int(METER_SECONDS / INTERVAL))
 
     def pods(self, count: int, *, starting: int = 0, **more: Any) -> None:
         """So many pods, of which the last ones take no traffic yet."""
@@ -144,7 +160,7 @@ async def world() -> AsyncIterator[World]:
             ports.append(runner.addresses[0][1])
         connection = Connection(f"http://127.0.0.1:{ports[0]}", ssl.create_default_context(), dict)
         cluster = await stack.enter_async_context(Cluster(connection))
-        scraper = await stack.enter_async_context(Scraper(lambda: made.now))
+        scraper = await stack.enter_async_context(Scraper())
         made.scaler = Scaler(cluster, made.store, scraper, changed=made.changed.append, clock=lambda: made.now)
         yield made
 
@@ -335,6 +351,22 @@ def test_blindness_is_told_once_and_ends() -> None:
     in_world(scenario)
 
 
+def test_a_replica_that_does_not_tell_at_once_after_a_long_start_is_not_blindness() -> None:
+    """While no replica takes traffic nobody is silent: the minute counts from when one did."""
+
+    async def scenario(world: World) -> None:
+        world.pods(1, starting=1)
+        world.load(None, 1)
+        await world.sweep(40)
+        world.pods(1)
+        await world.sweep(2)
+        assert not world.scaler.is_blind(KEY)
+        await world.sweep(4)
+        assert world.scaler.is_blind(KEY)
+
+    in_world(scenario)
+
+
 def test_what_requests_cost_is_known_of_those_that_nobody_scales_too() -> None:
     """At 3.60 USD an hour, 60 requests in five minutes cost 5 USD a thousand; the pass is asked to say so once."""
 
@@ -344,9 +376,81 @@ def test_what_requests_cost_is_known_of_those_that_nobody_scales_too() -> None:
         for _ in range(7):
             await world.sweep(int(METER_SECONDS / INTERVAL))
             world.answered = min(world.answered + 30, 60)
-        assert world.scaler.realised_usd_per_1k(KEY) == pytest.approx(5.0)
+        assert world.cost.usd_per_1k == pytest.approx(5.0)
         assert world.changed == [KEY]
         assert world.writes == []
+
+    in_world(scenario)
+
+
+def test_an_hour_without_requests_is_told_once() -> None:
+    """The pass is asked to say so when the hour is over, and not again while it lasts."""
+
+    async def scenario(world: World) -> None:
+        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6)
+        world.load(0, 1)
+        await world.meter(200)
+        assert world.cost.idle
+        assert world.changed == [KEY]
+
+    in_world(scenario)
+
+
+def test_answers_of_a_replica_that_leaves_are_counted() -> None:
+    """It gets no new requests, and answers those that it has: it is paid for as long."""
+
+    async def scenario(world: World) -> None:
+        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6)
+        world.load(1, 1)
+        await world.meter(2)
+        body = next(world.store.all("Pod"))
+        world.version += 1
+        body["metadata"] |= {"deletionTimestamp": "2026-11-21T12:00:00Z", "resourceVersion": str(world.version)}
+        world.store.put(body)
+        await world.meter(answers=30)
+        assert (world.cost.answered, world.cost.usd) == (30, pytest.approx(2 * 3.6 / 60))
+
+    in_world(scenario)
+
+
+@pytest.mark.parametrize("change", ["revision", "usd_per_replica_hour", "uid"])
+def test_what_another_one_cost_says_nothing_of_this_one(change: str) -> None:
+    """Another revision, another price, or an object that was made anew under the same name begins from nothing."""
+
+    async def scenario(world: World) -> None:
+        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6)
+        world.load(1, 1)
+        await world.meter(7, answers=30)
+        assert world.cost.usd_per_1k is not None
+        if change == "uid":
+            world.put(1, uid="another")
+            assert world.scaler.realised(KEY, "another") is None
+        else:
+            more = {"revision": "reader-2"} if change == "revision" else {}
+            world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6 if more else 7.2, **more)
+        await world.meter()
+        assert world.cost.usd_per_1k is None
+
+    in_world(scenario)
+
+
+def test_what_requests_cost_survives_a_spec_that_cannot_be_read() -> None:
+    """A typo that is mended within minutes loses nothing but the time between; what is gone is forgotten."""
+
+    async def scenario(world: World) -> None:
+        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6)
+        world.load(1, 1)
+        await world.meter(7, answers=30)
+        said = world.cost.usd_per_1k
+        world.scaler.plan(KEY, None)
+        await world.meter(2, answers=30)
+        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6)
+        await world.meter()
+        assert world.cost.usd_per_1k == said is not None
+        uid = world.parent["metadata"]["uid"]
+        world.store.drop(world.parent)
+        await world.meter()
+        assert world.scaler.realised(KEY, uid) is None
 
     in_world(scenario)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from itertools import product
 
 import pytest
@@ -9,14 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from vlm_operator.actions import difference
+from vlm_operator.proxy import configuration
 from vlm_operator.reasons import ScalingReason
+from vlm_operator.records import KubernetesObject
 from vlm_operator.scalers import (
+    ANSWER_SECONDS,
     AUTOSCALER,
     HTTP_SCALED_OBJECT,
     SCALED_OBJECT,
     Means,
     ScalingSettings,
     choose,
+    go_duration,
     hold_seconds,
     objects,
     others,
@@ -47,13 +53,14 @@ def made_of(spec: api.Scaling, means: Means = EVERYTHING, start: Start | None = 
         ("Auto", 0, NOTHING, "Operator", "MinimumRaised"),
         ("Auto", 0, replace(EVERYTHING, http_add_on=False), "KEDA", "MinimumRaised"),
         ("Auto", 0, EVERYTHING, "KEDA", "Scaling"),
-        ("Auto", 0, Means(keda=True, http_add_on=True), "KEDA", "Scaling"),
-        ("Auto", 8, EVERYTHING, "None", "Fixed"),
+        ("Auto", 0, Means(keda=True, http_add_on=True), "Operator", "MinimumRaised"),
+        ("Auto", 8, EVERYTHING, "KEDA", "Scaling"),
         ("Operator", 0, EVERYTHING, "Operator", "MinimumRaised"),
         ("Operator", 2, EVERYTHING, "Operator", "Scaling"),
         ("KEDA", 1, NOTHING, "None", "NotInstalled"),
         ("KEDA", 1, Means(keda=True), "None", "NotConfigured"),
         ("KEDA", 1, Means(keda=True, http_add_on=True), "None", "NotConfigured"),
+        ("KEDA", 0, Means(keda=True, http_add_on=True), "None", "NotConfigured"),
         ("HPA", 1, NOTHING, "None", "NotConfigured"),
         ("HPA", 0, EVERYTHING, "HPA", "MinimumRaised"),
         ("None", 1, EVERYTHING, "None", "Disabled"),
@@ -83,10 +90,12 @@ def test_zero_only_where_requests_are_held(
     if choice.engine is ScalingEngine.NONE:
         return
     if choice.minimum == 0:
-        assert (choice.engine, minimum, keda, http) == (ScalingEngine.KEDA, 0, True, True)
+        # Without a Prometheus nothing sees requests that come through the Service, and they would be cut off.
+        assert (choice.engine, minimum, keda, http, reads) == (ScalingEngine.KEDA, 0, True, True, True)
     elif minimum == 0:
         assert choice.reason is ScalingReason.MINIMUM_RAISED
         assert "HTTP add-on" in choice.message
+        assert "Prometheus" in choice.message
         assert "InferencePool" in choice.message
 
 
@@ -105,11 +114,11 @@ def test_engines_never_overlap() -> None:
 def test_the_autoscaler_is_told_the_policy() -> None:
     """The HPA scales the VLMDeployment, by the average of the external metric, with every window and rate."""
     spec = replace(SCALING, engine=ScalingEngine.HPA)
-    (found,) = objects(PARENT, choose(spec, EVERYTHING), made_of(spec), READS)
+    (found,) = objects(PARENT, choose(spec, EVERYTHING), made_of(spec), EVERYTHING)
     assert found["spec"]["scaleTargetRef"] == {"apiVersion": api.API_VERSION, "kind": api.KIND, "name": NAME}
     assert (found["spec"]["minReplicas"], found["spec"]["maxReplicas"]) == (1, 8)
     external = found["spec"]["metrics"][0]["external"]
-    assert external["metric"]["selector"] == {"matchLabels": {"vlmctl_dev_deployment": NAME}}
+    assert external["metric"]["selector"] == {"matchLabels": {"deployment": NAME}}
     assert external["target"]["averageValue"] == quantity(made_of(spec).policy.target_in_flight)
     assert found["spec"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 300
     assert "tolerance" not in found["spec"]["behavior"]["scaleDown"]
@@ -118,12 +127,12 @@ def test_the_autoscaler_is_told_the_policy() -> None:
 def test_keda_is_told_the_policy_and_never_guesses() -> None:
     """The ScaledObject has the target as its threshold, and no value of its query is an error, not 0."""
     spec = replace(SCALING, idle="10m")
-    (found,) = objects(PARENT, choose(spec, replace(EVERYTHING, http_add_on=False)), made_of(spec), READS)
+    (found,) = objects(PARENT, choose(spec, replace(EVERYTHING, http_add_on=False)), made_of(spec), EVERYTHING)
     (trigger,) = found["spec"]["triggers"]
     assert found["kind"] == SCALED_OBJECT
     assert trigger["metadata"]["threshold"] == f"{made_of(spec).policy.target_in_flight:g}"
     assert trigger["metadata"]["ignoreNullValues"] == "false"
-    assert 'namespace="team",vlmctl_dev_deployment="reader"' in trigger["metadata"]["query"]
+    assert 'namespace="team",deployment="reader"' in trigger["metadata"]["query"]
     assert found["spec"]["cooldownPeriod"] == 600
     assert found["spec"]["advanced"]["restoreToOriginalReplicaCount"] is False
     assert "idleReplicaCount" not in found["spec"]
@@ -133,14 +142,55 @@ def test_to_zero_requests_are_held_for_as_long_as_starts_take() -> None:
     """The HTTP add-on routes and counts, and its ScaledObject is ours; a request is held for two cold starts."""
     spec = replace(SCALING, min=0)
     start = Start(seconds=95.0, measured=True)
-    route, found = objects(PARENT, choose(spec, EVERYTHING), made_of(spec, start=start), READS)
+    route, found = objects(PARENT, choose(spec, EVERYTHING), made_of(spec, start=start), EVERYTHING)
     assert route["metadata"]["annotations"] == {"httpscaledobject.keda.sh/skip-scaledobject-creation": "true"}
     assert route["metadata"]["name"] != found["metadata"]["name"]
-    assert route["spec"]["timeouts"] == {"conditionWait": "190s"}
-    assert [each["type"] for each in found["spec"]["triggers"]] == ["prometheus", "external-push"]
-    assert found["spec"]["triggers"][1]["metadata"]["httpScaledObject"] == route["metadata"]["name"]
+    assert route["spec"]["timeouts"] == {"conditionWait": "3m10s", "responseHeader": "1h0m0s"}
+    assert [each["type"] for each in found["spec"]["triggers"]] == ["prometheus", "prometheus", "external-push"]
+    assert found["spec"]["triggers"][2]["metadata"]["httpScaledObject"] == route["metadata"]["name"]
     assert found["spec"]["minReplicaCount"] == route["spec"]["replicas"]["min"] == 0
     assert hold_seconds(made_of(spec)) > 600
+
+
+def test_an_answer_may_take_as_long_as_the_proxy_gives_it() -> None:
+    """The add-on waits for an answer as long as the proxy behind it: images take more than its own half second."""
+    assert re.search(rf"timeout server {go_duration(ANSWER_SECONDS).removesuffix('0m0s')}$", configuration(), re.M)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(60, "1m0s"), (190, "3m10s"), (59, "59s"), (3600, "1h0m0s")])
+def test_durations_are_as_go_writes_them(seconds: int, text: str) -> None:
+    """The add-on puts its finalizer in by writing the whole object anew, from Go: what it spells is no difference."""
+    assert go_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("replicas", "minimum", "paused"), [(0, 1, True), (1, 1, False), (0, 0, False), (None, 1, False)]
+)
+def test_what_somebody_scaled_to_0_stays_so_with_keda(replicas: int | None, minimum: int, paused: bool) -> None:
+    """KEDA would scale to its minimum at its next look, unless its object is paused; where that is 0 it wakes it."""
+    spec = replace(SCALING, min=minimum)
+    stopped = {**PARENT, "spec": {**PARENT["spec"], **({} if replicas is None else {"replicas": replicas})}}
+    found = objects(stopped, choose(spec, EVERYTHING), made_of(spec), EVERYTHING)[-1]
+    assert found["metadata"].get("annotations", {}).get("autoscaling.keda.sh/paused") == ("true" if paused else None)
+
+
+@pytest.mark.parametrize("engine", ["HPA", "KEDA"])
+def test_a_tolerance_that_the_cluster_drops_is_written_once(engine: str) -> None:
+    """Kubernetes 1.33 and 1.34 drop the field unless a feature gate is on; another one that is asked for is written."""
+
+    def asked(tolerance: str | None) -> KubernetesObject:
+        down = api.ScalingRules(tolerance=tolerance)
+        spec = replace(SCALING, engine=ScalingEngine(engine), behavior=api.ScalingBehavior(scale_down=down))
+        return objects(PARENT, choose(spec, EVERYTHING), made_of(spec), EVERYTHING)[-1]
+
+    kept = asked("0.05")
+    assert '"tolerance": "50m"' in json.dumps(kept["spec"])
+    dropped = json.loads(json.dumps(kept).replace(', "tolerance": "50m"', ""))
+    assert dropped != kept
+    assert difference(kept, dropped) is None
+    assert difference(asked("0.02"), dropped) is not None
+    assert difference(asked("0.02"), kept) is not None
+    assert "annotations" not in asked("0.1")["metadata"]
 
 
 @given(value=st.floats(0.05, 1e6))
@@ -155,5 +205,5 @@ def test_quantities_are_written_as_the_api_server_answers_them(value: float) -> 
 def test_an_autoscaler_that_the_api_server_filled_in_is_right() -> None:
     """Fields that the API server and KEDA add are no difference."""
     spec = replace(SCALING, engine=ScalingEngine.HPA)
-    (found,) = objects(PARENT, choose(spec, EVERYTHING), made_of(spec), READS)
+    (found,) = objects(PARENT, choose(spec, EVERYTHING), made_of(spec), EVERYTHING)
     assert difference(found, {**found, "status": {"currentReplicas": 1}}) is None

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from vlm_operator.records import KubernetesObject
 from vlm_operator.results import AgentResult, Stage, Task
 from vlm_operator.scaling_policy import Start, scale, start_of
 
 from tests.support.crd_strategies import NOTHING, deployment_schema, valid
-from tests.vlm_operator.children import PLANNED
+from tests.vlm_operator.children import PLANNED, revision
 from tests.vlm_operator.worlds import pod
 from vlmctl.api import v1alpha1 as api
 from vlmctl.planning.scaling import DOWN, UP, Direction, Select, Step, StepKind, check_policy
@@ -67,32 +68,86 @@ def test_behavior_is_that_of_the_horizontal_pod_autoscaler() -> None:
     assert scale(replace(SCALING, behavior=api.ScalingBehavior()), PLANNED, None, None, minimum=1).policy.down == DOWN
 
 
-def made(name: str, at: str) -> dict[str, object]:
+def made(name: str, at: str, *, placed: str = "") -> KubernetesObject:
+    """A pod that was made at a time, and got its node at once or later."""
     body = pod(name=name)
     body["metadata"]["creationTimestamp"] = at
+    body["status"]["conditions"] = [
+        {"type": "PodScheduled", "status": "True", "lastTransitionTime": placed or at},
+        {"type": "Ready", "status": "True"},
+    ]
     return body
 
 
+REVISION = revision()
+FIRST, SECOND = made("a", "2026-11-18T10:00:00Z"), made("b", "2026-11-18T10:00:40Z")
 OPENED = AgentResult(stage=Stage.OPEN, task=Task.PROBE, smoked="2026-11-18T10:01:00Z", opened="2026-11-18T10:01:30Z")
 CLIMBED = replace(OPENED, task=Task.LADDER, opened="2026-11-18T10:02:30Z")
+SAID = api.ScalingStatus(
+    engine="Operator",
+    reason="Scaling",
+    message="",
+    cold_start="50s",
+    cold_start_basis="measured",
+    cold_start_made="2026-11-18T10:00:40Z",
+    revision=REVISION.name,
+)
 
 
-def test_a_start_is_from_creation_to_traffic_without_the_ladder() -> None:
+def seconds(found: Start | None) -> tuple[float, bool] | None:
+    return None if found is None else (found.seconds, found.measured)
+
+
+def test_a_start_is_from_its_node_to_traffic_without_the_ladder() -> None:
     """The latest replica's start counts; the time on the ladder, which one replica alone climbs, does not."""
-    first, second = made("a", "2026-11-18T10:00:00Z"), made("b", "2026-11-18T10:00:40Z")
-    assert start_of([first], {"uid-a": CLIMBED}, PLANNED) == Start(seconds=60.0, measured=True)
-    both = start_of([first, second], {"uid-a": CLIMBED, "uid-b": OPENED}, PLANNED)
-    assert both == Start(seconds=50.0, measured=True)
+    assert seconds(start_of([FIRST], {"uid-a": CLIMBED}, REVISION)) == (60.0, True)
+    assert seconds(start_of([FIRST, SECOND], {"uid-a": CLIMBED, "uid-b": OPENED}, REVISION)) == (50.0, True)
+
+
+def test_waiting_for_a_gpu_is_no_start() -> None:
+    """A pod that was pending for six hours starts no slower than one that found a node at once."""
+    late = made("a", "2026-11-18T04:00:00Z", placed="2026-11-18T10:00:00Z")
+    assert seconds(start_of([late], {"uid-a": OPENED}, REVISION)) == (90.0, True)
+
+
+def test_a_start_moves_for_no_second_more_or_less() -> None:
+    """Two significant digits: each replica takes a little longer or shorter, and the status is not written for it."""
+    slow = replace(OPENED, smoked=None, opened="2026-11-18T10:05:01Z")
+    assert seconds(start_of([FIRST], {"uid-a": slow}, REVISION)) == (300.0, True)
+
+
+def test_the_latest_start_holds_when_its_replica_goes() -> None:
+    """What an older replica took does not come back; one that was made later takes its place; of the same, the pod."""
+    older = {"uid-a": replace(OPENED, opened="2026-11-18T10:15:00Z")}
+    assert seconds(start_of([FIRST], older, REVISION, SAID)) == (50.0, True)
+    newer = made("c", "2026-11-18T10:00:41Z")
+    assert seconds(start_of([newer], {"uid-c": OPENED}, REVISION, SAID)) == (49.0, True)
+
+
+def test_a_start_of_an_engine_that_was_restarted_is_not_known() -> None:
+    """The smoke request was sent again, and nothing tells how long the ladder took: the last word holds."""
+    again = {"uid-b": replace(CLIMBED, smoked="2026-11-18T12:00:00Z")}
+    assert start_of([SECOND], again, REVISION) is None
+    assert seconds(start_of([SECOND], again, REVISION, SAID)) == (50.0, True)
 
 
 def test_without_a_start_the_last_word_and_then_the_estimate_hold() -> None:
     """Replicas that went take no figure along; before the first start there is the plan's estimate, or nothing."""
-    estimated = replace(PLANNED, cold_start_seconds=200.0)
-    said = api.ScalingStatus(
-        engine="Operator", reason="Scaling", message="", cold_start="50s", cold_start_basis="measured"
-    )
-    assert start_of([], {}, estimated, said) == Start(seconds=50.0, measured=True)
-    assert start_of([], {}, estimated, replace(said, cold_start_basis="estimated")) == Start(
-        seconds=200.0, measured=False
-    )
-    assert start_of([made("a", "2026-11-18T10:00:00Z")], {}, PLANNED) is None
+    estimated = replace(REVISION, planned=replace(PLANNED, cold_start_seconds=200.0))
+    assert seconds(start_of([], {}, estimated, SAID)) == (50.0, True)
+    assert seconds(start_of([], {}, estimated, replace(SAID, cold_start_basis="estimated"))) == (200.0, False)
+    assert seconds(start_of([], {}, estimated, replace(SAID, revision="another"))) == (200.0, False)
+    assert start_of([FIRST], {}, REVISION) is None
+
+
+@pytest.mark.parametrize("written", ["abc", "0s", "", None])
+def test_a_last_word_that_cannot_be_read_is_none(written: str | None) -> None:
+    """Whoever may write a status stops no pass with it."""
+    assert start_of([], {}, REVISION, replace(SAID, cold_start=written)) is None
+
+
+@pytest.mark.parametrize("moment", ["2026-02-30T00:00:00Z", "2026-11-18T25:00:00Z"])
+@pytest.mark.parametrize("field", ["opened", "smoked"])
+def test_a_moment_that_never_was_is_not_known(field: str, moment: str) -> None:
+    """An agent may say the 30th of February."""
+    assert start_of([FIRST], {"uid-a": replace(OPENED, **{field: moment})}, REVISION) is None

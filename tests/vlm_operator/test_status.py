@@ -21,10 +21,10 @@ from vlm_operator.reasons import (
     PlanReason,
     ReadyReason,
 )
-from vlm_operator.records import Finding, Findings, Observed, Verdict
-from vlm_operator.results import AgentResult, Ladder, Probe, Problem, Stage
+from vlm_operator.records import Finding, Findings, KubernetesObject, Observed, Verdict
+from vlm_operator.results import AgentResult, Ladder, Probe, Problem, Stage, Task
 from vlm_operator.rollout import Rollout
-from vlm_operator.status import build, cost, drift
+from vlm_operator.status import build, cost, drift, previous
 
 from tests.vlm_operator.children import CACHED, NAME, PARENT, PLANNED, SPEC
 from tests.vlm_operator.worlds import (
@@ -125,7 +125,12 @@ def test_what_a_person_reads_of_a_replica_that_serves() -> None:
     )
     assert status.drift == api.Drift(throughput="0.94")  # 0.85 measured of 0.9 planned
     assert status.cost == api.CostStatus(
-        hourly="0.8", saturated_per_1k="0.2614", basis="measured", price_source="aws list", as_of="2026-01-01"
+        replicas=1,
+        hourly="0.8",
+        saturated_per_1k="0.2614",
+        basis="measured",
+        price_source="aws list",
+        as_of="2026-01-01",
     )  # 0.8 / (0.85 x 3600) x 1000
     assert status.plan is not None
     assert status.plan.arguments == tuple(word for each in PLANNED.arguments for word in each.words)
@@ -136,10 +141,24 @@ def test_what_a_person_reads_of_a_replica_that_serves() -> None:
 
 def test_money_is_said_only_as_far_as_it_is_known() -> None:
     """No price gives no figure, and no measurement gives the planned rate's."""
-    assert cost(PLANNED, 3, None) == api.CostStatus(price_source="unknown")
+    assert cost(PLANNED, 3, None) == api.CostStatus(replicas=3, price_source="unknown")
     assert cost(PRICED, 3, None) == api.CostStatus(
-        hourly="2.4", saturated_per_1k="0.2469", basis="estimated", price_source="aws list", as_of="2026-01-01"
+        replicas=3,
+        hourly="2.4",
+        saturated_per_1k="0.2469",
+        basis="estimated",
+        price_source="aws list",
+        as_of="2026-01-01",
     )  # 0.8 / (0.9 x 3600) x 1000
+
+
+def test_paid_are_the_replicas_that_hold_gpus() -> None:
+    """One that waits for a node costs nothing, however many are asked for; one that leaves does until it has ended."""
+    waits = pod(name="reader-b", unschedulable="0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+    leaves, ended = pod(SERVING, name="reader-c", deleted=True), pod(SERVING, name="reader-d", phase="Failed")
+    found = said(observed(pod(SERVING), waits, leaves, ended), spec=replace(SPEC, replicas=8)).cost
+    assert found is not None
+    assert (found.replicas, found.hourly) == (2, "1.6")
 
 
 @given(rate=st.floats(0.001, 1e6))
@@ -233,7 +252,10 @@ def test_why_a_revision_was_given_up_is_said_as_long_as_it_is_wanted() -> None:
     assert of(first, ConditionType.READY).reason == ReadyReason.ROLLED_BACK
     assert (first.current_revision, first.update_revision) == (REVISION.name, FAILED.name)
     gone = answered(replace(seen, pods=seen.pods[:1], logs={}), first)
-    assert msgspec.to_builtins(said(gone, BACK)) == msgspec.to_builtins(first)
+    then = said(gone, BACK)
+    assert then.cost is not None
+    assert then.cost.replicas == 1  # the replica that left is not paid for any more
+    assert msgspec.to_builtins(replace(then, cost=first.cost)) == msgspec.to_builtins(first)
 
 
 def test_a_revision_that_failed_before_is_not_said_to_be_late() -> None:
@@ -295,3 +317,66 @@ def test_a_status_of_another_version_counts_as_none() -> None:
     """What cannot be read is written anew, not an error."""
     parent = {**PARENT, "status": {"conditions": "yes"}}
     assert said(observed(parent=parent)).phase == Phase.PENDING
+
+
+def unready(engine: KubernetesObject, *, since: str = "", proxy: bool = True) -> KubernetesObject:
+    """A replica that is not ready; `proxy`: whether that container of it is."""
+    made = pod(engine)
+    status = made["status"]
+    beside = {"name": "proxy", "ready": proxy, "state": RUNNING, "started": True}
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": since}
+    conditions = [each for each in status["conditions"] if each["type"] != "Ready"]
+    statuses = [*status["containerStatuses"], beside]
+    return {**made, "status": {**status, "conditions": [*conditions, ready], "containerStatuses": statuses}}
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason", "says"),
+    [
+        (observed(unready(SERVING)), AvailableReason.NOT_READY, "node gpu-1"),
+        (observed(unready(SERVING, proxy=False)), AvailableReason.NOT_READY, "container proxy"),
+        (
+            observed(unready(UP, since="2026-11-18T10:30:00Z"), results=measured()),
+            AvailableReason.NOT_READY,
+            "container engine",
+        ),
+        (
+            observed(unready(UP, since="2026-11-18T10:00:00Z"), results=measured()),
+            AvailableReason.BENCHMARKING,
+            "is tried before it takes requests",
+        ),
+    ],
+    ids=["node", "proxy", "engine", "opened a moment ago"],
+)
+def test_a_replica_that_served_is_not_said_to_be_tried(seen: Observed, reason: str, says: str) -> None:
+    """What became unready after it took requests is named: its node, or a container of it."""
+    available = of(said(seen), ConditionType.AVAILABLE)
+    assert available.reason == reason
+    assert says in available.message
+
+
+def test_a_further_replica_takes_readiness_back_from_nobody() -> None:
+    """Of a revision that could not be measured: each replica that is made tries, and the status stays what it was."""
+    first, second = pod(SERVING), pod(UP, name="reader-b")
+    gave_up = told(stage=Stage.OPEN, task=Task.LADDER, problem=Problem.NOT_MEASURED, message="No.")
+    results = [gave_up | told("reader-b", stage=stage) for stage in (Stage.SMOKE, Stage.LADDER)]
+    alone = said(observed(first, results=gave_up))
+    for status in (alone, *(said(observed(first, second, results=each)) for each in results)):
+        assert of(status, ConditionType.READY).reason == ReadyReason.READY
+        assert of(status, ConditionType.BENCHMARKED).reason == BenchmarkReason.NOT_MEASURED
+
+
+@pytest.mark.parametrize("present", [FAILED.digest, REVISION.digest], ids=["paused", "done"])
+def test_a_rollback_is_told_once_it_is_done(present: str) -> None:
+    """Where the Deployment is paused, or cannot be written, what failed goes on to run."""
+    seen = observed(pod(CRASHED, of=FAILED), revisions=(REVISION, FAILED))
+    status = said(seen, replace(BACK, present=present))
+    assert (of(status, ConditionType.DEGRADED).reason == DegradedReason.ROLLED_BACK) is (present == REVISION.digest)
+
+
+def test_a_status_of_a_later_version_is_gone_on_with() -> None:
+    """As after the operator was set back: no condition's time changes for a field that this version does not know."""
+    status = msgspec.to_builtins(said(observed(pod(SERVING), results=measured())))
+    later = {**status, "new": 1, "conditions": [{**each, "new": {}} for each in status["conditions"]]}
+    known = previous({"status": later})
+    assert msgspec.to_builtins(known) == status

@@ -16,13 +16,14 @@ from msgspec.structs import replace
 from vlm_operator import names, proxy
 from vlm_operator.agent.config import agent_config
 from vlm_operator.records import KubernetesObject, Planned
-from vlm_operator.template import MEDIA_DOMAINS, MODELS_FOLDER, RUN_FOLDER, template
+from vlm_operator.template import MEDIA_DOMAINS, MODELS_FOLDER, RUN_FOLDER, STORAGE, template
 
 from tests.support.plans import L4, MODEL, PLAN
 from tests.vlm_operator.children import AGENT, CACHED, NAME, PLANNED, SPEC
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving import host, kubernetes
 from vlmctl.serving.engine_args import ServeArgument, command, engine_arguments
+from vlmctl.units import GIB
 
 DIGEST = "0123456789"
 HUB = api.ModelSource(hugging_face=api.HuggingFaceSource(repository="Tiny/Own"))
@@ -113,10 +114,13 @@ def test_the_pod_is_the_one_that_plan_writes() -> None:
     pods = made()["spec"]
     for field in ("affinity", "tolerations", "terminationGracePeriodSeconds", "securityContext"):
         assert pods[field] == plain[field]
-    for field in ("resources", "lifecycle", "securityContext"):
+    for field in ("lifecycle", "securityContext"):
         assert container(made())[field] == plain["containers"][0][field]
+    for kind, amounts in container(made())["resources"].items():
+        without = {name: amount for name, amount in amounts.items() if name != STORAGE}
+        assert without == plain["containers"][0]["resources"][kind]
     start, plain_start = container(made())["startupProbe"], plain["containers"][0]["startupProbe"]
-    assert start == {**plain_start, "httpGet": {"path": "/health", "port": host.PORT}}
+    assert start == {**plain_start, "httpGet": {"path": "/health", "port": proxy.METRICS_PORT}}
     assert container(made())["args"][: len(words)] == words
     assert volume(made(), "shared-memory") in plain["volumes"]
 
@@ -256,7 +260,35 @@ def test_weights_that_the_job_brought_are_not_asked_for_again() -> None:
     assert volume(made(CACHED), "cache")["persistentVolumeClaim"] == {"claimName": f"{NAME}-cache"}
     assert made(CACHED)["spec"]["securityContext"]["fsGroup"] == made()["spec"]["securityContext"]["runAsUser"]
     assert "HF_HUB_OFFLINE" not in environment(made())
-    assert volume(made(), "cache") == {"name": "cache", "emptyDir": {}}
+    assert "emptyDir" in volume(made(), "cache")
+
+
+def test_a_pod_takes_no_more_of_its_node_than_its_checkpoint_explains() -> None:
+    """A repository of terabytes would push neighbours out; one whose weights are elsewhere works in little."""
+    for spec, least, most in ((SPEC, 12, 40), (CACHED, 2, 20)):
+        pods = made(spec, replace(PLANNED, download_bytes=10 * GIB))
+        resources = container(pods)["resources"]
+        assert (resources["requests"][STORAGE], resources["limits"][STORAGE]) == (f"{least}Gi", f"{most}Gi")
+    kept = volume(made(SPEC, replace(PLANNED, download_bytes=10 * GIB)), "cache")
+    assert kept["emptyDir"] == {"sizeLimit": "40Gi"}
+
+
+def test_nothing_is_put_in_the_place_of_a_dollar() -> None:
+    """The kubelet would write the hub's token for `$(HF_TOKEN)`, into the engine's log; `$$` is a dollar to it."""
+    template = ServeArgument(flag="--chat-template", values=("{{ '$(HF_TOKEN) $5' }}",), reason="")
+    spec = replace(SPEC, engine=api.Engine(env=(api.Variable(name="TZ", value="x$(HF_TOKEN)"),)))
+    pods = made(spec, replace(PLANNED, arguments=(template,)))
+    assert "--chat-template={{ '$$(HF_TOKEN) $$5' }}" in container(pods)["args"]
+    assert environment(pods)["TZ"] == "x$$(HF_TOKEN)"
+
+
+def test_hosts_of_pictures_are_whole_names() -> None:
+    """`postgres.other` would be found as a Service by the search list, whatever `ndots` is; a download needs no such
+    thing.
+    """
+    spec = replace(SPEC, engine=api.Engine(allowed_media_domains=("images.example.com",)))
+    assert environment(made(spec))["LOCALDOMAIN"] == "."
+    assert "LOCALDOMAIN" not in environment(made())
 
 
 def test_a_mirror_of_the_hub() -> None:

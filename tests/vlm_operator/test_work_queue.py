@@ -144,6 +144,19 @@ def test_a_failed_pass_waits_as_long_as_it_was_told_to() -> None:
     virtual_time.run(scenario())
 
 
+def test_a_pass_that_only_failed_to_write_is_repeated_when_it_says() -> None:
+    """Its writes have pauses of their own, and agents are to be heard meanwhile."""
+
+    async def scenario() -> None:
+        passes = Passes(*[Outcome(failed=True, after_seconds=2.5, paced=True)] * 20)
+        work = queue(passes)
+        work.add(A)
+        await run_for(21, work)
+        assert passes.times == pytest.approx([2.5 * number for number in range(9)], abs=0.01)
+
+    virtual_time.run(scenario())
+
+
 def test_an_event_shortens_a_backoff_but_does_not_spin() -> None:
     """A key that fails is looked at on an event, at most once a second."""
 

@@ -1,13 +1,16 @@
-"""What a spec says in text, read into the library's records."""
+"""What a spec says in text, read into the library's records, and which plan of a status runs."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
 from vlmctl.api import workload as asked_for
+from vlmctl.api.status import PlanStatus, VLMDeploymentStatus
 from vlmctl.errors import InvalidValue
 from vlmctl.specs.workload import ImageInput, Objectives, VideoInput, Workload
 from vlmctl.units import USUAL_IMAGE, parse_duration_seconds, parse_image_size
+
+ROLLED_BACK = "RolledBack"  # the reason of a condition
 
 
 def workload(asked: asked_for.Workload) -> Workload:
@@ -46,6 +49,11 @@ def seconds(text: str) -> float:
     if value <= 0:
         raise InvalidValue(f"{text} is no time.", remedy="Write a duration above 0, such as 50ms or 2s.")
     return value
+
+
+def running_plan(status: VLMDeploymentStatus) -> PlanStatus | None:
+    """The plan of what runs; None where that is an earlier revision, as the status has the plan of what is wanted."""
+    return None if any(each.reason == ROLLED_BACK for each in status.conditions) else status.plan
 
 
 def _video(asked: asked_for.Video) -> VideoInput:

@@ -80,7 +80,7 @@ class ScalingBehavior(ApiRecord, frozen=True, kw_only=True):
 
 
 class Scaling(ApiRecord, frozen=True, kw_only=True):
-    """Between how many replicas, how and by whom the deployment is scaled. Nobody scales where min is max."""
+    """Between how many replicas, how and by whom the deployment is scaled. Nobody scales where both are 1."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule("self.min <= self.max", "min must not be above max"),
@@ -137,8 +137,8 @@ class BenchmarkSpec(ApiRecord, frozen=True, kw_only=True):
     policy: Annotated[
         BenchmarkPolicy,
         Meta(
-            description="FirstOfRevision: one replica of each revision climbs a ladder of loads, the others probe. "
-            "None: one request with an image, nothing measured."
+            description="FirstOfRevision: one replica climbs a ladder of loads, those beside it send one image, those after "
+            "it probe. None: all send one image."
         ),
     ] = BenchmarkPolicy.FIRST_OF_REVISION
     minimum_of_measured: Annotated[
@@ -149,7 +149,9 @@ class BenchmarkSpec(ApiRecord, frozen=True, kw_only=True):
 
 
 class Budget(ApiRecord, frozen=True, kw_only=True):
-    """Limits on money. A plan above them is refused, not shrunk."""
+    """Limits on money, beside the cluster's: the lower counts. A plan above them is refused, not shrunk; replicas
+    beyond the month's are not made, whoever scales.
+    """
 
     max_usd_per_1k: Annotated[Decimal | None, Meta(description="Most USD per 1,000 requests, at the planned load.")] = (
         msgspec.field(default=None, name="maxUSDPer1k")

@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from vlmctl.api.records import ApiRecord
-from vlmctl.api.values import Timestamp
+from vlmctl.api.values import Length, Number, Timestamp
+from vlmctl.specs.estimates import Basis
 
 _CONDITIONS_BY_TYPE = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
 
@@ -45,17 +46,20 @@ class PlanStatus(ApiRecord, frozen=True, kw_only=True):
     precision: Annotated[str, Meta(description="Precision of the weights.")]
     gpu: Annotated[str, Meta(description="Id of the GPU in the catalog.")]
     gpu_count: Annotated[int, Meta(description="GPUs of each replica.")]
-    requests_per_second: Annotated[str, Meta(description="Requests per second that a replica is expected to answer.")]
-    ttft: Annotated[str, Meta(description="Time to first token to expect, 95th percentile.")]
-    tpot: Annotated[str, Meta(description="Time per output token to expect, 95th percentile.")]
+    requests_per_second: Annotated[
+        Number, Meta(description="Requests per second that a replica is expected to answer.")
+    ]
+    ttft: Annotated[Length, Meta(description="Time to first token to expect, 95th percentile.")]
+    tpot: Annotated[Length, Meta(description="Time per output token to expect, 95th percentile.")]
     basis: Annotated[
-        str, Meta(description="How the figures were found: measured, calibrated (measured nearby) or estimated.")
+        Basis, Meta(description="How the figures were found: measured, calibrated (measured nearby) or estimated.")
     ]
     concurrency: Annotated[int, Meta(description="Requests in flight that the figures are for.")] = 1
     image: Annotated[str, Meta(description="Image of vLLM.")] = ""
     arguments: Annotated[tuple[str, ...], Meta(description="All words after `vllm serve`.")] = ()
     error_median: Annotated[
-        str | None, Meta(description="Error of the throughput to be expected, as a share of it, median of past ones.")
+        Number | None,
+        Meta(description="Error of the throughput to be expected, as a share of it, median of past ones."),
     ] = None
     notes: Annotated[tuple[str, ...], Meta(description="What was decided for the user, a sentence each.")] = ()
 
@@ -63,32 +67,38 @@ class PlanStatus(ApiRecord, frozen=True, kw_only=True):
 class BenchmarkStatus(ApiRecord, frozen=True, kw_only=True):
     """What a replica of the current revision measured."""
 
-    requests_per_second: Annotated[str, Meta(description="Requests answered per second.")]
+    requests_per_second: Annotated[Number, Meta(description="Requests answered per second.")]
     interval: Annotated[str, Meta(description="95% confidence interval of the rate, `low-high`, or unknown.")]
     concurrency: Annotated[int, Meta(description="Requests in flight during that step.")]
-    ttft: Annotated[str | None, Meta(description="Time to first token, 95th percentile.")] = None
-    tpot: Annotated[str | None, Meta(description="Time per output token, 95th percentile.")] = None
+    ttft: Annotated[Length | None, Meta(description="Time to first token, 95th percentile.")] = None
+    tpot: Annotated[Length | None, Meta(description="Time per output token, 95th percentile.")] = None
     measured: Annotated[Timestamp, Meta(description="When the measurement ended.")]
 
 
 class Drift(ApiRecord, frozen=True, kw_only=True):
     """How far the measurement is from the plan: measured over planned."""
 
-    throughput: Annotated[str, Meta(description="Requests per second, measured over planned.")]
+    throughput: Annotated[Number, Meta(description="Requests per second, measured over planned.")]
 
 
 class CostStatus(ApiRecord, frozen=True, kw_only=True):
     """What the replicas cost, in USD."""
 
-    hourly: Annotated[str | None, Meta(description="USD per hour of all replicas.")] = msgspec.field(
+    replicas: Annotated[
+        int | None, Meta(description="Replicas that are paid for: pods that hold the GPUs of a node.")
+    ] = None
+    hourly: Annotated[Number | None, Meta(description="USD per hour of these replicas.")] = msgspec.field(
         default=None, name="hourlyUSD"
     )
     saturated_per_1k: Annotated[
-        str | None, Meta(description="USD per 1,000 requests where replicas are never idle: the floor.")
+        Number | None, Meta(description="USD per 1,000 requests where replicas are never idle: the floor.")
     ] = msgspec.field(default=None, name="saturatedPer1kUSD")
     realised_per_1k: Annotated[
-        str | None, Meta(description="USD per 1,000 requests that were answered, idle time included.")
+        Number | None, Meta(description="USD per 1,000 requests that were answered, idle time included.")
     ] = msgspec.field(default=None, name="realisedPer1kUSD")
+    idle: Annotated[
+        bool, Meta(description="Whether an hour was paid for in which no request was answered, and none came since.")
+    ] = False
     basis: Annotated[
         str | None, Meta(description="What the throughput in it is: measured, calibrated or estimated.")
     ] = None
@@ -108,9 +118,15 @@ class ScalingStatus(ApiRecord, frozen=True, kw_only=True):
     basis: Annotated[
         str | None, Meta(description="Whether the concurrency behind the target was measured or planned.")
     ] = None
-    cold_start: Annotated[str | None, Meta(description="How long a replica takes from being made to traffic.")] = None
+    cold_start: Annotated[
+        str | None, Meta(description="How long a replica takes from its place on a node to traffic.")
+    ] = None
     cold_start_basis: Annotated[
         str | None, Meta(description="Whether a start of this revision took that long (measured), or it is estimated.")
+    ] = None
+    cold_start_made: Annotated[str | None, Meta(description="When the replica was made that took that long.")] = None
+    revision: Annotated[
+        str | None, Meta(description="Revision that new replicas are of, and that the cold start is of.")
     ] = None
 
 
@@ -139,7 +155,10 @@ class VLMDeploymentStatus(ApiRecord, frozen=True, kw_only=True):
     model: Annotated[str | None, Meta(description="Model that is served: its name, else where it is from.")] = None
     replicas: Annotated[int, Meta(description="Pods that there are.")] = 0
     ready_replicas: Annotated[int, Meta(description="Pods that take traffic.")] = 0
-    ready: Annotated[str | None, Meta(description="Replicas that take traffic, of those wanted, such as `1/2`.")] = None
+    ready: Annotated[
+        Annotated[str, Meta(pattern=r"^[0-9]+/[0-9]+$")] | None,
+        Meta(description="Replicas that take traffic, of those wanted, such as `1/2`."),
+    ] = None
     selector: Annotated[str | None, Meta(description="Label selector of the pods, for autoscalers.")] = None
     url: Annotated[str | None, Meta(description="Where requests go inside the cluster.")] = None
     current_revision: Annotated[str | None, Meta(description="ControllerRevision whose pods serve.")] = None

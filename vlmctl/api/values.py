@@ -40,6 +40,9 @@ Quantity = (
     Annotated[int, Meta(ge=1)]
     | Annotated[str, Meta(pattern=r"^[0-9]{1,15}(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$", max_length=27)]
 )
+# Figures that the operator answers with: whatever comes of a division, so without the bounds of what may be asked for.
+Number = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?$", max_length=64)]
+Length = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$", max_length=64)]
 Timestamp = Annotated[str, Meta(max_length=64, extra_json_schema={"format": "date-time"})]  # RFC 3339
 
 ObjectName = Annotated[str, Meta(pattern=f"^{_NAME}$", max_length=253)]

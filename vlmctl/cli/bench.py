@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -16,7 +18,9 @@ from vlmctl.cli.output import Block, Output
 from vlmctl.errors import CannotWrite, NotReachable
 
 if TYPE_CHECKING:
+    from vlmctl.bench.endpoint import Endpoint
     from vlmctl.bench.run import Report
+    from vlmctl.cli.bench_page import Found
 
 app = options.command_app()
 
@@ -78,34 +82,60 @@ def bench(
     money, notes, interrupted and measurements; progress on stderr, where that is no terminal, is one a line too. CSV:
     the steps. Exit code 4 where no request was answered or too many failed.
     """
+    from vlmctl.bench import endpoint
+
+    said = {name: value for name, value in context.params.items() if value is not None}
+    server = endpoint.Endpoint(
+        url=url,
+        model=model,
+        api_key=endpoint.key_from(key),
+        verify_tls=not insecure,
+        headers=endpoint.parse_headers(header or ()),
+    )
+    out = Output(output)
+    found = _measured(server, said, against, catalog, write, machine=output is Format.JSON)
+    _show(found, write, out)
+    _end(found.report)
+
+
+def _measured(
+    server: Endpoint,
+    said: Mapping[str, Any],
+    against: Path | None,
+    catalog: list[Path] | None,
+    write: Path | None,
+    *,
+    machine: bool,
+) -> Found:
+    """The run that the options ask for, whose every mistake is told before the first request."""
     with needing_bench("benchmarking"):
-        from vlmctl.bench.endpoint import Endpoint, key_from, parse_headers
-        from vlmctl.bench.results import measurements, write_results
+        from vlmctl.bench.results import measurements
         from vlmctl.cli import bench_page, bench_setup
         from vlmctl.cli.bench_progress import Progress
 
-    said = {name: value for name, value in context.params.items() if value is not None}
     planned = bench_setup.planned(against)
     settings, arrivals = bench_setup.settings(said, planned)
     about = bench_setup.about(said, planned, catalog)
-    usd_per_hour = bench_setup.usd_per_hour(price, planned)
-    endpoint = Endpoint(
-        url=url, model=model, api_key=key_from(key), verify_tls=not insecure, headers=parse_headers(header or ())
-    )
+    usd_per_hour = bench_setup.usd_per_hour(said.get("price"), planned)
     if write is not None and not write.parent.is_dir():
         raise CannotWrite(f"cannot write {write}: there is no folder {write.parent}.")
-    report = bench_setup.run(endpoint, settings, arrivals, Progress(machine=output is Format.JSON))
+    report = bench_setup.run(server, settings, arrivals, Progress(machine=machine))
     rows = measurements(report, about, now=bench_setup.now())
-    out = Output(output)
-    found = bench_page.Found(report=report, about=about, planned=planned, usd_per_hour=usd_per_hour, rows=rows)
+    return bench_page.Found(report=report, about=about, planned=planned, usd_per_hour=usd_per_hour, rows=rows)
+
+
+def _show(found: Found, write: Path | None, out: Output) -> None:
+    """Show the answer, and write the file that was asked for."""
+    from vlmctl.bench.results import write_results
+    from vlmctl.cli import bench_page
+
     blocks: list[Block] = bench_page.blocks(found, write) if out.for_people else []
     out.show(bench_page.data(found), blocks, rows=bench_page.flat(found))
-    if write is not None and rows:
-        write_results(write, rows)
+    if write is not None and found.rows:
+        write_results(write, found.rows)
         out.note(f"wrote {write}")
     elif write is not None:
         out.note(f"did not write {write}: no step was answered")
-    _end(report)
 
 
 def _end(report: Report) -> None:

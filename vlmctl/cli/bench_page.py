@@ -263,6 +263,8 @@ def _remarks(found: Found) -> Iterator[str]:
         )
     if any(step.tokens.image_tokens_by_difference for step in report.steps):
         yield "Image tokens are by difference: vLLM tells them with --enable-prompt-tokens-details."
+    if report.steps and all(step.server is None for step in report.steps):
+        yield "The server shows no /metrics, so its KV cache, queue and preemptions are not told; all else is complete."
     for step in report.steps:
         if step.late_p99_seconds > LATE_SECONDS:
             late = show_seconds(step.late_p99_seconds)

@@ -57,9 +57,10 @@ def simulate(
     Requests come from a trace or from a rate over the day, each with the images of the workload; the placement is the
     cheapest for the mean rate. Policies are tried at several loads, minimums and idle times, or at those given.
 
-    JSON: an object with model, plan, assumptions, traffic, replica (what one serves within the objectives),
-    cold_start_seconds, cold_start_unknown, seed, policies (cheapest first, each with its timeline), cheapest and
-    prices_as_of. CSV: the policies. Exit code 3 where no policy keeps the objectives.
+    JSON: an object with model, plan, ladder_concurrency (of which targetUtilization is a share), assumptions, traffic,
+    replica (what one serves within the objectives), cold_start_seconds, cold_start_unknown, seed, policies (cheapest
+    first, each with its timeline), cheapest and prices_as_of. CSV: the policies. Exit code 3 where no policy keeps the
+    objectives.
     """
     from vlmctl import library
     from vlmctl.cli import simulate_page

@@ -16,6 +16,7 @@ from vlmctl.units import show_seconds, show_usd
 
 BARS = " ▁▂▃▄▅▆▇█"  # nothing, then eighths
 LABEL_WIDTH = 12  # columns before a line of bars
+LOWEST_UTILIZATION, HIGHEST_UTILIZATION = 0.05, 1.0  # that a VLMDeployment takes
 HIDDEN = ("policy", "timeline")  # of an outcome, in a row of CSV
 
 
@@ -25,6 +26,7 @@ def data(found: Simulation, catalog: Catalog) -> dict[str, Any]:
     return {
         "model": found.plan.placement.model,
         "plan": found.plan,
+        "ladder_concurrency": found.ladder_concurrency,
         "assumptions": found.assumptions,
         "traffic": found.traffic,
         "replica": comparison.capacity,
@@ -39,11 +41,22 @@ def data(found: Simulation, catalog: Catalog) -> dict[str, Any]:
 
 def rows(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What CSV holds: a line a policy, without its settings and its course."""
-    found = []
+    found, concurrency = [], data["ladder_concurrency"]
     for each in data["policies"]:
         settings = {f"policy_{name}": getattr(each.policy, name) for name in ("target_in_flight", "idle_seconds")}
+        settings["policy_target_utilization"] = target_utilization(each, concurrency)
         found.append({name: value for name, value in plain(each).items() if name not in HIDDEN} | settings)
     return found
+
+
+def target_utilization(outcome: Outcome, concurrency: int) -> float | None:
+    """The policy's target as a VLMDeployment has it: a share of the `concurrency` of the best step of a ladder, not of
+    what one replica has in flight under random arrivals. None where nothing scales.
+    """
+    if outcome.utilization is None:
+        return None
+    share = outcome.policy.target_in_flight / concurrency
+    return round(min(max(share, LOWEST_UTILIZATION), HIGHEST_UTILIZATION), 2)
 
 
 def shown(comparison: Comparison) -> Outcome:
@@ -172,6 +185,10 @@ def _verdict(found: Simulation, best: Outcome) -> list[str]:
             nearest = next((each for each in members if each.keeps), members[0])
             late = f"{nearest.missed_share:.1%} late{'' if nearest.keeps else ', more than the objectives allow'}"
             lines.append(f"{nearest.name}: {show_usd(nearest.usd_per_day)} a day, {late}.")
+    share = target_utilization(best, found.ladder_concurrency)
+    if share is not None:
+        target = f"{best.policy.target_in_flight:.3g} in flight, of the {found.ladder_concurrency} that a replica"
+        lines.append(f'In a VLMDeployment: targetUtilization "{share}" ({target} is estimated to measure in time).')
     shortest = min((each.policy.idle_seconds for each in zero), default=0.0)
     if found.traffic.longest_gap_seconds < shortest:
         gap = show_seconds(found.traffic.longest_gap_seconds)

@@ -187,6 +187,8 @@ def _worth(found: Standing) -> str:
     else:
         parts.append("Nothing is measured yet.")
     said = "not counted yet" if realised is None else f"{show_usd(realised)} per 1,000 requests"
+    if found.money.answers_nothing:
+        said = "no request was answered in the last hour"
     parts.append(f"Really paid, idle time included: {said}.")
     return " ".join(parts)
 

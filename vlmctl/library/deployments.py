@@ -7,14 +7,13 @@ from typing import Any
 import msgspec
 
 from vlmctl.api import v1alpha1 as api
+from vlmctl.api.reading import running_plan
 from vlmctl.kubeconfig import Cluster
 from vlmctl.library.cluster_objects import KubernetesObject, listed, named
 from vlmctl.planning.running import Running, replica_usd_per_hour
-from vlmctl.specs.estimates import Basis
 from vlmctl.specs.record import Record
 
 PLURAL = "vlmdeployments"
-ROLLED_BACK = "RolledBack"  # the reason of a condition: an earlier revision runs than the status has the plan of
 
 
 class Deployment(Record, frozen=True, kw_only=True):
@@ -73,11 +72,11 @@ def read_deployment(found: KubernetesObject) -> Deployment:
 def running(deployment: Deployment) -> Running | None:
     """What runs; None where nothing was planned yet, so that nothing can."""
     spec, status = deployment.spec, deployment.status
-    plan, cost = status.plan, status.cost or api.CostStatus()
-    if spec is None or (plan is None and status.cost is None):
+    plan, cost = running_plan(status), status.cost or api.CostStatus()
+    if spec is None or (status.plan is None and status.cost is None):
         return None
-    replicas = deployment.wanted_replicas
-    known = {} if plan is None or _went_back(status) else _planned(plan)
+    replicas = deployment.wanted_replicas if cost.replicas is None else cost.replicas
+    known = {} if plan is None else _planned(plan)
     measured = number(status.benchmark.requests_per_second) if status.benchmark is not None else None
     return Running(
         replicas=replicas,
@@ -90,6 +89,9 @@ def running(deployment: Deployment) -> Running | None:
             requests_per_second=known.get("planned_per_second") if measured is None else measured,
         ),
         realised_usd_per_1k=number(cost.realised_per_1k),
+        answers_nothing=cost.idle,
+        is_scaled=status.scaling is not None and status.scaling.engine != api.ScalingEngine.NONE,
+        target_utilization=float(spec.scaling.target_utilization),
         **known,
     )
 
@@ -100,13 +102,9 @@ def _planned(plan: api.PlanStatus) -> dict[str, Any]:
         "gpu": plan.gpu,
         "gpu_count": plan.gpu_count,
         "planned_per_second": float(plan.requests_per_second),
-        "basis": Basis(plan.basis),
+        "basis": plan.basis,
         "planned_error": number(plan.error_median),
     }
-
-
-def _went_back(status: api.VLMDeploymentStatus) -> bool:
-    return any(each.reason == ROLLED_BACK for each in status.conditions)
 
 
 def number(text: str | None) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
@@ -15,6 +16,8 @@ from vlmctl.library.questions import Asked, Question
 from vlmctl.library.wishes import Wishes, laid_over, wishes_from
 from vlmctl.planning import cold_start
 from vlmctl.planning.arrivals import SECONDS_PER_DAY, Arrivals, RateCurve, random_arrivals
+from vlmctl.planning.choices import Choice
+from vlmctl.planning.corrected import corrected_closed_loop
 from vlmctl.planning.demand import RequestDemand
 from vlmctl.planning.outcomes import machine_of
 from vlmctl.planning.plan import choose, plan_choice
@@ -46,9 +49,12 @@ class Traffic(Record, frozen=True, kw_only=True):
 
 
 class Simulation(Record, frozen=True, kw_only=True):
-    """What was simulated and what came of it. `cold_start_unknown`: parts of a cold start that nobody knows."""
+    """What was simulated and what came of it. `ladder_concurrency`: estimate of the requests in flight at the best step
+    of a replica's own benchmark, of which `targetUtilization` is a share. `cold_start_unknown`: what is left out of it.
+    """
 
     plan: Plan
+    ladder_concurrency: int
     assumptions: tuple[str, ...]
     traffic: Traffic
     cold_start_seconds: float
@@ -104,6 +110,7 @@ def simulate(
     )
     return Simulation(
         plan=plan_choice(spec, demand, choice, setting),
+        ladder_concurrency=_ladder_concurrency(choice, requirements.objectives),
         assumptions=assumptions,
         traffic=_summary(arrivals, workload),
         cold_start_seconds=scenario.cold_start_seconds,
@@ -111,6 +118,17 @@ def simulate(
         seed=seed,
         comparison=compare_policies(scenario, grid or Grid(), Random(seed), progress=progress),
     )
+
+
+def _ladder_concurrency(choice: Choice, objectives: Objectives) -> int:
+    """The most requests always in flight that are in time: more of them never make a replica slower on the whole."""
+    ttft, tpot = objectives.ttft_seconds, objectives.tpot_seconds
+
+    def is_late(concurrency: int) -> bool:
+        load = corrected_closed_loop(choice.coefficients, concurrency, choice.correction.factors)
+        return (ttft is not None and load.ttft_p95 > ttft) or (tpot is not None and load.tpot_p95 > tpot)
+
+    return max(bisect_left(range(1, choice.evaluation.sequences + 1), True, key=is_late), 1)
 
 
 def _wishes(asked: Asked, wishes: Mapping[str, Any]) -> Wishes:

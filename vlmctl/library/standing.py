@@ -43,11 +43,14 @@ class Figures(Record, frozen=True, kw_only=True):
 
 
 class Money(Record, frozen=True, kw_only=True):
-    """Dollars of all replicas that are asked for. `realised_usd_per_1k`: idle time included."""
+    """Dollars of all replicas that are paid for. `realised_usd_per_1k`: idle time included; `answers_nothing`: an hour
+    was paid for in which no request was answered.
+    """
 
     usd_per_hour: float | None = None
     usd_per_month: float | None = None
     realised_usd_per_1k: float | None = None
+    answers_nothing: bool = False
     idle_share: float | None = None
     waste_usd_per_hour: float | None = None
     price_source: str | None = None
@@ -179,6 +182,7 @@ def _money(cost: api.CostStatus | None, run: Running | None) -> Money:
         usd_per_hour=hourly,
         usd_per_month=None if hourly is None else hourly * HOURS_PER_MONTH,
         realised_usd_per_1k=number(cost.realised_per_1k),
+        answers_nothing=cost.idle,
         idle_share=run.idle_share,
         waste_usd_per_hour=run.waste_usd_per_hour,
         price_source=cost.price_source,

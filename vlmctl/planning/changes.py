@@ -1,4 +1,4 @@
-"""The one change of GPU or precision that would make a deployment cheaper for sure enough, if there is one."""
+"""The one change of GPU, precision or replicas that would make a deployment cheaper for sure enough, if any."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class Verdict(StrEnum):
     """Why a change is recommended, or none is."""
 
     RECOMMENDED = "recommended"
-    CHEAPEST = "cheapest"  # nothing else costs less
+    FEWER_REPLICAS = "fewer-replicas"  # of the same, which serve the load there is
+    CHEAPEST = "cheapest"  # no other GPU or precision costs less
     WITHIN_ERROR = "within-error"  # something may cost less, but the estimates' errors could explain it
     UNKNOWN = "unknown"  # a figure is missing without which nothing can be said
 
@@ -27,7 +28,8 @@ class Change(Record, frozen=True, kw_only=True):
     """Another placement of the same model, for the same requests and objectives, with the capacity there is now.
 
     `replicas`: how many of it serve that. `basis`: what its rate is. `saved_share`: of the dollars per 1,000 requests.
-    `error`: relative error that both rates together may have, the median of past ones.
+    `error`: relative error that both rates together may have, the median of past ones. `saved_usd_per_hour`: 0 where no
+    replica is paid for now.
     """
 
     precision: str
@@ -49,20 +51,47 @@ class Change(Record, frozen=True, kw_only=True):
 class Outlook(Record, frozen=True, kw_only=True):
     """What could be done about a deployment's price. `change`: the one, also where it is within the error.
 
+    `replicas`, `saved_usd_per_hour`: as many of the same as serve the load, where they are fewer, and what that saves.
     `reason`: why nothing can be said, where the verdict is unknown.
     """
 
     verdict: Verdict
     change: Change | None = None
+    replicas: int | None = None
+    saved_usd_per_hour: float | None = None
     reason: str = ""
 
 
 def outlook(running: Running, choices: Iterable[Choice], *, most_gpus: Mapping[str, int] | None = None) -> Outlook:
-    """The change that costs least an hour, of those that are cheaper for sure enough.
+    """The change that saves most an hour: another placement, or fewer replicas where nobody scales them.
+
+    `most_gpus`: GPUs that there are, by id; one not in it is not bounded.
+    """
+    placed, fewer = _placement(running, choices, most_gpus or {}), _fewer(running)
+    certain = placed.change if placed.verdict is Verdict.RECOMMENDED else None
+    if fewer is None or (certain is not None and certain.saved_usd_per_hour >= (fewer.saved_usd_per_hour or 0.0)):
+        return placed
+    return fewer
+
+
+def _fewer(running: Running) -> Outlook | None:
+    """As many replicas as serve the load of the last hour with room to spare, where these are fewer and save money."""
+    share, price = running.load_share, running.usd_per_hour_of_replica
+    if running.is_scaled or share is None or not price:
+        return None
+    needed = math.ceil(running.replicas * share / running.target_utilization - ROUNDING)
+    replicas = max(needed, running.fewest_replicas)
+    if replicas >= running.replicas:
+        return None
+    saved = (running.replicas - replicas) * price
+    return Outlook(verdict=Verdict.FEWER_REPLICAS, replicas=replicas, saved_usd_per_hour=saved)
+
+
+def _placement(running: Running, choices: Iterable[Choice], held: Mapping[str, int]) -> Outlook:
+    """The other placement that costs least an hour, of those that are cheaper for sure enough.
 
     It must cost less an hour for the capacity there is now, and less per 1,000 requests even where its rate falls short
     by the usual error, and by what this deployment fell short of its own plan unless measurements correct the estimate.
-    `most_gpus`: GPUs that there are, by id; one not in it is not bounded.
     """
     if running.gpu is None:
         return Outlook(verdict=Verdict.UNKNOWN, reason="what runs is not what was planned last")
@@ -70,7 +99,7 @@ def outlook(running: Running, choices: Iterable[Choice], *, most_gpus: Mapping[s
         return Outlook(verdict=Verdict.UNKNOWN, reason="no price is known")
     if running.usd_per_1k == 0:
         return Outlook(verdict=Verdict.CHEAPEST)
-    held, unknown = most_gpus or {}, False
+    unknown = False
     sure: list[Change] = []
     likely: list[Change] = []
     for choice in choices:
@@ -82,7 +111,7 @@ def outlook(running: Running, choices: Iterable[Choice], *, most_gpus: Mapping[s
             continue
         change = _change(running, choice, error)
         there = change.replicas * change.gpu_count <= held.get(change.gpu, math.inf)
-        if there and change.saved_share > 0 and change.saved_usd_per_hour > 0:
+        if there and change.saved_share > 0 and change.usd_per_hour < _comparable_usd_per_hour(running):
             short = change.usd_per_1k * (1 + error) / _shortfall(running, choice)
             (sure if short < running.usd_per_1k else likely).append(change)
     if sure:
@@ -117,8 +146,7 @@ def _shortfall(running: Running, choice: Choice) -> float:
 def _change(running: Running, choice: Choice, error: float) -> Change:
     assert running.requests_per_second is not None
     assert running.usd_per_1k is not None
-    assert running.usd_per_hour_of_replica is not None
-    now = max(1, running.replicas)  # one to compare with where there are none at the moment
+    now = max(1, running.replicas)
     needed = math.ceil(running.requests_per_second * now / choice.usable - ROUNDING)
     replicas = max(needed, min(running.fewest_replicas, now))
     usd_per_hour = replicas * choice.usd_per_hour
@@ -133,12 +161,18 @@ def _change(running: Running, choice: Choice, error: float) -> Change:
         usd_per_1k=usd_per_1k,
         usd_per_hour=usd_per_hour,
         saved_share=1 - usd_per_1k / running.usd_per_1k,
-        saved_usd_per_hour=running.usd_per_hour_of_replica * now - usd_per_hour,
+        saved_usd_per_hour=_comparable_usd_per_hour(running) - usd_per_hour if running.replicas else 0.0,
         basis=choice.correction.basis,
         error=error,
         price_source=choice.offer.source,
         price_as_of=choice.offer.as_of,
     )
+
+
+def _comparable_usd_per_hour(running: Running) -> float:
+    """What its replicas cost, or one of them where there are none at the moment."""
+    assert running.usd_per_hour_of_replica is not None
+    return running.usd_per_hour_of_replica * max(1, running.replicas)
 
 
 def _order(change: Change) -> tuple[float, float, int, str, str]:

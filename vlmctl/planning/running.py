@@ -17,6 +17,8 @@ class Running(Record, frozen=True, kw_only=True):
     are kept whatever the load. `basis`, `planned_error`: of the planned rate; the error is relative, the median of past
     ones. `usd_per_hour_of_replica` of None: no price is known. `realised_usd_per_1k`:
     dollars per 1,000 requests that were really answered, idle time included; None: nobody has counted them.
+    `answers_nothing`: an hour was paid for without any. `is_scaled`: replicas follow the load by themselves.
+    `target_utilization`: share of a replica's rate that is to be asked of it.
     """
 
     replicas: int
@@ -30,6 +32,9 @@ class Running(Record, frozen=True, kw_only=True):
     measured_per_second: float | None = None
     usd_per_hour_of_replica: float | None = None
     realised_usd_per_1k: float | None = None
+    answers_nothing: bool = False
+    is_scaled: bool = False
+    target_utilization: float = 1.0
 
     @property
     def requests_per_second(self) -> float | None:
@@ -73,6 +78,8 @@ class Running(Record, frozen=True, kw_only=True):
     @property
     def load_share(self) -> float | None:
         """Share of what the replicas could serve that is really asked of them: floor over realised price."""
+        if self.answers_nothing:
+            return 0.0
         floor, realised = self.usd_per_1k, self.realised_usd_per_1k
         if floor is None or realised is None or realised <= 0:
             return None
@@ -104,7 +111,10 @@ class Running(Record, frozen=True, kw_only=True):
 
 
 class Totals(Record, frozen=True, kw_only=True):
-    """Sums of what is known, and how many deployments each leaves out: GPUs, money, what is idle."""
+    """Sums of what is known, and how many deployments each leaves out: GPUs, money, what is idle.
+
+    `judged_usd_per_hour`: the money of those of which it is known what is idle.
+    """
 
     deployments: int
     gpus: int
@@ -113,7 +123,13 @@ class Totals(Record, frozen=True, kw_only=True):
     unpriced: int
     idle_gpus: float
     waste_usd_per_hour: float
+    judged_usd_per_hour: float
     unknown_load: int
+
+    @property
+    def waste_share(self) -> float | None:
+        """Share of the money that is idle, where that is known."""
+        return self.waste_usd_per_hour / self.judged_usd_per_hour if self.judged_usd_per_hour > 0 else None
 
 
 def totals(found: Iterable[Running | None]) -> Totals:
@@ -128,6 +144,7 @@ def totals(found: Iterable[Running | None]) -> Totals:
         unpriced=sum(each.usd_per_hour is None for each in known),
         idle_gpus=_sum(known, lambda each: each.idle_gpus),
         waste_usd_per_hour=_sum(known, lambda each: each.waste_usd_per_hour),
+        judged_usd_per_hour=_sum(known, lambda each: None if each.idle_share is None else each.usd_per_hour),
         unknown_load=sum(each.idle_share is None for each in known),
     )
 

@@ -113,7 +113,7 @@ class State(Record, frozen=True, kw_only=True):
 
 
 class Reason(StrEnum):
-    """Why the number is what it is; written as a condition's reason."""
+    """Why the number is what it is, as the operator's log and the simulator tell it."""
 
     UNKNOWN = "MetricsUnknown"
     STEADY = "WithinTolerance"
@@ -156,17 +156,18 @@ def check_policy(policy: ScalingPolicy) -> None:
 def decide(policy: ScalingPolicy, state: State, seen: Observation, now: float) -> Decision:
     """The replicas to ask for at `now`, in seconds of any clock that only goes forward.
 
-    Nothing known: they stay. Part of it known: the replicas that did not report count as empty against growing, and as
-    full against shrinking. No request in flight for `idle_seconds` and a minimum of 0: none, at once. A request in
-    flight and no replica: at least one, at once. Replicas outside new bounds: to the bound, at once.
+    Nothing known: they stay, and to the windows and the idle time it is as if all of them had been needed. Part of it
+    known: the replicas that did not report count as empty against growing, and as full against shrinking. No request in
+    flight for `idle_seconds` and a minimum of 0: none, at once. A request in flight and no replica: at least one, at
+    once. Replicas outside new bounds: to the bound, at once.
     """
     current = seen.replicas
     nearest = min(max(current, policy.minimum_replicas), policy.maximum_replicas)
     if nearest != current:
         return _result(state, current, nearest, Reason.BOUNDED, f"{current} replicas are out of bounds", now)
+    state = _remembering(policy, state, seen, now)
     if seen.in_flight is None:
         return _result(state, current, current, Reason.UNKNOWN, "the load is unknown", now)
-    state = _remembering(policy, state, seen, seen.in_flight, now)
     idle_seconds = now - (now if state.active_at is None else state.active_at)
     empty = seen.in_flight <= 0 and not seen.missing
     if empty and (current == 0 or (policy.minimum_replicas == 0 and idle_seconds >= policy.idle_seconds)):
@@ -211,12 +212,23 @@ def _replicas(load: float, target: float) -> int:
 def _ahead(policy: ScalingPolicy, state: State, in_flight: float) -> float:
     """The load in `lead_seconds`, were its trend (least squares over as long a time) to go on.
 
-    Random arrivals alone look like a trend: only what of the slope is surely there (one-sided 95%) counts.
+    Random arrivals alone look like a trend: only what of the slope is surely there (one-sided 95%) counts. So does a
+    step, which is over: the slope counts no further than that of each half of the time.
     """
-    points, count = state.loads, len(state.loads)
-    if count < TREND_POINTS:
+    points, half = state.loads, len(state.loads) // 2
+    if len(points) < TREND_POINTS:
         return in_flight
-    first, times, loads, squares, products, load_squares = points[0][0], 0.0, 0.0, 0.0, 0.0, 0.0
+    slope, error = _slope(points)
+    if slope <= 0.0:
+        return in_flight
+    sure = min(slope - ONE_SIDED_95 * error, _slope(points[:half])[0], _slope(points[half:])[0])
+    return in_flight + max(sure, 0.0) * policy.lead_seconds
+
+
+def _slope(points: tuple[tuple[float, float], ...]) -> tuple[float, float]:
+    """Least squares through two (time, load) points or more: load per second, and its standard error."""
+    first, count = points[0][0], len(points)
+    times, loads, squares, products, load_squares = 0.0, 0.0, 0.0, 0.0, 0.0
     for at, load in points:
         after = at - first
         times += after
@@ -225,29 +237,33 @@ def _ahead(policy: ScalingPolicy, state: State, in_flight: float) -> float:
         products += after * load
         load_squares += load * load
     spread = squares - times * times / count
-    slope = (products - times * loads / count) / spread if spread > 0.0 else 0.0
-    if slope <= 0.0:
-        return in_flight
+    if spread <= 0.0:
+        return 0.0, 0.0
+    slope = (products - times * loads / count) / spread
     rest = max(load_squares - loads * loads / count - slope * slope * spread, 0.0)
-    sure = slope - ONE_SIDED_95 * math.sqrt(rest / (count - 2) / spread)
-    return in_flight + max(sure, 0.0) * policy.lead_seconds
+    return slope, math.sqrt(rest / max(count - 2, 1) / spread)
 
 
-def _remembering(policy: ScalingPolicy, state: State, seen: Observation, in_flight: float, now: float) -> State:
-    """The state with this load in it, and without what no window or period reaches any more.
+def _remembering(policy: ScalingPolicy, state: State, seen: Observation, now: float) -> State:
+    """The state with this look in it, and without what no window or period reaches any more.
 
-    At the first look the replicas that are there count as recommended, so that a restart shrinks nothing at once.
+    At the first look, and where the load is not known, the replicas that are there count as recommended: neither a
+    restart nor a gap in the metrics shrinks anything at once.
     """
     periods = [step.period_seconds for step in (*policy.up.steps, *policy.down.steps)]
     window = max(policy.up.stabilization_seconds, policy.down.stabilization_seconds)
-    loads = (*_since(state.loads, now - policy.lead_seconds), (now, in_flight)) if policy.lead_seconds else ()
+    unknown, is_first = seen.in_flight is None, state.active_at is None
+    recommendations = _since(state.recommendations, now - window)
+    # However short a start is, there are looks enough for a trend, one that comes late included.
+    trend_seconds = max(policy.lead_seconds, (TREND_POINTS + 0.5) * policy.interval_seconds)
+    loads = _since(state.loads, now - trend_seconds) if policy.lead_seconds else ()
+    if seen.in_flight is not None and policy.lead_seconds:
+        loads = (*loads, (now, seen.in_flight))
     return State(
-        recommendations=((now, seen.replicas),)
-        if state.active_at is None
-        else _since(state.recommendations, now - window),
+        recommendations=(*recommendations, (now, seen.replicas)) if unknown or is_first else recommendations,
         changes=_since(state.changes, now - max(periods, default=0.0)),
         loads=loads,
-        active_at=now if in_flight > 0 or state.active_at is None else state.active_at,
+        active_at=now if seen.in_flight != 0 or seen.missing or is_first else state.active_at,
     )
 
 

@@ -4,9 +4,12 @@ intervals, new replicas start cold, and those no longer wanted finish what they 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from operator import itemgetter
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from vlmctl.planning.arrivals import Arrivals
 from vlmctl.planning.replica import Replica, ReplicaSpeed, Requests
@@ -73,6 +76,7 @@ class _Fleet:
         self.samples: list[Sample] = []
         self.cold_starts = 0
         self.looks = 0
+        self.arrived_at = -math.inf
         self.next_change_at = 0.0
 
     def route(self, number: int, now: float) -> None:
@@ -80,6 +84,7 @@ class _Fleet:
 
         Equals take turns: were it always the same one, answers of one length would come to it in bunches for ever.
         """
+        self.arrived_at = now
         best: Replica | None = None
         for replica in self.ready:
             if replica.next_at <= now:
@@ -136,7 +141,9 @@ class _Fleet:
         if always_on or (current == 0 and not self.waiting):  # nothing that the policy could change
             return
         in_flight = len(self.waiting) + sum(replica.in_flight for replica in self.ready)
-        seen = Observation(replicas=current, in_flight=float(in_flight))
+        seen = Observation(replicas=current, in_flight=float(in_flight), missing=len(self.starting))
+        if self.state.active_at is not None:  # requests that came and went between looks count too
+            self.state = replace(self.state, active_at=max(self.state.active_at, self.arrived_at))
         decision = decide(self.policy, self.state, seen, now)
         self.state = decision.state
         change = decision.replicas - current

@@ -53,6 +53,7 @@ hubEndpoint: {{ .Values.hub.endpoint | quote }}
 prometheus:
   namespaceLabels: {{ toJson .Values.prometheus.namespaceLabels }}
   podLabels: {{ toJson .Values.prometheus.podLabels }}
+monitorLabels: {{ toJson .Values.podMonitor.labels }}
 lease:
   name: {{ include "vlm-operator.name" . }}
 workers: {{ .Values.operator.workers }}

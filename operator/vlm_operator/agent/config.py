@@ -10,14 +10,16 @@ from pathlib import Path
 
 import msgspec
 
-from vlm_operator.proxy import ENGINE_HOST, ENGINE_PORT
+from vlm_operator import names
+from vlm_operator.proxy import CONFIG_FOLDER, ENGINE_HOST, ENGINE_PORT
 from vlm_operator.records import Planned
+from vlm_operator.template import AGENT_PORT, POD_FOLDER, RUN_FOLDER, WORD_FOLDER
 from vlmctl.bench.about import About
 from vlmctl.errors import InvalidFile
 from vlmctl.specs.record import Record
 from vlmctl.specs.workload import Objectives, Workload
 
-CONFIG_PATH = Path("/etc/vlmctl/agent.json")
+CONFIG_PATH = Path(CONFIG_FOLDER, "agent.json")
 
 
 class Pace(Record, frozen=True, kw_only=True):
@@ -64,10 +66,10 @@ class AgentConfig(Record, frozen=True, kw_only=True):
     maximum_concurrency: int = 256
     image_tokens: tuple[int, int] | None = None
     engine_url: str = f"http://{ENGINE_HOST}:{ENGINE_PORT}"
-    port: int = 8081
-    run_folder: str = "/run/vlmctl"
-    word_path: str = "/etc/pod/benchmark"
-    standing_word_path: str = "/etc/word/benchmark"
+    port: int = AGENT_PORT
+    run_folder: str = RUN_FOLDER
+    word_path: str = f"{POD_FOLDER}/{names.WORD_FILE}"
+    standing_word_path: str = f"{WORD_FOLDER}/{names.WORD_FILE}"
     pace: Pace = Pace()
 
 

@@ -61,6 +61,8 @@ class Sidecar:
             waited = True
             self._draw()
             # What keeps traffic away stays said while the engine is there; one that is gone is another when it is back.
+            if health is Health.GONE:
+                self._slow_probes = 0
             if health is Health.GONE or self._journal.result.stage is not Stage.SHUT:
                 self._journal.write(stage=Stage.WAITING, problem=None, message="")
             await asyncio.sleep(self._pace.poll)
@@ -114,10 +116,14 @@ class Sidecar:
             self._retry = self._pace.first_retry
             self._journal.write(smoked=now(), image_tokens=found.image_tokens)
             return True
-        if await self._engine.health() is not Health.GONE:  # one that has ended is waited for, and not to blame yet
+        health = await self._engine.health()
+        if health is not Health.GONE:  # one that has ended is waited for, and not to blame yet
             self._journal.write(
                 stage=Stage.SHUT, problem=found.problem, message=found.message, image_tokens=found.image_tokens
             )
+        # A large request may take too long; an engine that leaves a word unanswered too never takes traffic.
+        if found.unanswered and health is Health.WELL and await tasks.hangs(self._config):
+            self._report_stuck()
         await asyncio.sleep(self._retry)
         self._retry = min(2 * self._retry, self._pace.last_retry)
         return False
@@ -153,6 +159,7 @@ class Sidecar:
             return False
         self._journal.write(probe=found)
         if found is None or not found.too_slow:
+            self._slow_probes = 0
             return True
         self._slow_probes += 1
         if self._slow_probes >= PROBES_BEFORE_SHUT:
@@ -186,8 +193,11 @@ class Sidecar:
             if monotonic() - looked_at >= self._pace.progress:
                 looked_at = monotonic()
                 if await watch.stuck():
-                    self._latch.report_stuck()
-                    self._journal.write(stuck=now())
+                    self._report_stuck()
+
+    def _report_stuck(self) -> None:
+        self._latch.report_stuck()
+        self._journal.write(stuck=now())
 
     async def _is_gone(self) -> bool:
         """Whether nothing listens, and still not a moment later: a single look takes no healthy engine out.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from vlm_operator.agent.config import AgentConfig
-from vlm_operator.results import VERSION_LENGTH, Figures, Ladder, Probe, Problem, Word, cut, rfc3339
+from vlm_operator.results import VERSION_LENGTH, Figures, Ladder, Probe, Problem, Word, cut, odd_row, rfc3339
 from vlmctl.bench.body import ChatRequest, encode_body
 from vlmctl.bench.client import Client
 from vlmctl.bench.endpoint import Answer, Endpoint, FailureKind, Timeouts
@@ -32,6 +32,7 @@ from vlmctl.units import parse_duration_seconds
 HEADERS = {"X-Vlmctl-Benchmark": "1"}
 SMOKE_TOKENS = 16  # of the answer: enough to see that it decodes
 CANARY_TOKENS = 1
+UNANSWERED = frozenset({FailureKind.TIMEOUT, FailureKind.STALLED})
 # That a chat template may put beside an image, such as a line break: only where the engine does not count image tokens
 # itself, and they are what a prompt with images has over the same one without.
 TEMPLATE_TOKENS = 4
@@ -53,11 +54,12 @@ class Drawn(NamedTuple):
 
 
 class Smoke(Record, frozen=True, kw_only=True):
-    """What came of one request; without a `problem` it was answered rightly."""
+    """What came of one request; without a `problem` it was answered rightly. `unanswered`: nothing came in time."""
 
     problem: Problem | None = None
     message: str = ""
     image_tokens: int | None = None
+    unanswered: bool = False
 
 
 class Climb(Record, frozen=True, kw_only=True):
@@ -107,7 +109,10 @@ async def smoke(config: AgentConfig, drawn: Drawn) -> Smoke:
             await client.open()
             answer = await client.ask(request)
             if answer.failure is not None:
-                return Smoke(problem=Problem.REQUEST_FAILED, message=answer.failure.message)
+                failure = answer.failure
+                return Smoke(
+                    problem=Problem.REQUEST_FAILED, message=failure.message, unanswered=failure.kind in UNANSWERED
+                )
             if _empty(answer):
                 return Smoke(problem=Problem.EMPTY_ANSWER, message="the answer holds no text.")
             if not request.images or config.image_tokens is None:
@@ -210,7 +215,7 @@ def _climbed(config: AgentConfig, report: Report, attempt: int) -> Climb:
     found = Ladder(
         attempts=attempt,
         best=_figures(best, rfc3339(moment)) if best is not None and measured else None,
-        rows=measurements(report, config.about, now=moment),
+        rows=tuple(row for row in measurements(report, config.about, now=moment) if not odd_row(row)),
         notes=tuple(map(cut, report.notes)),
     )
     failed = any(step.ended_by == BY_ERRORS for step in report.steps)
@@ -225,7 +230,7 @@ async def hangs(config: AgentConfig) -> bool:
     async with _client(config, config.pace.canary) as client:
         client.model = config.served_name
         answer = await client.ask(request)
-    return answer.failure is not None and answer.failure.kind in (FailureKind.TIMEOUT, FailureKind.STALLED)
+    return answer.failure is not None and answer.failure.kind in UNANSWERED
 
 
 def _figures(step: StepFigures, moment: str) -> Figures:

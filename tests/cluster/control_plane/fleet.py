@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 from vlm_operator import names
 from vlm_operator.kinds import NODE, POD
-from vlm_operator.load import METRICS_PORT
+from vlm_operator.proxy import METRICS_PORT
 from vlm_operator.results import AgentResult, Figures, Ladder, Stage, Task, encode, rfc3339
 from vlm_operator.template import AGENT_PORT
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -11,26 +12,27 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vlm_operator.kinds import VLMDEPLOYMENT
-from vlm_operator.policy import Policy, image_denied
+from vlm_operator.policy import Policy, image_denied, license_denied
 
 from tests.cluster.clusters import REPOSITORY, Cluster
 from tests.cluster.control_plane.operators import Space, eventually
+from vlmctl.catalog.hub import license_named
+from vlmctl.specs.workload import LicensePolicy
 
 CHART = str(REPOSITORY / "charts" / "vlm-operator")
-REGISTRIES = ("ghcr.io/acme", "vllm", "registry.example:5000/", "localhost")
+REGISTRIES = ("ghcr.io/acme", "vllm", "registry.example:5000/", "registry.corp", "localhost")
 MODEL = {"name": "qwen2.5-vl-3b-instruct"}
-BUDGET = {"maxUSDPer1k": "2.5", "maxUSDPerMonth": "1000"}
+RULES = {"imageRegistries": list(REGISTRIES), "license": "commercial", "maxUSDPer1k": "2.5", "maxUSDPerMonth": "1000"}
+WEIGHTS = {"image": {"reference": "quay.io/weights:1", "path": "/m"}}
+FROM_REPOSITORY = {"huggingFace": {"repository": "acme/reader"}}
 
 
 class Gate:
     """A namespace whose VLMDeployments the chart's policy is asked about."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, policy: Mapping[str, Any]) -> None:
         self.space = space
-        values = {
-            "watchNamespaces": [space.name],
-            "policy": {**BUDGET, "imageRegistries": list(REGISTRIES), "allowTrustRemoteCode": False},
-        }
+        values = {"watchNamespaces": [space.name], "policy": policy}
         options = [f"{word}={json.dumps(value)}" for word, value in values.items()]
         flags = [part for each in options for part in ("--set-json", each)]
         self.rendered = space.cluster.helm(
@@ -51,10 +53,23 @@ class Gate:
         return ""
 
 
+def described(license: str | None) -> dict[str, Any]:
+    """A model outside the catalog, under a licence that the spec tells."""
+    facts = {"config": {}} | ({"license": license} if license is not None else {})
+    return {"model": {"source": FROM_REPOSITORY, "facts": facts}}
+
+
 @pytest.fixture
 def gate(served: Cluster, space: Space) -> Iterator[Gate]:
-    """One with the policy in force."""
-    found = Gate(space)
+    """One with `RULES` in force."""
+    with enforced(served, space, RULES) as found:
+        yield found
+
+
+@contextmanager
+def enforced(served: Cluster, space: Space, policy: Mapping[str, Any]) -> Iterator[Gate]:
+    """A gate with such values of `policy` in force."""
+    found = Gate(space, policy)
     served.kubectl("apply", "--server-side", "-f", "-", stdin=found.rendered)
     try:
         eventually(lambda: _in_force(found))
@@ -76,13 +91,15 @@ def _in_force(gate: Gate) -> None:
             "evil.example/vllm:1 may not be used: the cluster's policy asks",
         ),
         (
-            {"model": {**MODEL, "source": {"image": {"reference": "quay.io/weights:1", "path": "/m"}}}},
+            {"model": {**MODEL, "source": WEIGHTS}},
             "quay.io/weights:1 may not be used",
         ),
         ({"budget": {"maxUSDPer1k": "2.51"}}, "spec.budget.maxUSDPer1k of 2.51 is above the 2.5 that the cluster's"),
         ({"budget": {"maxUSDPerMonth": "5000"}}, "spec.budget.maxUSDPerMonth of 5000 is above the 1000 that"),
+        (described("cc-by-nc-4.0"), "the licence is cc-by-nc-4.0 (spec.model.facts.license), and the cluster's policy"),
+        (described(None), "the licence is unknown"),
     ],
-    ids=["code", "engine image", "weights image", "cost of requests", "cost of a month"],
+    ids=["code", "engine image", "weights image", "cost of requests", "cost of a month", "licence", "no licence"],
 )
 def test_what_the_policy_forbids_is_denied(gate: Gate, spec: dict[str, Any], words: str) -> None:
     """With a sentence that names the field or image, and whose rule it is."""
@@ -92,8 +109,28 @@ def test_what_the_policy_forbids_is_denied(gate: Gate, spec: dict[str, Any], wor
 def test_what_it_allows_gets_in(gate: Gate) -> None:
     """Nothing set, or all of it within bounds."""
     assert gate.denied({"model": MODEL}) == ""
-    within = {"engine": {"image": "ghcr.io/acme/vllm:1", "trustRemoteCode": False}, "budget": BUDGET}
-    assert gate.denied({"model": MODEL, **within}) == ""
+    assert gate.denied({"model": MODEL, "engine": {"image": "ghcr.io/acme/vllm:1", "trustRemoteCode": False}}) == ""
+    assert gate.denied({"model": MODEL, "budget": {"maxUSDPer1k": "2.5", "maxUSDPerMonth": "1000"}}) == ""
+
+
+def test_no_registry_named_is_no_image_let_in(served: Cluster, space: Space) -> None:
+    """The default of the chart, under which the operator runs no image that a user names."""
+    with enforced(served, space, {}) as gate:
+        assert "names no registry" in gate.denied({"model": MODEL, "engine": {"image": "vllm/vllm-openai:v1"}})
+        assert "names no registry" in gate.denied({"model": {**MODEL, "source": WEIGHTS}})
+        assert gate.denied(described(None)) == ""
+
+
+LICENSES = ("apache-2.0", "MIT", "bsd-2-clause", "BSD-3-Clause", "cc-by-nc-4.0", "llama3.1", "gpl-3.0", "other", None)
+
+
+@pytest.mark.parametrize("policy", LicensePolicy)
+def test_licences_are_judged_as_the_operator_judges_them(served: Cluster, space: Space, policy: LicensePolicy) -> None:
+    """Of a model outside the catalog, whose licence is what the spec says."""
+    with enforced(served, space, {"license": policy.value}) as gate:
+        let_in = [each for each in LICENSES if not gate.denied(described(each))]
+    held = Policy(license=policy)
+    assert let_in == [each for each in LICENSES if not license_denied(license_named(each, source="spec"), None, held)]
 
 
 def test_what_was_let_in_before_can_go(served: Cluster, gate: Gate) -> None:
@@ -118,7 +155,18 @@ def _not_in_force(gate: Gate) -> None:
     assert gate.denied({"model": MODEL, "engine": {"trustRemoteCode": True}}) == ""
 
 
-HOSTS = st.sampled_from(["", "ghcr.io/", "docker.io/", "localhost/", "localhost:5000/", "registry.example:5000/"])
+HOSTS = st.sampled_from(
+    [
+        "",
+        "ghcr.io/",
+        "docker.io/",
+        "localhost/",
+        "localhost:5000/",
+        "registry.example:5000/",
+        "registry.corp/",
+        "registry.corp:8443/",
+    ]
+)
 PATHS = st.sampled_from(["vllm", "acme/vllm", "acme", "library/vllm", "vllm/vllm-openai", "acmes/x", "vllm-fork/x"])
 TAGS = st.sampled_from(["", ":v1", "@sha256:" + "0" * 64, ":5000/x"])
 

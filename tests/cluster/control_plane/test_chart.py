@@ -17,6 +17,7 @@ from vlm_operator.pod_defaults import PodDefaults
 from vlm_operator.policy import Policy
 from vlm_operator.scalers import ScalingSettings
 
+from docs.generate import air_gapped
 from docs.generate._chart import CHART, Value, values
 from vlmctl.specs.inventory import DeclaredPool
 from vlmctl.specs.workload import LicensePolicy
@@ -82,6 +83,7 @@ def test_the_operator_reads_what_the_chart_writes(cluster_bin: Path, tmp_path: P
         "scaling": {"prometheus": "http://p:9090", "externalMetric": "m", "httpScaler": "s:1", "intervalSeconds": 5},
         "hub": {"endpoint": "https://hub.example"},
         "prometheus": {"namespaceLabels": {"name": "monitoring"}, "podLabels": {"app": "prometheus"}},
+        "podMonitor": {"labels": {"release": "prometheus"}},
         "operator": {"workers": 4, "logLevel": "DEBUG"},
     }
     (tmp_path / "values.yaml").write_text(json.dumps(given))
@@ -107,6 +109,7 @@ def test_the_operator_reads_what_the_chart_writes(cluster_bin: Path, tmp_path: P
         scaling=ScalingSettings(prometheus="http://p:9090", external_metric="m", http_scaler="s:1", interval_seconds=5),
         hub_endpoint="https://hub.example",
         prometheus=Prometheus(namespace_labels={"name": "monitoring"}, pod_labels={"app": "prometheus"}),
+        monitor_labels={"release": "prometheus"},
         pod_defaults=PodDefaults(image_pull_secrets=("registry",), priority_class_name="serving"),
         workers=4,
         log_level="DEBUG",
@@ -117,3 +120,18 @@ def test_the_operator_reads_what_the_chart_writes(cluster_bin: Path, tmp_path: P
     assert read_config(environment) == expected
     fields = {name for name in OperatorConfig.__struct_fields__ if getattr(expected, name) != getattr(DEFAULTS, name)}
     assert fields == set(OperatorConfig.__struct_fields__) - {"lease", "port"}
+
+
+def test_the_values_for_no_network_are_rendered(cluster_bin: Path, tmp_path: Path) -> None:
+    """Those of docs/air-gapped.md, with digests in their place: no image of a pod is from elsewhere."""
+    block = re.search(r"^```yaml\n(# values.yaml\n.*?)^```$", air_gapped.render(), re.MULTILINE | re.DOTALL)
+    assert block is not None
+    (tmp_path / "values.yaml").write_text(block[1].replace("sha256:...", "sha256:" + "0" * 64))
+    told = subprocess.run(
+        (cluster_bin / "helm", "template", "vlm-operator", CHART, "-f", tmp_path / "values.yaml"),
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    images = re.findall(r"[iI]mage: \W*([\w./:@-]+)", told.stdout)
+    assert len(images) >= 4  # the operator's, the agent's, the engine's and the proxy's
+    assert {each.partition("/")[0] for each in images} == {"registry.example"}
+    assert "hub.registry.example" in told.stdout

@@ -192,7 +192,7 @@ def one_gpu(cluster: Cluster) -> Iterator[None]:
     """A node with a GPU of the planned product, on which nothing really runs."""
     labels = {"nvidia.com/gpu.product": "NVIDIA-L4"}
     cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-1", "labels": labels}})
-    has = {"cpu": "16", "memory": "64Gi", "pods": "10", "nvidia.com/gpu": "1"}
+    has = {"cpu": "16", "memory": "64Gi", "ephemeral-storage": "1Ti", "pods": "10", "nvidia.com/gpu": "1"}
     status = {"capacity": has, "allocatable": has, "conditions": [{"type": "Ready", "status": "True"}]}
     patch = json.dumps({"status": status})
     cluster.kubectl("patch", "node", "gpu-1", "--subresource=status", "-p", patch)

@@ -183,7 +183,7 @@ def test_the_autoscaler_takes_over_and_gives_back(space: Space, scaled: tuple[Fl
         external.value = 38
         replicas_become(space, 4)
         assert set(writers(space, lines)) == {AUTOSCALERS}
-        assert any("labelSelector=vlmctl_dev_deployment%3Dvision" in each for each in external.asked)
+        assert any("labelSelector=deployment%3Dvision" in each for each in external.asked)
         external.value = None
         quiet = len(writers(space))
         time.sleep(AUTOSCALER_SECONDS)
@@ -233,7 +233,7 @@ def test_to_zero_with_the_http_add_on_alone(
     found = space.find(SCALED_OBJECT, NAME)["spec"]
     assert (found["minReplicaCount"], [each["type"] for each in found["triggers"]]) == (
         0,
-        ["prometheus", "external-push"],
+        ["prometheus", "prometheus", "external-push"],
     )
     space.change(VLMDEPLOYMENT, NAME, {"spec": {"scaling": {"engine": "Operator"}}})
     eventually(lambda: _assert(status(space)["scaling"]["reason"] == "MinimumRaised"))

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from vlm_operator import names
+from vlm_operator.actions import NEEDED_BY_PODS
 from vlm_operator.kinds import BY_KIND, VLMDEPLOYMENT
 
 from tests.cluster.control_plane.operators import Space, eventually, running, settled, some
@@ -13,6 +15,7 @@ from tests.cluster.control_plane.operators import Space, eventually, running, se
 # Nothing in them is what the operator would write, so that no field would conflict.
 TAKEN: dict[str, dict[str, Any]] = {
     "ServiceAccount": {},
+    "Secret": {"stringData": {"api-key": "of-somebody-else"}},
     "NetworkPolicy": {"spec": {"podSelector": {"matchLabels": {"app": "other"}}}},
     "Service": {"spec": {"clusterIP": "None", "selector": {"app": "other"}}},
     "PodDisruptionBudget": {"spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "other"}}}},
@@ -32,20 +35,24 @@ TAKEN: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", TAKEN)
 def test_objects_of_others_are_left_alone(space: Space, tmp_path: Path, kind: str) -> None:
     """One of the name that the operator did not make is not touched, which the status says; once it is gone, all is
-    made.
+    made. Pods that would need it are not made before that.
     """
     resource = BY_KIND[kind]
-    body = {"apiVersion": resource.api_version, "kind": kind, "metadata": {"name": "vision"}, **TAKEN[kind]}
+    name = names.api_key("vision") if kind == "Secret" else "vision"
+    body = {"apiVersion": resource.api_version, "kind": kind, "metadata": {"name": name}, **TAKEN[kind]}
     made = space.ask("POST", resource.path(space.name), body)
     with running(space, tmp_path):
         space.make("vision")
-        eventually(lambda: some("did not make" in str(space.find(VLMDEPLOYMENT, "vision").get("status"))))
-        found = space.find(resource, "vision")
+        eventually(lambda: some("there is one already" in str(space.find(VLMDEPLOYMENT, "vision").get("status"))))
+        found = space.find(resource, name)
         assert (found["metadata"]["uid"], found.get("spec", {}).get("selector")) == (
             made["metadata"]["uid"],
             made.get("spec", {}).get("selector"),
         )
         assert "vlm-operator" not in {each["manager"] for each in found["metadata"].get("managedFields", ())}
-        space.ask("DELETE", resource.path(space.name, "vision"))
+        if kind in NEEDED_BY_PODS:
+            eventually(lambda: some(space.all("Service")))
+            assert not space.all("Deployment")
+        space.ask("DELETE", resource.path(space.name, name))
         settled(space)
-        eventually(lambda: some("did not make" not in str(space.find(VLMDEPLOYMENT, "vision")["status"])))
+        eventually(lambda: some("there is one" not in str(space.find(VLMDEPLOYMENT, "vision")["status"])))

@@ -319,3 +319,14 @@ def test_every_rate_has_its_interval(vlmctl: CommandLine, url: str) -> None:
     row = next(csv.DictReader(io.StringIO(vlmctl("bench", url, *load, "-o", "csv").out)))
     for name in ("requests_per_second", "goodput_per_second", "output_tokens_per_second"):
         assert float(row[f"{name}_low"]) <= float(row[name]) <= float(row[f"{name}_high"])
+
+
+def test_a_server_without_metrics_is_one_note(vlmctl: CommandLine) -> None:
+    """As behind the proxy of a VLMDeployment: every figure that clients see is there, and one line says what is not."""
+    with served(ScriptedServer(metrics=False)) as address:
+        ran = vlmctl("bench", address, *QUICK)
+        told = vlmctl("bench", address, *QUICK, "-o", "json").json
+    assert ran.code == 0, ran.err
+    assert " ".join(ran.out.split()).count("The server shows no /metrics") == 1
+    assert told["steps"][0]["server"] is None
+    assert told["steps"][0]["ttft"]["p50"] is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,7 +15,8 @@ from tests.support.command_line import CommandLine
 QUICK = ("simulate", "qwen2.5-vl-7b", "--rate", "0h:0.2,12h:2", "--days", "0.1", "--gpu", "L40S", "--ttft", "3s")
 NARROW = ("--target", "0.8", "--min-replicas", "1")
 KEYS = (
-    "model plan assumptions traffic replica cold_start_seconds cold_start_unknown seed policies cheapest prices_as_of"
+    "model plan ladder_concurrency assumptions traffic replica cold_start_seconds cold_start_unknown seed policies "
+    "cheapest prices_as_of"
 )
 
 
@@ -46,6 +48,21 @@ def test_csv_has_a_line_a_policy(vlmctl: CommandLine) -> None:
     assert len(rows) >= 2
     assert all(float(row["usd_per_day"]) > 0 for row in rows)
     assert "timeline" not in rows[0]
+
+
+def test_the_target_is_told_as_a_vlmdeployment_takes_it(vlmctl: CommandLine) -> None:
+    """The share of targetUtilization is of the best step of a ladder, not of what random arrivals have in flight."""
+    words = (*QUICK, *NARROW, "--max-replicas", "3")
+    concurrency = vlmctl(*words, "-o", "json").json["ladder_concurrency"]
+    rows = list(csv.DictReader(io.StringIO(vlmctl(*words, "-o", "csv").out)))
+    for row in rows:
+        if row["utilization"]:
+            target = float(row["policy_target_in_flight"]) / concurrency
+            assert float(row["policy_target_utilization"]) == pytest.approx(min(max(target, 0.05), 1.0), abs=0.005)
+        else:
+            assert row["policy_target_utilization"] == ""
+    (shown,) = re.findall(r'targetUtilization "(\S+)"', " ".join(vlmctl(*words).out.split()))
+    assert shown in {row["policy_target_utilization"] for row in rows}
 
 
 def test_the_seed_decides(vlmctl: CommandLine) -> None:

@@ -83,6 +83,14 @@ class TestStatus:
         assert "unknown: no price of its GPUs is known" in forms
         assert "Ask it" not in forms
 
+    def test_an_hour_without_requests_is_said(self, vlmctl: CommandLine, objects: dict[str, Any]) -> None:
+        """In the place of what was paid for a request."""
+        cost = {**RECEIPTS["status"]["cost"], "idle": True}
+        objects[f"{OWN}/vlmdeployments/receipts"] = {**RECEIPTS, "status": {**RECEIPTS["status"], "cost": cost}}
+        said = " ".join(vlmctl("status", "receipts").out.split())
+        assert "Really paid, idle time included: no request was answered in the last hour." in said
+        assert "$3.200 per hour of it idle (100%)" in said
+
     def test_json_has_the_keys_of_its_page(self, vlmctl: CommandLine) -> None:
         """docs/json.md names every key of an object and of its parts, and no other."""
         receipts, forms = vlmctl("status", "receipts", "forms", "-o", "json").json
@@ -130,9 +138,10 @@ class TestTop:
         assert ran.code == 0, ran.err
         said = " ".join(ran.out.split())
         assert [line.split()[0] for line in ran.out.splitlines()[2:6]] == ["captions", "receipts", "charts", "forms"]
-        assert "4 deployments: $13.46 per hour; of it idle $8.327 (62%), 1 of unknown load left out; 7 GPUs" in said
+        assert "4 deployments: $13.46 per hour; of it idle $8.327 of $11.60 (72%), 1 of unknown load" in said
         assert "receipts: bf16 on L40S: -46% $/1k, $1.340 per hour less; estimated there, measured here" in said
-        assert "captions, charts: nothing is cheaper." in said
+        assert "captions: 1 replica instead of 2 serves its load, $4.200 per hour less." in said
+        assert "charts: no other GPU or precision is cheaper." in said
         assert "forms: no advice, as nothing is planned yet." in said
         assert "Looked at H100-SXM, L4, L40S (the nodes)" in said
 
@@ -157,7 +166,7 @@ class TestTop:
         assert keys("`vlmctl top`") == set(data).union(*parts)
         forms = data["deployments"][-1]
         assert (forms["usd_per_hour"], forms["idle_share"], forms["gpus"]) == (None, None, None)
-        assert data["totals"]["saving_usd_per_hour"] == pytest.approx(1.34)
+        assert data["totals"]["saving_usd_per_hour"] == pytest.approx(1.34 + 4.2)
 
     def test_without_leave_to_read_nodes_it_is_said(self, vlmctl: CommandLine, objects: dict[str, Any]) -> None:
         """GPUs are then those that deployments run on."""
@@ -209,6 +218,25 @@ class TestTop:
         assert (ran.code, counts) == (130, [4, 1])
         assert 0 < waits[0] <= 5
         assert "\x1b" not in ran.out
+
+    def test_a_cluster_that_does_not_answer_once_ends_no_watch(
+        self, vlmctl: CommandLine, objects: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is said, and the next look shows all again; at the first look it is an error as without --watch."""
+        path = f"{OWN}/vlmdeployments"
+        answers = iter([FORBIDDEN, objects[path]])
+
+        def wait(_: float) -> None:
+            objects[path] = next(answers, None)
+            if objects[path] is None:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(live.time, "sleep", wait)
+        ran = vlmctl("top", "--watch", "5")
+        assert (ran.code, ran.out.count("4 deployments: $13.46")) == (130, 2)
+        assert ran.err.count("the cluster does not show vlmdeployments: 403") == 1
+        objects[path] = FORBIDDEN
+        assert vlmctl("top", "--watch", "5").code == 4
 
 
 @pytest.mark.parametrize("words", [["status"], ["status", "receipts"], ["top"]])

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from tests.support.deployments import (
     ALL,
+    CAPTIONS,
     CHARTS,
     FORMS,
     NODES,
@@ -69,6 +70,40 @@ class TestRunning:
         assert run is not None
         assert (run.usd_per_hour, run.gpus, run.waste_usd_per_hour) == (0.0, 0, 0.0)
         assert run.usd_per_hour_of_replica == pytest.approx(3.2, rel=1e-3)
+
+    def test_replicas_that_are_not_paid_for_lower_no_price(self) -> None:
+        """A budget holds two of the eight that are asked for: each costs what it costs, and so do other people's."""
+        capped = changed(CAPTIONS, ready="2/8", cost={**CAPTIONS["status"]["cost"], "replicas": 2})
+        run = running(read_deployment(capped))
+        assert run is not None
+        assert (run.replicas, run.gpus) == (2, 2)
+        assert run.usd_per_hour_of_replica == pytest.approx(4.2)
+        offers = market(CATALOG, nodes=NODES["items"], runs=[run]).offers
+        assert offers["H100-SXM"][0].usd_per_gpu_hour == pytest.approx(4.2)
+
+    def test_an_hour_without_a_request_is_idle(self) -> None:
+        """All of it, whatever was paid per request before."""
+        quiet = changed(CAPTIONS, cost={**CAPTIONS["status"]["cost"], "idle": True})
+        run = running(read_deployment(quiet))
+        assert run is not None
+        assert (run.idle_share, run.waste_usd_per_hour) == (1.0, pytest.approx(8.4))
+
+    @pytest.mark.parametrize(
+        ("part", "figures"),
+        [
+            ("plan", {"requestsPerSecond": "x"}),
+            ("plan", {"basis": "guessed"}),
+            ("plan", {"ttft": "soon"}),
+            ("cost", {"hourlyUSD": "8,40"}),
+            ("ready", "some"),
+        ],
+    )
+    def test_a_figure_that_is_none_makes_one_unreadable(self, part: str, figures: Any) -> None:
+        """It is said which, and the others are shown."""
+        figures = figures if isinstance(figures, str) else {**RECEIPTS["status"][part], **figures}
+        found = judge(CATALOG, read(changed(RECEIPTS, **{part: figures}), CHARTS))
+        assert f"$.{part}" in found.deployments[0].deployment.unreadable
+        assert found.deployments[1].running is not None
 
     def test_after_a_rollback_the_plan_is_not_what_runs(self) -> None:
         """The status has the plan of the revision that failed: its GPUs are not those that are paid for."""
@@ -144,7 +179,7 @@ class TestAdvice:
         found = judge(CATALOG, read(*ALL), nodes=NODES["items"])
         verdicts = {each.deployment.name: each.outlook.verdict for each in found.deployments}
         assert verdicts == {
-            "captions": Verdict.CHEAPEST,
+            "captions": Verdict.FEWER_REPLICAS,
             "charts": Verdict.CHEAPEST,
             "forms": Verdict.UNKNOWN,
             "receipts": Verdict.RECOMMENDED,

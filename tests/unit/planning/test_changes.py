@@ -83,6 +83,50 @@ def test_a_change_by_hand() -> None:
     assert found.change.error == pytest.approx(0.2)
 
 
+BUSY = Running(
+    replicas=4,
+    precision="bf16",
+    gpu="none of these",
+    gpu_count=1,
+    planned_per_second=1.0,
+    measured_per_second=1.0,
+    usd_per_hour_of_replica=3.6,
+    target_utilization=0.8,
+)
+
+
+@pytest.mark.parametrize(
+    ("realised", "fewest", "expected"),
+    [(1.0, 1, None), (1.9, 1, 3), (4.0, 1, 2), (100.0, 1, 1), (100.0, 3, 3), (100.0, 0, 1)],
+)
+def test_fewer_replicas_are_named_where_they_serve_the_load(realised: float, fewest: int, expected: int | None) -> None:
+    """A request costs a dollar per 1,000 where replicas are never idle; what is paid for it tells their load."""
+    run = replace(BUSY, realised_usd_per_1k=realised, fewest_replicas=fewest)
+    found = outlook(run, ())
+    assert found.replicas == expected
+    assert (found.verdict is Verdict.FEWER_REPLICAS) is (expected is not None)
+    if expected is not None:
+        assert found.saved_usd_per_hour == pytest.approx((4 - expected) * 3.6)
+    assert outlook(replace(run, is_scaled=True), ()).verdict is Verdict.CHEAPEST
+
+
+def test_the_change_that_saves_more_is_named() -> None:
+    """Another GPU for all of the capacity, or fewer of the present one; never both."""
+    run = replace(BUSY, usd_per_hour_of_replica=36.0, realised_usd_per_1k=10.4)
+    other = outlook(run, CHOICES)
+    assert (other.verdict, other.replicas) == (Verdict.RECOMMENDED, None)
+    idle = outlook(replace(run, answers_nothing=True, fewest_replicas=0), CHOICES)
+    assert (idle.verdict, idle.change, idle.replicas) == (Verdict.FEWER_REPLICAS, None, 0)
+
+
+def test_replicas_that_are_not_there_save_nothing() -> None:
+    """What a change would cost is still said, and why it is cheaper."""
+    change = outlook(replace(BUSY, replicas=0, usd_per_hour_of_replica=36.0), CHOICES).change
+    assert change is not None
+    assert change.saved_usd_per_hour == 0
+    assert change.saved_share > 0
+
+
 @given(RUNNING)
 def test_nothing_dearer_is_ever_recommended(run: Running) -> None:
     """Less per request even where the estimate falls short, and less an hour for no less capacity and replicas."""

@@ -55,6 +55,21 @@ def test_load_and_idleness_are_shares_of_what_is_paid(run: Running) -> None:
         assert 0.0 <= run.waste_usd_per_hour <= run.usd_per_hour
 
 
+def test_what_answers_nothing_is_all_idle() -> None:
+    """Also where an older price per request is still there, or none."""
+    for realised in (4.0, None):
+        quiet = replace(READER, realised_usd_per_1k=realised, answers_nothing=True)
+        assert (quiet.idle_share, quiet.waste_usd_per_hour) == (1.0, pytest.approx(7.2))
+
+
+def test_the_idle_share_is_of_the_money_whose_load_is_known() -> None:
+    """A deployment that nobody has counted is neither busy nor idle."""
+    both = totals([READER, replace(READER, realised_usd_per_1k=None, usd_per_hour_of_replica=100.0)])
+    assert (both.usd_per_hour, both.judged_usd_per_hour) == (pytest.approx(207.2), pytest.approx(7.2))
+    assert both.waste_share == pytest.approx(0.75)
+    assert totals([]).waste_share is None
+
+
 @given(RUNNING)
 def test_what_is_not_known_stays_unknown(run: Running) -> None:
     """Without a price there is no cost, without counted requests no load, without a measurement no drift."""

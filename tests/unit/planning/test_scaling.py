@@ -257,3 +257,58 @@ def test_of_several_rates_the_selected_one_counts(select: Select, up: list[int],
     limited = Direction(steps=STEPS, select=select)
     assert counts(follow(replace(POLICY, up=limited), [80.0, 80.0], replicas=2)) == up
     assert counts(follow(replace(POLICY, down=limited), [0.0, 0.0], replicas=6)) == down
+
+
+def test_a_gap_in_the_metrics_shrinks_nothing() -> None:
+    """The window for down begins anew with each look that told nothing, however long nothing was told."""
+    policy = replace(POLICY, down=Direction(stabilization_seconds=60.0))
+    quiet: list[float | None] = [80.0, *[None] * 24, *[2.0] * 5]
+    assert counts(follow(policy, quiet, replicas=8)) == [8] * 28 + [1] * 2
+
+
+def test_what_is_not_known_is_not_idle() -> None:
+    """The idle time begins anew with a look that told nothing, or left a replica out."""
+    policy = replace(POLICY, minimum_replicas=0, idle_seconds=60.0)
+    quiet: list[float | None] = [1.0, *[None] * 24, *[0.0] * 4]
+    assert counts(follow(policy, quiet, replicas=1)) == [1] * 28 + [0]
+    state = decide(policy, State(active_at=0.0), Observation(replicas=1, in_flight=0.0, missing=1), 100.0).state
+    assert decide(policy, state, Observation(replicas=1, in_flight=0.0), 115.0).replicas == 1
+
+
+@given(histories(), st.integers(1, 20))
+def test_nothing_shrinks_within_the_window_after_an_unknown_look(
+    history: tuple[ScalingPolicy, list[float | None]], replicas: int
+) -> None:
+    """Whatever was asked for when the load was last unknown stays for the window, or for the idle time to zero."""
+    policy, loads = history
+    decisions = follow(policy, loads, replicas=min(max(replicas, policy.minimum_replicas), policy.maximum_replicas))
+    for unknown, then in enumerate(decisions):
+        if then.reason is not Reason.UNKNOWN:
+            continue
+        for number, later in enumerate(decisions[unknown:]):
+            seconds = number * 15.0
+            if later.replicas == 0 and then.replicas:
+                assert seconds >= policy.idle_seconds
+                break  # what wakes again begins anew
+            if seconds < policy.down.stabilization_seconds:
+                assert later.replicas >= then.replicas
+
+
+@pytest.mark.parametrize("lead", [60.0, 180.0, 600.0])
+def test_a_step_is_no_trend(lead: float) -> None:
+    """A load that rose at once and stays there gets its replicas and no more, however far ahead is looked."""
+    policy = replace(POLICY, target_in_flight=8.0, maximum_replicas=64, lead_seconds=lead)
+    stepped: list[float | None] = [8.0] * 60 + [40.0] * 60
+    assert max(counts(follow(policy, stepped, replicas=1))) == 5
+
+
+def test_a_short_start_is_looked_ahead_for_too() -> None:
+    """Within 30 seconds there are two looks; a trend has more."""
+    policy = replace(POLICY, lead_seconds=30.0)
+    rising: list[float | None] = [10.0 + 3.0 * number for number in range(8)]
+    assert any(each.reason is Reason.AHEAD for each in follow(policy, rising, replicas=1))
+    late = [decide(policy, State(), Observation(replicas=1, in_flight=10.0), 0.0)]
+    for number in range(1, 6):  # each look comes a second late
+        seen = Observation(replicas=late[-1].replicas, in_flight=10.0 + 3.0 * number)
+        late.append(decide(policy, late[-1].state, seen, number * 16.0))
+    assert any(each.reason is Reason.AHEAD for each in late)

@@ -345,3 +345,21 @@ def test_the_course_over_time_is_that_of_the_run() -> None:
     rates = [point.requests_per_second for point in found.timeline]
     assert sum(rate * width for rate, width in zip(rates, widths, strict=True)) == pytest.approx(1999)
     assert {point.replicas for point in found.timeline} == {2.0}
+
+
+def test_replicas_that_start_are_waited_for() -> None:
+    """A start longer than the window for down: what was asked for is not given up before it is there."""
+    burst = [0.01 * number for number in range(400)]
+    after = [4.0 + 5.0 * number for number in range(120)]
+    policy = ScalingPolicy(target_in_flight=10.0, maximum_replicas=6, down=SLOW_DOWN)
+    run = fleet(Arrivals(seconds=[*burst, *after], duration_seconds=600.0), policy, start=1, cold=400.0)
+    assert run.cold_starts == 5
+    assert min(at for at, change in run.bill if change < 0) >= 400.0
+
+
+def test_short_requests_between_looks_keep_a_fleet_awake() -> None:
+    """A request of two seconds each minute is over at every look, and is traffic all the same."""
+    arrivals = Arrivals(seconds=[3.0 + 60.0 * number for number in range(30)], duration_seconds=1800.0)
+    policy = ScalingPolicy(target_in_flight=10.0, minimum_replicas=0, maximum_replicas=2, idle_seconds=90.0)
+    assert fleet(arrivals, policy, start=1).cold_starts == 0
+    assert fleet(arrivals, replace(policy, idle_seconds=30.0), start=1).cold_starts > 0

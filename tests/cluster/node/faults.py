@@ -1,0 +1,165 @@
+"""What goes wrong in a cluster, done to it for real: killed processes, an API server that is gone or says no."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from vlm_operator import names
+from vlm_operator.kinds import BY_KIND, VLMDEPLOYMENT
+
+from tests.cluster.control_plane.operators import eventually
+from tests.cluster.node.operators import NAMESPACE, RELEASE
+from tests.cluster.node.test_replicas import KILL_AGENT, KILL_ENGINE, NAME, Served
+
+AWAY_SECONDS = (1.0, 15.0)  # an API server or etcd: below the 40 s after which a node would count as lost
+STORM_SECONDS = (3.0, 10.0)
+SILENT_SECONDS = (5.0, 20.0)
+FLOW = "flowcontrol.apiserver.k8s.io/v1"
+
+Body = dict[str, Any]
+
+
+class Faults:
+    """Each method does one, and returns when it is over."""
+
+    def __init__(self, served: Served, rng: Random) -> None:
+        self._served = served
+        self._rng = rng
+
+    def kill_operator(self) -> None:
+        """The one that leads, as the kernel does when memory is short."""
+        for pid in self._processes(self._pods_of_operator(), "vlm_operator"):
+            _send(pid, signal.SIGKILL)
+
+    def kill_agent(self) -> None:
+        """A replica's: what it knew is on its volume."""
+        self._in(names.AGENT, "python3", "-c", KILL_AGENT)
+
+    def kill_engine(self) -> None:
+        """A replica's: it has to start again, and to answer a request before it takes any."""
+        self._in(names.ENGINE, "sh", "-c", KILL_ENGINE)
+
+    def delete_pod(self) -> None:
+        """A replica goes, as when its node is drained."""
+        self._served.kubectl("delete", "pod", self._replica(), "--wait=false")
+
+    def silence_agents(self) -> None:
+        """No agent answers for a while."""
+        pods = [pod["metadata"]["uid"] for pod in self._served.space.all("Pod").values()]
+        pids = list(self._processes(pods, "vlm_operator.agent.sidecar"))
+        for pid in pids:
+            _send(pid, signal.SIGSTOP)
+        time.sleep(self._rng.uniform(*SILENT_SECONDS))
+        for pid in pids:
+            _send(pid, signal.SIGCONT)
+
+    def stop_api_server(self) -> None:
+        """It is gone for a while, at once."""
+        self._away("apiserver")
+
+    def stop_etcd(self) -> None:
+        """The API server is there, and knows nothing."""
+        self._away("etcd")
+
+    def refuse_requests(self) -> None:
+        """The API server answers 429 to whatever the operator asks, for a while."""
+        account = {"name": RELEASE, "namespace": NAMESPACE}
+        rules = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"], "clusterScope": True, "namespaces": ["*"]}
+        level = {"nominalConcurrencyShares": 0, "limitResponse": {"type": "Reject"}}
+        flow = {
+            "priorityLevelConfiguration": {"name": "refused"},
+            "matchingPrecedence": 2,  # 1 is taken
+            "rules": [
+                {"subjects": [{"kind": "ServiceAccount", "serviceAccount": account}], "resourceRules": [rules]},
+            ],
+        }
+        made: tuple[tuple[str, Body], ...] = (
+            ("PriorityLevelConfiguration", {"type": "Limited", "limited": level}),
+            ("FlowSchema", flow),
+        )
+        bodies = [{"apiVersion": FLOW, "kind": kind, "metadata": {"name": "refused"}, "spec": of} for kind, of in made]
+        self._served.cluster.apply(*bodies)
+        time.sleep(self._rng.uniform(*STORM_SECONDS))
+        self._served.cluster.kubectl("delete", "flowschema,prioritylevelconfiguration", "refused")
+
+    def contest(self) -> None:
+        """Somebody else writes into the VLMDeployment and into what the operator owns, again and again."""
+        space, until = self._served.space, time.monotonic() + self._rng.uniform(*STORM_SECONDS)
+        wrong: dict[str, Body] = {
+            "ServiceAccount": {"automountServiceAccountToken": True},
+            "PodDisruptionBudget": {"spec": {"minAvailable": 0, "maxUnavailable": None}},
+            "Service": {"spec": {"selector": {"nobody": "has-this"}}},
+        }
+        count = 0
+        while time.monotonic() < until:
+            count += 1
+            space.change(VLMDEPLOYMENT, NAME, {"metadata": {"annotations": {"example.com/count": str(count)}}})
+            kind = self._rng.choice(list(wrong))
+            space.change(BY_KIND[kind], NAME, wrong[kind])
+
+    def _away(self, part: str) -> None:
+        self._served.cluster.stop(part)
+        time.sleep(self._rng.uniform(*AWAY_SECONDS))
+        self._served.cluster.start(part)
+
+    def _replica(self) -> str:
+        """Any that takes traffic."""
+        return self._rng.choice(sorted(eventually(self._some)))
+
+    def _some(self) -> dict[str, Body]:
+        pods = self._served.ready_pods()
+        assert pods
+        return pods
+
+    def _in(self, container: str, *command: str) -> None:
+        self._served.kubectl("exec", self._replica(), "-c", container, "--", *command)
+
+    def _pods_of_operator(self) -> list[str]:
+        """The uid of the pod that holds the Lease."""
+        where = ("-n", NAMESPACE)
+
+        def leader() -> str:
+            (holder,) = {
+                each["spec"].get("holderIdentity") for each in self._served.cluster.get("lease", *where)["items"]
+            }
+            assert holder
+            return str(self._served.cluster.get("pod", str(holder).partition("_")[0], *where)["metadata"]["uid"])
+
+        return [eventually(leader)]
+
+    def _processes(self, pods: list[str], module: str) -> Iterator[int]:
+        """Of Python's `module` in pods of these uids."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                groups = (folder / "cgroup").read_text()
+            except OSError:  # it has ended
+                continue
+            if module.encode() in words and any(uid in groups for uid in pods):
+                yield int(folder.name)
+
+
+WITHOUT_ENGINE: tuple[Callable[[Faults], None], ...] = (
+    Faults.kill_operator,
+    Faults.kill_agent,
+    Faults.silence_agents,
+    Faults.stop_api_server,
+    Faults.stop_etcd,
+    Faults.refuse_requests,
+)
+"""After these, replicas serve on as if nothing had been."""
+
+WITH_ENGINE: tuple[Callable[[Faults], None], ...] = (Faults.kill_engine, Faults.delete_pod, Faults.contest)
+"""These take a replica, or all, out of traffic for a while."""
+
+
+def _send(pid: int, what: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended
+        os.kill(pid, what)

@@ -1,0 +1,188 @@
+"""Faults of every kind for as long as is asked: after each burst of them all is right again, and nothing is lost.
+
+VLMCTL_SOAK_SECONDS=3600 VLMCTL_SOAK_SEED=7 make soak
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+import pytest
+from vlm_operator.kinds import DEPLOYMENT, VLMDEPLOYMENT
+from vlm_operator.reasons import BenchmarkReason, ReadyReason
+from vlm_operator.results import AgentResult, read_result
+
+from tests.cluster.clusters import Cluster
+from tests.cluster.control_plane.operators import CHILDREN, Space, at_rest, eventually
+from tests.cluster.node.conftest import claim_of
+from tests.cluster.node.faults import WITH_ENGINE, WITHOUT_ENGINE, Faults
+from tests.cluster.node.operators import NAMESPACE, Recorder, condition, installed, remove_namespace
+from tests.cluster.node.test_replicas import CLAIM, NAME, SERVICE, SLICE, Client, Served, engine, manifest
+
+SPACE = "soak"
+SECONDS = float(os.environ.get("VLMCTL_SOAK_SECONDS", "120"))
+SEED = int(os.environ.get("VLMCTL_SOAK_SEED", "0"))
+REPLICAS = 2
+FAULTS_AT_ONCE = 3
+RIGHT_SECONDS = 60.0  # from the last fault; an engine that has to start takes its start more
+STARTS = 2.0  # times as long as alone a start may take beside another replica's work
+LOOK_SECONDS = 0.5
+
+Body = dict[str, Any]
+
+
+class Guard(threading.Thread):
+    """Looks all the time whether a replica takes traffic that has answered no request since its engine's start."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__(daemon=True)
+        self._space = space
+        self._over = threading.Event()
+        self.looks = 0
+        self.unmeasured: list[str] = []
+
+    def run(self) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            try:
+                for pod in self._space.all("Pod").values():
+                    self._look(pod)
+            except (httpx.HTTPError, KeyError):
+                continue  # the API server, or an agent, is away
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+    def _look(self, pod: Body) -> None:
+        ready = condition(pod, "Ready")
+        running = engine(pod)["state"].get("running")
+        if ready.get("status") != "True" or running is None or running["startedAt"] > ready["lastTransitionTime"]:
+            return
+        smoked = result(pod).smoked
+        self.looks += 1
+        if smoked is None or smoked < running["startedAt"]:
+            self.unmeasured.append(f"{pod['metadata']['name']}: engine {running['startedAt']}, answered {smoked}")
+
+
+def result(pod: Body) -> AgentResult:
+    answer = httpx.get(f"http://{pod['status']['podIP']}:8081/result", timeout=5, trust_env=False)
+    return read_result(answer.raise_for_status().content)
+
+
+@pytest.fixture(scope="module")
+def served(node: Cluster, operator_image: str, tiny_model: Path) -> Iterator[Served]:
+    """Two replicas, of which the first was measured, and two operators."""
+    with installed(node, "operator.replicas=2"), closing(Space(node, SPACE)) as space:
+        node.apply(*claim_of(tiny_model, CLAIM, SPACE))
+        space.make(NAME, {**manifest(tiny_model), "replicas": REPLICAS})
+        found = Served(space, Recorder(space, ()))
+        found.until(Ready=ReadyReason.READY, Benchmarked=BenchmarkReason.MEASURED)
+        found.until_pods(REPLICAS)
+        yield found
+    remove_namespace(node, SPACE)
+    node.kubectl("delete", "persistentvolume", f"{SPACE}-{CLAIM}")
+
+
+def test_faults_of_every_kind(served: Served) -> None:
+    """Bursts of faults until the time is over. Replicas that no fault touches answer every request meanwhile."""
+    rng, faults, known = Random(SEED), Faults(served, Random(SEED)), objects(served)
+    start_seconds, guard = seconds_of_start(served), Guard(served.space)
+    guard.start()
+    over, bursts = time.monotonic() + SECONDS, 0
+    try:
+        while time.monotonic() < over or bursts < len(WITH_ENGINE):
+            burst = [rng.choice(WITHOUT_ENGINE) for _ in range(rng.randint(1, FAULTS_AT_ONCE))]
+            if touched := bursts % 2 == 1:  # by one fault at a time: two cores start no two engines at once
+                burst.append(WITH_ENGINE[bursts // 2 % len(WITH_ENGINE)])
+                rng.shuffle(burst)
+            client = client_of(served)
+            client.start()
+            for fault in burst:
+                eventually(partial(fault, faults))
+                time.sleep(rng.uniform(0.0, 3.0))
+            began = time.monotonic()
+            limit = RIGHT_SECONDS + (STARTS * start_seconds if touched else 0.0)
+            eventually(lambda: is_right(served, known), seconds=limit)
+            seconds = time.monotonic() - began
+            client.stop()
+            lost = [each for each in client.answers if each]
+            names = ", ".join(each.__name__ for each in burst)
+            print(f"{names}: right after {seconds:.1f} s, {len(client.answers)} requests, {len(lost)} lost", flush=True)
+            assert touched or not lost, lost
+            bursts += 1
+    finally:
+        guard.stop()
+    assert guard.looks
+    assert guard.unmeasured == []
+    at_rest(served.space)
+    assert "Traceback" not in logs_of_operators(served)
+
+
+def client_of(served: Served) -> Client:
+    """A user of the Service."""
+    secret = served.cluster.get("secret", f"{NAME}-api-key", "-n", SPACE)
+    key = base64.b64decode(secret["data"]["api-key"]).decode()
+    address = served.cluster.get("service", NAME, "-n", SPACE)["spec"]["clusterIP"]
+    return Client(f"http://{address}", key)
+
+
+def objects(served: Served) -> dict[str, list[str]]:
+    """The names of all that belongs to the VLMDeployment, its pods left out."""
+    kinds = (*CHILDREN, "Secret", "VLMDeployment", "VLMBenchmark")
+    return {kind: sorted(served.space.all(kind)) for kind in kinds}
+
+
+def seconds_of_start(served: Served) -> float:
+    """From a pod's being made to its engine's first answer, the longest of those that are there."""
+
+    def seconds(pod: Body) -> float:
+        begun = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+        return (datetime.fromisoformat(condition(pod, "Ready")["lastTransitionTime"]) - begun).total_seconds()
+
+    return max(map(seconds, served.ready_pods().values()))
+
+
+def is_right(served: Served, known: dict[str, list[str]]) -> None:
+    """Every object is there once and as it should be, all replicas take traffic, and the status says so."""
+    assert objects(served) == known
+    for kind in CHILDREN:
+        for child in served.space.all(kind).values():
+            assert len(child["metadata"]["ownerReferences"]) == 1, child["metadata"]["name"]
+    body = served.space.find(VLMDEPLOYMENT, NAME)
+    assert body["status"]["observedGeneration"] == body["metadata"]["generation"]
+    assert condition(body, "Ready")["reason"] == ReadyReason.READY, body["status"]["conditions"]
+    assert body["status"]["readyReplicas"] == REPLICAS
+    assert served.space.find(DEPLOYMENT, NAME)["spec"]["replicas"] == REPLICAS
+    assert served.cluster.get("serviceaccount", NAME, "-n", SPACE)["automountServiceAccountToken"] is False
+    pods = [pod for pod in served.space.all("Pod").values() if "deletionTimestamp" not in pod["metadata"]]
+    assert len(pods) == len(served.ready_pods()) == REPLICAS
+    slices = served.space.ask("GET", SLICE.path(SPACE), params={"labelSelector": f"{SERVICE}={NAME}"})["items"]
+    assert {at for each in slices for one in each["endpoints"] or () for at in one["addresses"]} >= {
+        pod["status"]["podIP"] for pod in pods
+    }
+    for pod in pods:
+        smoked = result(pod).smoked
+        assert smoked is not None
+        assert smoked >= engine(pod)["state"]["running"]["startedAt"]
+
+
+def logs_of_operators(served: Served) -> str:
+    """All that is kept of what they said."""
+    text = ""
+    for pod in served.cluster.get("pods", "-n", NAMESPACE)["items"]:
+        name = pod["metadata"]["name"]
+        text += served.cluster.kubectl("logs", name, "-n", NAMESPACE)
+        if pod["status"]["containerStatuses"][0]["restartCount"]:
+            text += served.cluster.kubectl("logs", name, "-n", NAMESPACE, "--previous")
+    return text

@@ -1,0 +1,337 @@
+"""Passes against an API server in memory: what it refuses, gives to others or changes keeps nothing else waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from vlm_operator import names
+from vlm_operator.cluster import ApiError
+from vlm_operator.config import OperatorConfig
+from vlm_operator.kinds import VLMDEPLOYMENT
+from vlm_operator.load import Scraper
+from vlm_operator.observe import Observer
+from vlm_operator.reconcile import Reconciler
+from vlm_operator.records import Key
+from vlm_operator.scaler import Scaler
+from vlm_operator.scalers import Means
+from vlm_operator.store import Store
+from vlm_operator.tries import FIGHT_WRITES
+
+from tests.support.fake_cluster import Body, FakeCluster
+from vlmctl.api import v1alpha1 as api
+from vlmctl.catalog.load import load_catalog
+from vlmctl.specs.inventory import DeclaredPool
+
+NAME = "vision"
+KEY = Key("team", NAME)
+SECRET = names.api_key(NAME)
+
+
+class World:
+    """An operator whose watches tell everything at once."""
+
+    def __init__(self) -> None:
+        self.cluster = FakeCluster()
+        self.store = Store()
+        self.observer = Observer(self.store, self.cluster, monitors=lambda: False)
+        scaler = Scaler(self.cluster, self.store, Scraper(), changed=lambda _: None, interval_seconds=5.0)
+        config = OperatorConfig(inventory=(DeclaredPool(gpu="l4", nodes=4, gpus_per_node=4, usd_per_gpu_hour=0.7),))
+        self.reconciler = Reconciler(
+            config, self.store, self.cluster, self.observer, load_catalog(), scaler, lambda: Means()
+        )
+
+    def make(self, **spec: Any) -> Body:
+        fields = {"model": {"name": "qwen2.5-vl-3b-instruct"}, **spec}
+        return self.hold({"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": {"name": NAME}, "spec": fields})
+
+    def hold(self, body: Body) -> Body:
+        held = self.cluster.hold(body)
+        self.store.put(held)
+        return held
+
+    def status(self) -> str:
+        return str(self.cluster.objects[VLMDEPLOYMENT.kind, NAME].get("status"))
+
+    async def settle(self, passes: int = 3) -> None:
+        for _ in range(passes):
+            await self.reconciler(KEY)
+
+
+@contextmanager
+def on_a_clock(world: World) -> Iterator[Callable[[float], None]]:
+    """Moves the clock of what came to nothing."""
+    moment = [0.0]
+    world.reconciler._writer.tries._clock = lambda: moment[0]
+
+    def later(seconds: float) -> None:
+        moment[0] += seconds
+
+    yield later
+
+
+def run(scenario: Callable[[World], Coroutine[Any, Any, None]]) -> None:
+    async def whole() -> None:
+        world = World()
+        async with world.observer:
+            await scenario(world)
+
+    asyncio.run(whole())
+
+
+def refusing(kind: str, status: int = 403) -> Callable[[str, str, str], ApiError | None]:
+    return lambda _, asked, __: ApiError("a policy says no", status=status) if asked == kind else None
+
+
+def test_a_new_deployment_gets_all_that_it_needs() -> None:
+    """And then nothing is written."""
+
+    async def scenario(world: World) -> None:
+        world.make()
+        await world.settle()
+        for kind in ("Deployment", "Service", "NetworkPolicy", "ServiceAccount", "ConfigMap", "ControllerRevision"):
+            assert world.cluster.there(kind), kind
+        assert world.cluster.there("Secret") == [SECRET]
+        world.cluster.writes.clear()
+        await world.settle()
+        assert world.cluster.writes == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("kind", ["NetworkPolicy", "ServiceAccount", "ConfigMap", "PersistentVolumeClaim", "Secret"])
+def test_no_pods_are_made_without_what_they_need(kind: str) -> None:
+    """Refused by a webhook or a quota: pods would run open to anyone, or as somebody else. Nothing else waits."""
+
+    async def scenario(world: World) -> None:
+        world.make(cache={"pvc": {"size": "50Gi"}})
+        world.cluster.refuse = refusing(kind)
+        await world.settle()
+        assert not world.cluster.there("Deployment")
+        assert not world.cluster.there("Job")
+        assert world.cluster.there("Service")
+        assert f"{kind} " in world.status()
+        assert "No pods are made before that" in world.status()
+        world.cluster.refuse = lambda *_: None
+        with on_a_clock(world) as later:
+            later(1e9)
+            await world.settle()
+        assert world.cluster.there("Job")
+        assert "No pods" not in world.status()
+
+    run(scenario)
+
+
+def test_pods_that_run_are_kept_going_while_something_is_refused() -> None:
+    """What they need is there already: a policy that refuses changes of it does not stop a new revision."""
+
+    async def scenario(world: World) -> None:
+        body = world.make()
+        await world.settle()
+        policy = world.cluster.objects["NetworkPolicy", NAME]
+        world.hold({**policy, "spec": {"podSelector": {}}})
+        world.cluster.refuse = refusing("NetworkPolicy")
+        world.hold({**world.cluster.objects[api.KIND, NAME], "spec": {**body["spec"], "replicas": 2}})
+        await world.settle()
+        assert world.cluster.objects["Deployment", NAME]["spec"]["replicas"] == 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("kind", ["NetworkPolicy", "ServiceAccount", "Deployment", "Service"])
+@pytest.mark.parametrize("labels", [{}, names.labels("other", names.Component.ACCESS)], ids=["somebody", "another"])
+def test_objects_of_others_are_left_alone(kind: str, labels: dict[str, str]) -> None:
+    """Somebody else's, and another VLMDeployment's: two that take one from each other would do so for ever."""
+
+    async def scenario(world: World) -> None:
+        taken = world.cluster.hold({"apiVersion": "v1", "kind": kind, "metadata": {"name": NAME, "labels": labels}})
+        world.make()
+        await world.settle()
+        assert world.cluster.objects[kind, NAME] == taken
+        assert "there is one already that the operator" in world.status()
+        assert (kind == "Service") == bool(("Deployment", NAME) in world.cluster.objects and kind != "Deployment")
+
+    run(scenario)
+
+
+def test_a_secret_of_somebody_else_is_not_taken_for_the_key() -> None:
+    """Its content would open the proxy. Once it is gone, another one is made; the operator never looks into any."""
+
+    async def scenario(world: World) -> None:
+        world.cluster.hold({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}})
+        world.make()
+        with on_a_clock(world) as later:
+            await world.settle()
+            assert not world.cluster.there("Deployment")
+            assert "was not made for this VLMDeployment" in world.status()
+            assert "apiKeySecret" not in world.status()
+            del world.cluster.objects["Secret", SECRET]
+            later(120)
+            await world.settle()
+        assert world.cluster.there("Secret") == [SECRET]
+        assert world.cluster.there("Deployment") == [NAME]
+        assert f"'apiKeySecret': '{SECRET}'" in world.status()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_secret_is_made_whenever_the_operator_ended(made: bool) -> None:
+    """Right before or right after: the status names it first, so that the next process knows it for its own."""
+
+    async def scenario(world: World) -> None:
+        world.make()
+
+        def end(verb: str, kind: str, _: str) -> None:
+            if (verb, kind) == ("create", "Secret"):
+                if made:
+                    world.cluster.hold({"apiVersion": "v1", "kind": kind, "metadata": {"name": SECRET}})
+                raise KeyboardInterrupt(verb)
+
+        world.cluster.refuse = end
+        with pytest.raises(KeyboardInterrupt):
+            await world.settle()
+        assert f"'apiKeySecret': '{SECRET}'" in world.status()
+        world.cluster.refuse = lambda *_: None
+        await world.settle()
+        assert world.cluster.there("Deployment") == [NAME]
+        assert "was not made" not in world.status()
+
+    run(scenario)
+
+
+def test_a_status_is_never_written_to_a_successor() -> None:
+    """Deleted and made again during a pass: the new one would inherit a key, a timeline and measurements."""
+
+    async def scenario(world: World) -> None:
+        world.make()
+        await world.settle()
+        before = dict(world.cluster.objects[api.KIND, NAME])
+        del before["status"]
+        again = {**before, "metadata": {"name": NAME, "uid": "another"}}
+        world.cluster.hold(again)  # the watch has not told yet
+        parent = world.store.get(api.KIND, *KEY)
+        assert parent is not None
+        await world.reconciler._writer.answer(parent, api.VLMDeploymentStatus(api_key_secret="old"))
+        assert "status" not in world.cluster.objects[api.KIND, NAME]
+
+    run(scenario)
+
+
+def test_a_status_is_written_though_the_spec_changed_meanwhile() -> None:
+    """Somebody scaled during the pass."""
+
+    async def scenario(world: World) -> None:
+        body = world.make()
+        world.cluster.hold({**body, "spec": {**body["spec"], "replicas": 3}})
+        await world.reconciler._writer.answer(body, api.VLMDeploymentStatus(ready="1/1"))
+        assert "1/1" in world.status()
+
+    run(scenario)
+
+
+def test_a_page_that_is_not_found_is_no_deployment_that_is_gone() -> None:
+    """As of an API server that is starting: one that lives would be forgotten until something happens to it."""
+
+    async def scenario(world: World) -> None:
+        body = world.make()
+        world.cluster.refuse = lambda *_: ApiError("404 page not found", status=404)
+        with pytest.raises(ApiError):
+            await world.reconciler._writer.answer(body, api.VLMDeploymentStatus(ready="1/1"))
+        assert world.store.deployments() == [KEY]
+
+    run(scenario)
+
+
+def test_what_is_refused_is_tried_less_and_less_and_passes_go_on() -> None:
+    """Agents are heard as often as ever, while a write that a policy refuses for good is asked for once a minute."""
+
+    async def scenario(world: World) -> None:
+        world.make()
+        world.cluster.refuse = refusing("PodDisruptionBudget")
+        with on_a_clock(world) as later:
+            for _ in range(240):  # ten minutes
+                outcome = await world.reconciler(KEY)
+                assert outcome.paced
+                assert "PodDisruptionBudget" in world.status()
+                later(2.5)
+        assert 10 < len([each for each in world.cluster.writes if each[1] == "PodDisruptionBudget"]) < 30
+
+    run(scenario)
+
+
+def test_a_fight_over_an_object_ends() -> None:
+    """Another controller that changes a field back after each pass: some writes, a condition, and then few a minute."""
+
+    async def scenario(world: World) -> None:
+        world.make()
+        await world.settle()
+        world.cluster.writes.clear()
+        with on_a_clock(world) as later:
+            for passes in range(1, 241):  # a minute
+                world.hold({**world.cluster.objects["Service", NAME], "spec": {"type": "LoadBalancer"}})
+                await world.reconciler(KEY)
+                later(0.25)
+                fought = len([each for each in world.cluster.writes if each[1] == "Service"])
+                assert fought == min(passes, FIGHT_WRITES)
+                assert ("does not stay as it is written" in world.status()) == (passes >= FIGHT_WRITES)
+            later(120)
+            await world.settle()
+            assert "does not stay" not in world.status()
+
+    run(scenario)
+
+
+def test_what_a_webhook_changes_is_told_for_as_long_as_it_does() -> None:
+    """Without a break in what the status says, and without a write in each pass."""
+
+    async def scenario(world: World) -> None:
+        world.make()
+
+        def change(body: Body) -> None:
+            if body["kind"] == "Service":
+                body["spec"] = {**body["spec"], "type": "LoadBalancer"}
+
+        world.cluster.changed = change
+        with on_a_clock(world) as later:
+            for _ in range(60):
+                await world.reconciler(KEY)
+                assert "does not stay as it is written" in world.status()
+                later(10)
+        assert len([each for each in world.cluster.writes if each[1] == "Service"]) < 40
+
+    run(scenario)
+
+
+def test_a_pod_that_cannot_be_told_keeps_no_status_back() -> None:
+    """A webhook may refuse annotations."""
+
+    async def scenario(world: World) -> None:
+        world.make()
+        await world.settle()
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": "vision-a",
+                "labels": {
+                    **names.labels(NAME, names.Component.ENGINE),
+                    names.REVISION: world.cluster.objects["Deployment", NAME]["spec"]["template"]["metadata"]["labels"][
+                        names.REVISION
+                    ],
+                },
+            },
+            "spec": {"nodeName": "n", "containers": []},
+            "status": {"phase": "Pending"},
+        }
+        world.hold(pod)
+        world.cluster.refuse = refusing("Pod")
+        outcome = await world.reconciler(KEY)
+        assert outcome.failed
+        assert "Pod vision-a cannot be written" in world.status()
+        assert "'replicas': 1" in world.status()
+
+    run(scenario)
