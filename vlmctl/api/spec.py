@@ -137,8 +137,8 @@ class BenchmarkSpec(ApiRecord, frozen=True, kw_only=True):
     policy: Annotated[
         BenchmarkPolicy,
         Meta(
-            description="FirstOfRevision: one replica climbs a ladder of loads, those beside it send one image, those after "
-            "it probe. None: all send one image."
+            description="FirstOfRevision: one replica climbs a ladder of loads, those beside it send one image, those "
+            "after it probe. None: all send one image."
         ),
     ] = BenchmarkPolicy.FIRST_OF_REVISION
     minimum_of_measured: Annotated[
