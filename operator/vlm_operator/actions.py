@@ -56,6 +56,8 @@ DELETABLE = frozenset(
 # What pods need to be what they are said to be: without one of these, or with somebody else's of its name, they would
 # be open to anyone, act with another identity, or mount what is not theirs.
 NEEDED_BY_PODS = frozenset({"ConfigMap", "NetworkPolicy", "PersistentVolumeClaim", "Secret", "ServiceAccount"})
+# What the pods of any revision need; the others may be of one that does not run yet, which scaling does not add to.
+OF_ALL_REVISIONS = frozenset({"NetworkPolicy", "Secret", "ServiceAccount"})
 WITH_PODS = frozenset({"Deployment", "Job"})
 SHAPES_REMEMBERED = 1024  # sets of owned fields; objects of a kind mostly share one
 PATHS_REMEMBERED = 4096  # owned fields, taken apart
@@ -93,8 +95,11 @@ class Action(Record, frozen=True, kw_only=True):
 
     @property
     def makes_what_pods_need(self) -> bool:
-        """Whether pods that are made without it would not be safe. An object that is there already serves them."""
-        return self.kind in NEEDED_BY_PODS and (self.verb is Verb.CREATE or not self.forced)
+        """Whether pods that are made without it would not be safe. An object that is there already serves them, and
+        without a standing word (a ConfigMap that they may lack) they try themselves.
+        """
+        is_word = self.kind == "ConfigMap" and self.name.endswith(names.WORD_SUFFIX)
+        return self.kind in NEEDED_BY_PODS and not is_word and (self.verb is Verb.CREATE or not self.forced)
 
 
 def adds_pods(action: Action, observed: Observed) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sys
 from urllib.parse import urljoin
@@ -42,9 +43,10 @@ async def answers(http: aiohttp.ClientSession, health: str) -> None:
 async def leads(http: aiohttp.ClientSession, metrics: str) -> None:
     """Raises NotReachable where no operator says at /metrics (`metrics`) that it leads: then nobody works."""
     for _ in range(LEADER_TRIES):
-        async with http.get(metrics) as answer:
-            if LEADS.search(await answer.text()):
-                return
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):  # one that ends, behind the same address
+            async with http.get(metrics) as answer:
+                if LEADS.search(await answer.text()):
+                    return
         await asyncio.sleep(LEADER_PAUSE_SECONDS)
     raise NotReachable(
         f"{metrics}: no operator leads", remedy="See the log of the operator's Deployment, and its Lease."

@@ -27,6 +27,7 @@ AGENT = "agent"  # container
 DOWNLOAD = "download"  # container of the download Job's pods
 
 WORD_FILE = "benchmark"  # in volumes of the agent: what it is to do
+WORD_SUFFIX = "-word"  # of a ConfigMap's name
 API_KEY = "-api-key"  # ends the names of Secrets that the operator makes
 JOB_NAME_LENGTH = 63  # the Job controller writes the name into a label of the pods
 LONG_NAME_PART = 32  # of a VLMDeployment's name that stays in a shortened one
@@ -81,7 +82,7 @@ def of_revision(name: str, digest: str) -> str:
 
 def standing_word(name: str, digest: str) -> str:
     """The ConfigMap with what pods of a revision do where nobody tells them; its only key is `WORD_FILE`."""
-    return f"{of_revision(name, digest)}-word"
+    return f"{of_revision(name, digest)}{WORD_SUFFIX}"
 
 
 def download(name: str, digest: str) -> str:

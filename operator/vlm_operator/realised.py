@@ -35,8 +35,8 @@ class Realised(Record, frozen=True, kw_only=True):
     `usd`, `answered`: of the one since `began`. `at`: of the last look, `counters`: what each replica had answered
     then, None for one that was there and has told nothing yet.
 
-    `usd_per_1k`: the figure, None as long as there is none. `idle`: whether an hour was paid for in which nothing was
-    answered; None as long as nobody has watched that long.
+    `usd_per_1k`: the figure, None as long as there is none; `usd_per_hour`: what was paid on average in its time.
+    `idle`: whether an hour was paid for in which nothing was answered; None as long as nobody has watched that long.
     """
 
     began: float
@@ -46,6 +46,7 @@ class Realised(Record, frozen=True, kw_only=True):
     answered: float = 0.0
     windows: tuple[Window, ...] = ()
     usd_per_1k: float | None = None
+    usd_per_hour: float | None = None
     idle: bool | None = None
 
 
@@ -86,11 +87,11 @@ def _closed(state: Realised, now: float) -> Realised:
     windows = _kept((*state.windows, Window(now - state.began, state.usd, state.answered)))
     after = replace(state, began=now, usd=0.0, answered=0.0, windows=windows)
     if state.answered > 0:
-        found = _usd_per_1k(windows)
-        return replace(after, usd_per_1k=state.usd_per_1k if found is None else found, idle=False)
+        found = _figures(windows) or (state.usd_per_1k, state.usd_per_hour)
+        return replace(after, usd_per_1k=found[0], usd_per_hour=found[1], idle=False)
     hour = windows[-WINDOWS:]
     if len(hour) == WINDOWS and sum(each.usd for each in hour) > 0 and not any(each.answered for each in hour):
-        return replace(after, usd_per_1k=None, idle=True)
+        return replace(after, usd_per_1k=None, usd_per_hour=None, idle=True)
     return after
 
 
@@ -102,11 +103,17 @@ def _kept(windows: tuple[Window, ...]) -> tuple[Window, ...]:
     return (*older[-HOURS:], *hour)
 
 
-def _usd_per_1k(windows: Sequence[Window]) -> float | None:
-    """Of the last hour, and of as much before it as it takes to hold enough requests; None where all do not."""
-    usd = answered = 0.0
+def _figures(windows: Sequence[Window]) -> tuple[float, float] | None:
+    """USD per 1,000 requests and USD per hour of the last hour, and of as much before it as it takes to hold enough
+    requests; None where all do not.
+    """
+    seconds = usd = answered = 0.0
     for place, each in enumerate(reversed(windows), start=1):
-        usd, answered = usd + each.usd, answered + each.answered
+        seconds, usd, answered = seconds + each.seconds, usd + each.usd, answered + each.answered
         if place >= min(WINDOWS, len(windows)) and answered >= FEWEST_REQUESTS:
-            return float(f"{usd / answered * 1000:.{SIGNIFICANT}g}")
+            return _rounded(usd / answered * 1000), _rounded(usd / seconds * SECONDS_PER_HOUR)
     return None
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{SIGNIFICANT}g}")

@@ -8,10 +8,11 @@ import time
 import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec.structs import replace
 
-from vlm_operator.actions import Action, Verb, adds_pods
+from vlm_operator.actions import OF_ALL_REVISIONS, Action, Verb, adds_pods
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
 from vlm_operator.config import OperatorConfig
 from vlm_operator.decisions import Decision, Setup, decide, measured
@@ -19,7 +20,7 @@ from vlm_operator.kinds import VLMDEPLOYMENT
 from vlm_operator.metrics import RECONCILE_SECONDS, RECONCILES
 from vlm_operator.observe import Asked, Observer
 from vlm_operator.plans import ClusterPlans
-from vlm_operator.records import Finding, Findings, Key, Observed
+from vlm_operator.records import Finding, Findings, Key, KubernetesObject, Observed
 from vlm_operator.rollout import Rollout
 from vlm_operator.scaled import scaling_status
 from vlm_operator.scaler import Scaler
@@ -72,7 +73,10 @@ class _Tried:
 
     def is_held(self, action: Action, observed: Observed) -> bool:
         """Whether it would make pods, and something that they need was refused."""
-        return adds_pods(action, observed) and any(each.makes_what_pods_need for each, _ in self.refused)
+        missing = {each.kind for each, _ in self.refused if each.makes_what_pods_need}
+        if action.verb is Verb.SCALE:
+            missing &= OF_ALL_REVISIONS
+        return bool(missing) and adds_pods(action, observed)
 
 
 class Reconciler:
@@ -174,7 +178,13 @@ class Reconciler:
         observed, decision = settled
         tried.refused += await self._writer.tell(key, decision.words)
         await self._answer(key, observed, spec, decision, tried)
-        return self._ended(key, asked, tried)
+        outcome = self._ended(key, asked, tried)
+        return outcome._replace(after_seconds=0.0) if self._is_edited(key, observed) else outcome
+
+    def _is_edited(self, key: Key, observed: Observed) -> bool:
+        """Whether somebody has changed the parent since: the answer to a write may have told it before the watch."""
+        now = self._store.get(VLMDEPLOYMENT.kind, *key)
+        return now is not None and _asks(now) != _asks(observed.parent)
 
     def _ended(self, key: Key, asked: Asked, tried: _Tried) -> Outcome:
         """Come again when agents are to be asked, or what came to nothing can be tried again."""
@@ -288,6 +298,12 @@ class Reconciler:
             extra = {"namespace": key.namespace, "deployment": key.name}
             log.log(level, "A pass over %s/%s failed: %s", key.namespace, key.name, told, exc_info=bug, extra=extra)
         self._told[key] = said
+
+
+def _asks(parent: KubernetesObject) -> tuple[Any, Any]:
+    """What a pass depends on."""
+    metadata = parent["metadata"]
+    return metadata.get("generation"), metadata.get("annotations")
 
 
 def _makes(action: Action, observed: Observed) -> bool:

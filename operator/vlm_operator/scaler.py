@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from vlm_operator import names
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
+from vlm_operator.facts import revision_of
 from vlm_operator.kinds import POD, VLMDEPLOYMENT
 from vlm_operator.load import Load, Reading, Scraper, load, takes_traffic
 from vlm_operator.realised import Realised, look
@@ -94,8 +95,10 @@ class Scaler:
 
     def realised(self, key: Key, uid: str) -> Realised | None:
         """What requests answered of late cost, idle time included; None as long as nothing is known of it."""
-        cost = self._costs.get(key)
-        return None if cost is None or cost.subject[0] != uid else cost.realised
+        cost, plan = self._costs.get(key), self._plans.get(key)
+        if cost is None or cost.subject[0] != uid or (plan is not None and cost.subject != _subject(uid, plan)):
+            return None
+        return cost.realised
 
     async def run(self) -> None:
         """Until cancelled. What was remembered of an earlier term is forgotten: others may have led since."""
@@ -199,13 +202,14 @@ class Scaler:
     def _meter(
         self, key: Key, uid: str, plan: Scaled, pods: list[KubernetesObject], readings: Mapping[str, Reading]
     ) -> None:
-        price, cost = plan.usd_per_replica_hour or 0.0, self._costs.get(key)
-        subject = (uid, plan.revision, price)
+        cost, subject = self._costs.get(key), _subject(uid, plan)
+        pods = [pod for pod in pods if names.of_revision(key.name, revision_of(pod)) == plan.revision]
+        own = {str(pod["metadata"]["uid"]) for pod in pods}
         before = cost.realised if cost is not None and cost.subject == subject else None
         after = look(
             before,
-            {pod: each.answered for pod, each in readings.items()},
-            usd_per_hour=price * sum(is_paid(pod) for pod in pods),
+            {pod: each.answered for pod, each in readings.items() if pod in own},
+            usd_per_hour=(plan.usd_per_replica_hour or 0.0) * sum(is_paid(pod) for pod in pods),
             alive=frozenset(str(pod["metadata"]["uid"]) for pod in pods if not has_ended(pod)),
             now=self._clock(),
         )
@@ -216,6 +220,11 @@ class Scaler:
     def _forget(self, key: Key) -> None:
         self._known.pop(key, None)
         self._blind.discard(key)
+
+
+def _subject(uid: str, plan: Scaled) -> tuple[str, str, float]:
+    """What a cost is of: another revision, or another price, begins anew."""
+    return uid, plan.revision, plan.usd_per_replica_hour or 0.0
 
 
 def observation(seen: Load, replicas: int) -> Observation:

@@ -6,6 +6,8 @@ with its status alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from vlm_operator import names, tolerant
@@ -80,7 +82,8 @@ def build(
         url=f"http://{name}.{metadata['namespace']}.svc/v1",
         current_revision=current,
         update_revision=None if wanted == current else wanted,
-        api_key_secret=_own_key(spec) or api_key or before.api_key_secret,
+        api_key_secret=_own_key(spec) or api_key or made_key_secret(observed.parent) or before.api_key_secret,
+        made_key_secret=api_key or made_key_secret(observed.parent),
         plan=None if rollout.wanted is None else plan_status(rollout.wanted.planned),
         scaling=scaling,
     )
@@ -100,9 +103,11 @@ def _with_realised(
         return status
     said = before.cost or api.CostStatus()
     idle = said.idle if realised is None or realised.idle is None else realised.idle
-    figure = None if realised is None else realised.usd_per_1k
-    per_1k = None if idle else said.realised_per_1k if figure is None else decimal(figure)
-    cost = msgspec.structs.replace(status.cost, realised_per_1k=per_1k, idle=idle)
+    per_1k, hourly = (None, None) if idle else (said.realised_per_1k, said.realised_hourly)
+    if not idle and realised is not None and realised.usd_per_1k is not None:
+        per_1k = decimal(realised.usd_per_1k)
+        hourly = None if realised.usd_per_hour is None else decimal(realised.usd_per_hour)
+    cost = msgspec.structs.replace(status.cost, realised_per_1k=per_1k, realised_hourly=hourly, idle=idle)
     return msgspec.structs.replace(status, cost=cost)
 
 
@@ -111,7 +116,9 @@ def _with_figures(
 ) -> api.VLMDeploymentStatus:
     """And what is known of the revision that runs: speed, money for the replicas, and when it came how far."""
     benchmark = measured(observed, runs, before)
-    paid = sum(is_paid(pod) for pod in engine_pods(observed, leaving=True))
+    prices = {each.digest: each.planned.usd_per_hour for each in observed.revisions}
+    of_replica = runs.planned.usd_per_hour
+    paid = [prices.get(revision_of(pod), of_replica) for pod in engine_pods(observed, leaving=True) if is_paid(pod)]
     return msgspec.structs.replace(
         status,
         benchmark=benchmark,
@@ -127,6 +134,13 @@ def previous(parent: KubernetesObject) -> api.VLMDeploymentStatus:
         return tolerant.convert(parent.get("status") or {}, api.VLMDeploymentStatus)
     except msgspec.ValidationError:
         return api.VLMDeploymentStatus()
+
+
+def made_key_secret(parent: KubernetesObject) -> str | None:
+    """The Secret that was made for it, also where the rest of the status cannot be read: it is never made again."""
+    status = parent.get("status") or {}
+    own = names.api_key(parent["metadata"]["name"])
+    return own if own in (status.get("madeKeySecret"), status.get("apiKeySecret")) else None
 
 
 def plan_status(planned: Planned) -> api.PlanStatus:
@@ -157,16 +171,18 @@ def drift(planned: Planned, benchmark: api.BenchmarkStatus) -> api.Drift | None:
     return api.Drift(throughput=decimal(float(f"{float(benchmark.requests_per_second) / expected:.2g}")))
 
 
-def cost(planned: Planned, replicas: int, benchmark: api.BenchmarkStatus | None) -> api.CostStatus:
-    """Money for so many replicas, at the measured rate where there is one. Unknown stays unsaid."""
-    of_replica = planned.usd_per_hour
+def cost(planned: Planned, paid: Sequence[float | None], benchmark: api.BenchmarkStatus | None) -> api.CostStatus:
+    """Money for replicas, each at the price of its own revision, in USD per hour; per request of `planned`, at the
+    measured rate where there is one. Unknown stays unsaid.
+    """
+    of_replica, known = planned.usd_per_hour, [each for each in paid if each is not None]
     if of_replica is None:
-        return api.CostStatus(replicas=replicas, price_source=UNKNOWN)
+        return api.CostStatus(replicas=len(paid), price_source=UNKNOWN)
     speed = planned.plan.speed
     rate = float(benchmark.requests_per_second) if benchmark is not None else speed.requests_per_second
     return api.CostStatus(
-        replicas=replicas,
-        hourly=decimal(of_replica * replicas),
+        replicas=len(paid),
+        hourly=decimal(sum(known)) if len(known) == len(paid) else None,
         saturated_per_1k=decimal(usd_per_1k_requests(of_replica, rate)) if rate > 0 else None,
         basis=Basis.MEASURED.value if benchmark is not None else speed.basis.value,
         price_source=planned.price_source,

@@ -19,7 +19,6 @@ from vlmctl.serving.engine_args import command
 from vlmctl.units import GIB
 
 MODELS_FOLDER = "/models"  # a checkpoint on a claim or in an image
-STORAGE = "ephemeral-storage"
 RUN_FOLDER = "/run/vlmctl"  # engine and agent write there
 OPEN = f"{RUN_FOLDER}/open"  # the latch: the agent lets traffic in
 STUCK = f"{RUN_FOLDER}/stuck"  # the agent asks for a restart of the engine
@@ -42,7 +41,6 @@ NO_DOMAIN = "none.invalid"
 LISTENS = (f"--host={proxy.ENGINE_HOST}", f"--port={proxy.ENGINE_PORT}")
 # Storage of a node that a pod takes beside its checkpoint: compiled graphs, logs, and xet's cache of up to 10 GB.
 SCRATCH_GIB = 20
-SCRATCH_REQUEST_GIB = 2  # of that, in general
 CHECKPOINT_MARGIN = 2  # a repository may hold the weights in two layouts (consolidated.safetensors)
 # In the place of the search list of resolv.conf (glibc, c-ares): a host that pictures may come from is a whole name,
 # where `postgres.other` would else be found as a Service.
@@ -120,7 +118,7 @@ def _engine(spec: api.VLMDeploymentSpec, planned: Planned, hub_endpoint: str | N
         "command": ["sh", "-c", START, "--"],
         "args": [_literal(word) for word in words],
         "env": [*own, *more],
-        "resources": _resources(container["resources"], spec, planned),
+        "resources": _resources(container["resources"], spec),
         # The kubelet asks the pod's address, where the proxy listens; not at the port that clients may fill.
         "startupProbe": {
             **container["startupProbe"],
@@ -177,7 +175,7 @@ def _volumes(name: str, digest: str, spec: api.VLMDeploymentSpec, planned: Plann
     if claim(spec) is not None:
         yield {"name": kubernetes.CACHE, "persistentVolumeClaim": {"claimName": names.cache(name)}}
     else:
-        yield {"name": kubernetes.CACHE, "emptyDir": {"sizeLimit": f"{_storage_gib(spec, planned)[1]}Gi"}}
+        yield {"name": kubernetes.CACHE, "emptyDir": {"sizeLimit": f"{_storage_gib(planned)}Gi"}}
     yield kubernetes.shared_memory_volume(planned.plan)
     yield {"name": "run", "emptyDir": {}}
     yield {"name": "config", "configMap": {"name": names.of_revision(name, digest)}}
@@ -219,21 +217,19 @@ def _hub(spec: api.VLMDeploymentSpec, planned: Planned, endpoint: str | None) ->
         yield {"name": "HF_HUB_OFFLINE", "value": "1"}  # the download Job has brought everything
 
 
-def _resources(planned: Mapping[str, Mapping[str, str]], spec: api.VLMDeploymentSpec, plan: Planned) -> dict[str, Any]:
+def _resources(planned: Mapping[str, Mapping[str, str]], spec: api.VLMDeploymentSpec) -> dict[str, Any]:
     overrides = spec.pod or api.PodOverrides()
     cpu = {} if overrides.cpu is None else {"cpu": str(overrides.cpu)}
     memory = {} if overrides.memory is None else {"memory": str(overrides.memory)}
-    least, most = ({STORAGE: f"{gib}Gi"} for gib in _storage_gib(spec, plan))
     return {
-        "requests": {**planned["requests"], **least, **cpu, **memory},
-        "limits": {**planned["limits"], **most, **memory},
+        "requests": {**planned["requests"], **cpu, **memory},
+        "limits": {**planned["limits"], **memory},
     }
 
 
-def _storage_gib(spec: api.VLMDeploymentSpec, planned: Planned) -> tuple[int, int]:
-    """Of the node's own storage: what a pod is expected to take, and the most."""
-    checkpoint = 0 if claim(spec) is not None else math.ceil(planned.download_bytes / GIB)
-    return checkpoint + SCRATCH_REQUEST_GIB, CHECKPOINT_MARGIN * checkpoint + SCRATCH_GIB
+def _storage_gib(planned: Planned) -> int:
+    """Of the node's own, at most. It is not asked for: autoscalers of nodes often do not know what a new one has."""
+    return CHECKPOINT_MARGIN * math.ceil(planned.download_bytes / GIB) + SCRATCH_GIB
 
 
 def _overrides(given: api.PodOverrides) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from vlm_operator.records import Key
 
 FIRST_PAUSE_SECONDS = 1.0
 MOST_PAUSE_SECONDS = 60.0
+LONG_AGO_SECONDS = 120.0  # after it could be tried again, what is still wanted has been
 FIGHT_SECONDS = 60.0  # in which somebody who repairs an object by hand does not change it back `FIGHT_WRITES` times
 FIGHT_WRITES = 5
 
@@ -54,7 +55,8 @@ class Tries:
         """Raise ApiError, as it was answered last, where the same was refused a moment ago."""
         known = self._refused.get(key, {}).get(_write(action))
         if known is not None and known.content == _content(action) and self._clock() < known.until:
-            raise ApiError(str(known.error), status=known.error.status, reason=known.error.reason)
+            error = known.error
+            raise ApiError(error.message, status=error.status, reason=error.reason, about=error.about)
 
     def refused(self, key: Key, action: Action, error: ApiError) -> None:
         """The API server did not take it."""
@@ -63,7 +65,9 @@ class Tries:
         times = known.times + 1 if known is not None and known.content == _content(action) else 1
         longest = min(MOST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(times - 1, 16))
         until = self._clock() + longest * self._rng.uniform(0.5, 1.0)  # spreads those that were refused together
-        writes[_write(action)] = _Refused(_content(action), error, times, until)
+        # Another error than the one that was raised: that one holds all that the pass knew.
+        kept = ApiError(error.message, status=error.status, reason=error.reason, about=error.about)
+        writes[_write(action)] = _Refused(_content(action), kept, times, until)
 
     def done(self, key: Key, action: Action) -> None:
         """It was taken. What is written to an object that is there is counted."""
@@ -92,7 +96,13 @@ class Tries:
 
     def keep(self, there: Collection[Key]) -> None:
         """Forget all other VLMDeployments, and what was long ago."""
-        self._refused = {key: writes for key, writes in self._refused.items() if key in there and writes}
+        now = self._clock()
+        self._refused = {
+            key: waiting
+            for key, writes in self._refused.items()
+            if key in there
+            and (waiting := {write: each for write, each in writes.items() if now < each.until + LONG_AGO_SECONDS})
+        }
         self._repeated = {
             key: recent
             for key, writes in self._repeated.items()

@@ -10,7 +10,7 @@ from vlm_operator.actions import Action
 from vlm_operator.conditions import Facts, conditions, judge
 from vlm_operator.reasons import DegradedReason
 from vlm_operator.records import Finding, Findings, KubernetesObject
-from vlm_operator.status import previous
+from vlm_operator.status import made_key_secret, previous
 from vlmctl.api import v1alpha1 as api
 from vlmctl.api.status import ConditionType
 from vlmctl.errors import VlmctlError
@@ -85,6 +85,7 @@ def last_resort(parent: KubernetesObject, problem: Finding, *, now: float) -> ap
     )
     return msgspec.structs.replace(
         before,
+        made_key_secret=made_key_secret(parent),
         conditions=tuple(
             each if each.type is ConditionType.DEGRADED else known.get(each.type, each) for each in judged
         ),

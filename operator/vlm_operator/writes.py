@@ -16,7 +16,7 @@ from vlm_operator.kinds import BY_KIND, DEPLOYMENT, EVENT, POD, SECRET, VLMDEPLO
 from vlm_operator.names import DEPLOYMENT as LABEL
 from vlm_operator.names import FIELD_MANAGER, MANAGED_BY
 from vlm_operator.records import Key, KubernetesObject
-from vlm_operator.status import previous
+from vlm_operator.status import made_key_secret, previous
 from vlm_operator.store import Store
 from vlm_operator.tries import Tries
 from vlmctl.api import v1alpha1 as api
@@ -218,12 +218,12 @@ class Writer:
         if parent is None:
             return
         before, name = previous(parent), body["metadata"]["name"]
-        if before.api_key_secret != name:
+        if made_key_secret(parent) != name:
             try:
                 await self._cluster.create(SECRET, body, dry_run=True)
             except ApiError as error:
                 raise ApiError(NOT_OURS, status=error.status) if error.is_conflict else error from error
-            await self.answer(parent, msgspec.structs.replace(before, api_key_secret=name))
+            await self.answer(parent, msgspec.structs.replace(before, api_key_secret=name, made_key_secret=name))
         await self._create(body)
 
     async def _create(self, body: KubernetesObject) -> None:

@@ -127,6 +127,7 @@ def ready(
         status["timeline"]["benchmarked"] = "2026-11-20T11:59:30Z"
     if realised is not None:
         status["cost"]["realisedPer1kUSD"] = f"{realised:g}"
+        status["cost"]["realisedHourlyUSD"] = status["cost"]["hourlyUSD"]
     return body(name, model, status, **{"replicas": replicas, **spec})
 
 

@@ -141,6 +141,22 @@ def test_pods_that_run_are_kept_going_while_something_is_refused() -> None:
     run(scenario)
 
 
+def test_replicas_are_added_while_what_another_revision_needs_is_refused() -> None:
+    """A claim that a quota refuses stops what would mount it, and none of what serves without it."""
+
+    async def scenario(world: World) -> None:
+        body = world.make()
+        await world.settle()
+        world.cluster.refuse = refusing("PersistentVolumeClaim")
+        more = {"cache": {"pvc": {"size": "50Gi"}}, "replicas": 2}
+        world.hold({**world.cluster.objects[api.KIND, NAME], "spec": {**body["spec"], **more}})
+        await world.settle()
+        assert world.cluster.objects["Deployment", NAME]["spec"]["replicas"] == 2
+        assert not world.cluster.there("Job")
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("kind", ["NetworkPolicy", "ServiceAccount", "Deployment", "Service"])
 @pytest.mark.parametrize("labels", [{}, names.labels("other", names.Component.ACCESS)], ids=["somebody", "another"])
 def test_objects_of_others_are_left_alone(kind: str, labels: dict[str, str]) -> None:
@@ -199,6 +215,70 @@ def test_a_secret_is_made_whenever_the_operator_ended(made: bool) -> None:
         await world.settle()
         assert world.cluster.there("Deployment") == [NAME]
         assert "was not made" not in world.status()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("unreadable", [False, True])
+def test_the_key_that_was_made_is_known_after_one_of_the_users(unreadable: bool) -> None:
+    """Nobody may delete it meanwhile, as clients hold it; also where a later version wrote the status."""
+
+    async def scenario(world: World) -> None:
+        body = world.make()
+        await world.settle()
+        own = {**body["spec"], "apiKey": {"name": "vlm-keys", "key": "key"}}
+        world.hold({**world.cluster.objects[api.KIND, NAME], "spec": own})
+        await world.settle()
+        assert "'apiKeySecret': 'vlm-keys'" in world.status()
+        held = world.cluster.objects[api.KIND, NAME]
+        status = held["status"] | ({"conditions": [{"type": "Unheard"}]} if unreadable else {})
+        world.hold({**held, "spec": body["spec"], "status": status})
+        await world.settle()
+        assert "was not made" not in world.status()
+        assert f"'apiKeySecret': '{SECRET}'" in world.status()
+
+    run(scenario)
+
+
+def test_an_edit_during_a_pass_is_looked_at_at_once() -> None:
+    """The answer to a write told it before the watch, which then has no news."""
+
+    async def scenario(world: World) -> None:
+        body = world.make()
+        await world.settle()
+        snapshot = world.observer.snapshot
+
+        def edited(key: Key) -> Any:
+            found = snapshot(key)
+            held = world.cluster.objects[api.KIND, NAME]
+            metadata = {**held["metadata"], "generation": 2}
+            world.hold({**held, "metadata": metadata, "spec": {**body["spec"], "paused": True}})
+            world.observer.snapshot = snapshot  # type: ignore[method-assign]
+            return found
+
+        world.observer.snapshot = edited  # type: ignore[method-assign]
+        assert (await world.reconciler(KEY)).after_seconds == 0.0
+        assert (await world.reconciler(KEY)).after_seconds != 0.0
+
+    run(scenario)
+
+
+def test_what_was_refused_long_ago_is_forgotten() -> None:
+    """Pods come and go, and each that could not be told anything would stay in memory."""
+
+    async def scenario(world: World) -> None:
+        world.make()
+        world.cluster.refuse = refusing("PodDisruptionBudget")
+        with on_a_clock(world) as later:
+            await world.settle()
+            tries = world.reconciler._writer.tries
+            (refused,) = tries._refused[KEY].values()
+            assert refused.error.__traceback__ is None  # else with it all that the pass knew
+            world.reconciler.review()
+            assert tries._refused
+            later(600)
+            world.reconciler.review()
+            assert not tries._refused
 
     run(scenario)
 

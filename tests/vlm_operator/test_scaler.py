@@ -28,7 +28,7 @@ from vlm_operator.scaling_policy import scale
 from vlm_operator.store import Store
 
 from tests.vlm_operator.children import NAME, PARENT, PLANNED
-from tests.vlm_operator.worlds import SERVING, UP, pod
+from tests.vlm_operator.worlds import REVISION, SERVING, UP, pod
 from vlmctl.api import v1alpha1 as api
 from vlmctl.planning.scaling import State, decide
 
@@ -67,7 +67,7 @@ class World:
         """A pass has decided for the VLMDeployment as it is."""
         made_of = scale(spec, PLANNED, BENCHMARK, None, minimum=choose(spec, Means()).minimum)
         generation, choice = self.parent["metadata"]["generation"], choose(spec, Means())
-        found = Scaled(generation=generation, revision="reader-1", choice=choice, scale=made_of)
+        found = Scaled(generation=generation, revision=REVISION.name, choice=choice, scale=made_of)
         self.planned = replace(found, **changes)
         self.scaler.plan(KEY, self.planned)
 
@@ -428,8 +428,22 @@ def test_what_another_one_cost_says_nothing_of_this_one(change: str) -> None:
         else:
             more = {"revision": "reader-2"} if change == "revision" else {}
             world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6 if more else 7.2, **more)
+            assert world.scaler.realised(KEY, world.parent["metadata"]["uid"]) is None  # before anything was counted
         await world.meter()
         assert world.cost.usd_per_1k is None
+
+    in_world(scenario)
+
+
+def test_replicas_of_another_revision_are_not_counted_with_this_one() -> None:
+    """While one is rolled out, those of the other are paid at another price, and answer for it."""
+
+    async def scenario(world: World) -> None:
+        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6, revision="reader-2")
+        world.load(1, 1)
+        await world.meter(7, answers=30)
+        assert not any(each.answered or each.usd for each in world.cost.windows)
+        assert (world.cost.answered, world.cost.usd) == (0, 0)
 
     in_world(scenario)
 

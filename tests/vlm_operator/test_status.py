@@ -141,8 +141,8 @@ def test_what_a_person_reads_of_a_replica_that_serves() -> None:
 
 def test_money_is_said_only_as_far_as_it_is_known() -> None:
     """No price gives no figure, and no measurement gives the planned rate's."""
-    assert cost(PLANNED, 3, None) == api.CostStatus(replicas=3, price_source="unknown")
-    assert cost(PRICED, 3, None) == api.CostStatus(
+    assert cost(PLANNED, [None] * 3, None) == api.CostStatus(replicas=3, price_source="unknown")
+    assert cost(PRICED, [0.8] * 3, None) == api.CostStatus(
         replicas=3,
         hourly="2.4",
         saturated_per_1k="0.2469",

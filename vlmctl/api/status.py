@@ -96,6 +96,9 @@ class CostStatus(ApiRecord, frozen=True, kw_only=True):
     realised_per_1k: Annotated[
         Number | None, Meta(description="USD per 1,000 requests that were answered, idle time included.")
     ] = msgspec.field(default=None, name="realisedPer1kUSD")
+    realised_hourly: Annotated[
+        Number | None, Meta(description="USD per hour that were paid on average in the time of realisedPer1kUSD.")
+    ] = msgspec.field(default=None, name="realisedHourlyUSD")
     idle: Annotated[
         bool, Meta(description="Whether an hour was paid for in which no request was answered, and none came since.")
     ] = False
@@ -166,6 +169,10 @@ class VLMDeploymentStatus(ApiRecord, frozen=True, kw_only=True):
         str | None, Meta(description="ControllerRevision that is being rolled out, or was given up.")
     ] = None
     api_key_secret: Annotated[str | None, Meta(description="Secret with the key that requests must carry.")] = None
+    made_key_secret: Annotated[
+        str | None,
+        Meta(description="Secret with a key that the operator made; it stays while spec.apiKey names another."),
+    ] = None
     plan: PlanStatus | None = None
     benchmark: BenchmarkStatus | None = None
     drift: Drift | None = None

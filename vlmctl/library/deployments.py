@@ -89,6 +89,7 @@ def running(deployment: Deployment) -> Running | None:
             requests_per_second=known.get("planned_per_second") if measured is None else measured,
         ),
         realised_usd_per_1k=number(cost.realised_per_1k),
+        realised_usd_per_hour=number(cost.realised_hourly),
         answers_nothing=cost.idle,
         is_scaled=status.scaling is not None and status.scaling.engine != api.ScalingEngine.NONE,
         target_utilization=float(spec.scaling.target_utilization),

@@ -79,7 +79,11 @@ def _fewer(running: Running) -> Outlook | None:
     share, price = running.load_share, running.usd_per_hour_of_replica
     if running.is_scaled or share is None or not price:
         return None
-    needed = math.ceil(running.replicas * share / running.target_utilization - ROUNDING)
+    # The share is of what was paid when the requests came, which may be other than what is paid now.
+    paid = 0.0 if running.answers_nothing else running.realised_usd_per_hour
+    if paid is None:
+        return None
+    needed = math.ceil(paid / price * share / running.target_utilization - ROUNDING)
     replicas = max(needed, running.fewest_replicas)
     if replicas >= running.replicas:
         return None

@@ -17,6 +17,7 @@ class Running(Record, frozen=True, kw_only=True):
     are kept whatever the load. `basis`, `planned_error`: of the planned rate; the error is relative, the median of past
     ones. `usd_per_hour_of_replica` of None: no price is known. `realised_usd_per_1k`:
     dollars per 1,000 requests that were really answered, idle time included; None: nobody has counted them.
+    `realised_usd_per_hour`: what was paid on average meanwhile, None where it is not told.
     `answers_nothing`: an hour was paid for without any. `is_scaled`: replicas follow the load by themselves.
     `target_utilization`: share of a replica's rate that is to be asked of it.
     """
@@ -32,6 +33,7 @@ class Running(Record, frozen=True, kw_only=True):
     measured_per_second: float | None = None
     usd_per_hour_of_replica: float | None = None
     realised_usd_per_1k: float | None = None
+    realised_usd_per_hour: float | None = None
     answers_nothing: bool = False
     is_scaled: bool = False
     target_utilization: float = 1.0

@@ -48,7 +48,7 @@ def test_it_passes_where_all_is_well(asked: Asked, space: Space, tmp_path: Path)
     port = free_port()
     with running(space, tmp_path, settings={"port": port}):
         done = eventually(lambda: _passed(asked(port)))
-    assert done.stdout.splitlines() == ["The operator answers.", "VLMDeployments are taken."]
+    assert done.stdout.splitlines() == ["The operator answers.", "One leads.", "VLMDeployments are taken."]
     assert space.all("VLMDeployment") == {}
 
 

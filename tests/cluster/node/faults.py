@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,6 +23,8 @@ from tests.cluster.node.test_replicas import KILL_AGENT, KILL_ENGINE, NAME, Serv
 AWAY_SECONDS = (1.0, 15.0)  # an API server or etcd: below the 40 s after which a node would count as lost
 STORM_SECONDS = (3.0, 10.0)
 SILENT_SECONDS = (5.0, 20.0)
+HEARD_OF = timedelta(seconds=5)
+REFUSED = re.compile(r'^apiserver_flowcontrol_rejected_requests_total{[^}]*priority_level="refused"[^}]*} [1-9]', re.M)
 FLOW = "flowcontrol.apiserver.k8s.io/v1"
 
 Body = dict[str, Any]
@@ -35,7 +39,9 @@ class Faults:
 
     def kill_operator(self) -> None:
         """The one that leads, as the kernel does when memory is short."""
-        for pid in self._processes(self._pods_of_operator(), "vlm_operator"):
+        pids = list(self._processes(self._pods_of_operator(), "vlm_operator"))
+        assert pids
+        for pid in pids:
             _send(pid, signal.SIGKILL)
 
     def kill_agent(self) -> None:
@@ -54,6 +60,7 @@ class Faults:
         """No agent answers for a while."""
         pods = [pod["metadata"]["uid"] for pod in self._served.space.all("Pod").values()]
         pids = list(self._processes(pods, "vlm_operator.agent.sidecar"))
+        assert pids
         for pid in pids:
             _send(pid, signal.SIGSTOP)
         time.sleep(self._rng.uniform(*SILENT_SECONDS))
@@ -69,7 +76,7 @@ class Faults:
         self._away("etcd")
 
     def refuse_requests(self) -> None:
-        """The API server answers 429 to whatever the operator asks, for a while."""
+        """The API server answers 429 to the operator, for a while: to all that it asks but one request at a time."""
         account = {"name": RELEASE, "namespace": NAMESPACE}
         rules = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"], "clusterScope": True, "namespaces": ["*"]}
         level = {"nominalConcurrencyShares": 0, "limitResponse": {"type": "Reject"}}
@@ -86,28 +93,41 @@ class Faults:
         )
         bodies = [{"apiVersion": FLOW, "kind": kind, "metadata": {"name": "refused"}, "spec": of} for kind, of in made]
         self._served.cluster.apply(*bodies)
-        time.sleep(self._rng.uniform(*STORM_SECONDS))
+        until = time.monotonic() + self._rng.uniform(*STORM_SECONDS)
+        while time.monotonic() < until:
+            self._scatter()  # so that the operator has more than one request at a time
+        told = self._served.cluster.kubectl("get", "--raw", "/metrics")
         self._served.cluster.kubectl("delete", "flowschema,prioritylevelconfiguration", "refused")
+        assert REFUSED.search(told)
 
     def contest(self) -> None:
         """Somebody else writes into the VLMDeployment and into what the operator owns, again and again."""
-        space, until = self._served.space, time.monotonic() + self._rng.uniform(*STORM_SECONDS)
-        wrong: dict[str, Body] = {
-            "ServiceAccount": {"automountServiceAccountToken": True},
-            "PodDisruptionBudget": {"spec": {"minAvailable": 0, "maxUnavailable": None}},
-            "Service": {"spec": {"selector": {"nobody": "has-this"}}},
-        }
-        count = 0
+        until = time.monotonic() + self._rng.uniform(*STORM_SECONDS)
         while time.monotonic() < until:
-            count += 1
-            space.change(VLMDEPLOYMENT, NAME, {"metadata": {"annotations": {"example.com/count": str(count)}}})
-            kind = self._rng.choice(list(wrong))
-            space.change(BY_KIND[kind], NAME, wrong[kind])
+            self._scatter()
+            self._served.space.change(BY_KIND["Service"], NAME, {"spec": {"selector": {"nobody": "has-this"}}})
+
+    def _scatter(self) -> None:
+        """Writes of somebody else that no user of the Service notices."""
+        space, count = self._served.space, self._rng.randrange(10**9)
+        space.change(VLMDEPLOYMENT, NAME, {"metadata": {"annotations": {"example.com/count": str(count)}}})
+        space.change(BY_KIND["ServiceAccount"], NAME, {"automountServiceAccountToken": True})
+        space.change(
+            BY_KIND["PodDisruptionBudget"], NAME, {"spec": {"minAvailable": count % 2, "maxUnavailable": None}}
+        )
 
     def _away(self, part: str) -> None:
         self._served.cluster.stop(part)
         time.sleep(self._rng.uniform(*AWAY_SECONDS))
         self._served.cluster.start(part)
+        eventually(self._answers)
+
+    def _answers(self) -> None:
+        """The API server does, and its node has been heard of since: after 40 s without it would be taken for lost."""
+        cluster, asked = self._served.cluster, datetime.now(UTC)
+        cluster.kubectl("get", "--raw", "/readyz")
+        (lease,) = cluster.get("leases", "-n", "kube-node-lease")["items"]
+        assert datetime.fromisoformat(lease["spec"]["renewTime"]) > asked - HEARD_OF
 
     def _replica(self) -> str:
         """Any that takes traffic."""
@@ -158,6 +178,9 @@ WITHOUT_ENGINE: tuple[Callable[[Faults], None], ...] = (
 
 WITH_ENGINE: tuple[Callable[[Faults], None], ...] = (Faults.kill_engine, Faults.delete_pod, Faults.contest)
 """These take a replica, or all, out of traffic for a while."""
+
+STARTING = (Faults.kill_engine, Faults.delete_pod)
+"""Of these, those after which an engine has to start."""
 
 
 def _send(pid: int, what: signal.Signals) -> None:
