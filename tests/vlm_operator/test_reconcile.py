@@ -344,14 +344,14 @@ def test_what_is_refused_is_tried_less_and_less_and_passes_go_on() -> None:
 
 
 def test_a_fight_over_an_object_ends() -> None:
-    """Another controller that changes a field back after each pass: some writes, a condition, and then few a minute."""
+    """Another controller that changes a field back after each pass: some writes, a condition, and then few."""
 
     async def scenario(world: World) -> None:
         world.make()
         await world.settle()
         world.cluster.writes.clear()
         with on_a_clock(world) as later:
-            for passes in range(1, 241):  # a minute
+            for passes in range(1, 120):  # half a minute
                 world.hold({**world.cluster.objects["Service", NAME], "spec": {"type": "LoadBalancer"}})
                 await world.reconciler(KEY)
                 later(0.25)
