@@ -255,16 +255,20 @@ def test_a_row_of_a_trace_names_it(vlmctl: CommandLine, url: str, tmp_path: Path
     assert (row["flags"]["trace"]["name"], row["flags"]["trace"]["scale"]) == (str(trace), 2.0)
 
 
-def test_a_run_without_a_step_says_so(vlmctl: CommandLine, url: str, tmp_path: Path) -> None:
-    """The answer is there and empty, no file is, and the exit code is not that of a success."""
+@pytest.mark.parametrize("form", ["json", "table"])
+def test_a_run_without_a_step_says_so(vlmctl: CommandLine, url: str, tmp_path: Path, form: str) -> None:
+    """The answer is there and empty, no file is, and the exit code is not that of a success. Where not even the server
+    could be looked at in time, there is no answer.
+    """
     results = tmp_path / "r.yaml"
-    for form in ("json", "table"):
-        ran = vlmctl("bench", url, *SMALL, "--deadline", "600ms", "--write", str(results), "-o", form)
-        assert ran.code == 4
-        assert "--deadline" in ran.err.splitlines()[-1]
-        assert f"did not write {results}" in ran.err
-        assert "Nothing was measured" in ran.out or ran.json["steps"] == []
+    ran = vlmctl("bench", url, *SMALL, "--deadline", "600ms", "--write", str(results), "-o", form)
+    assert ran.code == 4
     assert not results.exists()
+    if "before anything was measured" in ran.err:  # on a busy machine
+        return
+    assert "--deadline" in ran.err.splitlines()[-1]
+    assert f"did not write {results}" in ran.err
+    assert "Nothing was measured" in ran.out or ran.json["steps"] == []
 
 
 @pytest.mark.parametrize("package", ["aiohttp", "numpy"])
