@@ -61,6 +61,9 @@ OF_ALL_REVISIONS = frozenset({"NetworkPolicy", "Secret", "ServiceAccount"})
 WITH_PODS = frozenset({"Deployment", "Job"})
 SHAPES_REMEMBERED = 1024  # sets of owned fields; objects of a kind mostly share one
 PATHS_REMEMBERED = 4096  # owned fields, taken apart
+# Maps that have one owner as a whole (x-kubernetes-map-type): with a label more they select something else.
+ATOMIC = frozenset({"selector", "podSelector"})
+RIVALS = {"maxUnavailable": "minAvailable"}  # of a field, another that may not stand beside it
 BETWEEN = "\n"  # parts of a path: no name of a field holds one
 
 
@@ -199,7 +202,7 @@ def _differences(wanted: Any, seen: Any, path: str, field: str) -> Iterator[str]
     """Paths where `seen` falls short of `wanted`. `field`: the last name in the path."""
     if wanted == seen:
         return
-    if isinstance(wanted, dict) and isinstance(seen, dict):
+    if isinstance(wanted, dict) and isinstance(seen, dict) and field not in ATOMIC:
         for key, value in wanted.items():
             below = f"{path}.{key}".lstrip(".")
             if key in seen:
@@ -231,7 +234,8 @@ def _without_empty(value: Any) -> Any:
 def _merged(wanted: Any, seen: Any, field: str = "") -> Any:
     """All that is there, with what is wanted in its place."""
     if isinstance(wanted, dict) and isinstance(seen, dict) and field not in WHOLE:
-        return {**seen, **{key: _merged(value, seen.get(key), key) for key, value in wanted.items()}}
+        rivals = {RIVALS[key]: None for key in wanted if RIVALS.get(key) in seen}
+        return {**seen, **{key: _merged(value, seen.get(key), key) for key, value in wanted.items()}, **rivals}
     if isinstance(wanted, list) and isinstance(seen, list) and field in MERGED_BY:
         key, below = MERGED_BY[field], field if field in WHOLE else ""
         there = {item.get(key): item for item in seen}

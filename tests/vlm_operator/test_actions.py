@@ -195,6 +195,36 @@ def _sorted(value: Any) -> Any:
     return value
 
 
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("Service", ("selector",)),
+        ("PodDisruptionBudget", ("selector", "matchLabels")),
+        ("NetworkPolicy", ("podSelector", "matchLabels")),
+    ],
+)
+def test_a_label_more_selects_something_else(kind: str, path: tuple[str, ...]) -> None:
+    """No traffic, no budget, or pods open to anyone: a selector is ours as a whole."""
+    server = at_rest()
+    labels = server.objects[kind, NAME]["spec"]
+    for part in path:
+        labels = labels[part]
+    labels["nobody"] = "has-this"
+    (action,) = actions(wanted(), server.observed(), replicas=1)
+    assert (action.kind, action.reason.split()[0]) == (kind, f"spec.{path[0]}")
+
+
+def test_a_rival_of_ours_goes() -> None:
+    """A budget for disruptions has one of its two limits; the patch says that the other is not to be."""
+    server = at_rest()
+    budget = server.objects["PodDisruptionBudget", NAME]["spec"]
+    budget["minAvailable"] = 0
+    del budget["maxUnavailable"]
+    (action,) = actions(wanted(), server.observed(), replicas=1)
+    assert action.instead is not None
+    assert (action.instead["spec"]["maxUnavailable"], action.instead["spec"]["minAvailable"]) == (1, None)
+
+
 def test_what_stands_in_the_place_of_ours_is_replaced() -> None:
     """Another source of our volume, another port of that name: where an apply is refused, a patch has ours alone."""
     server = at_rest()
