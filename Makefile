@@ -20,14 +20,17 @@ WALK := tests/cluster/node/test_walk_through.py
 # What they measure is true only where nothing else has the cores.
 LOADS := $(addprefix tests/cluster/node/,test_agreement.py test_scaling.py)
 SOAK := tests/cluster/node/test_soak.py
-ON_NODE = image=$$($(BUILD_IMAGE)) && ENGINE_VENV=$(ENGINE_VENV) VLMCTL_OPERATOR_IMAGE=$$image $(BIN)/python -m pytest
+# What is known of HAProxy as Debian installs it holds of the release in the proxy's image too.
+PROXY := tests/vlm_operator/test_proxy.py
+ON_NODE = image=$$($(BUILD_IMAGE)) && ENGINE_VENV=$(ENGINE_VENV) VLMCTL_OPERATOR_IMAGE=$$image \
+	VLMCTL_HAPROXY_ROOT=$$(scripts/cluster/build.sh --where)/haproxy $(BIN)/python -m pytest
 
 # The engine's processors are built from their configuration: nothing may be fetched, and threads stall on small machines.
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 \
 	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load bench-operator agreement docs test-engine test-tokens test-wheel cluster-tools test-control-plane test-cluster test-loads soak image lock clean
+.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load bench-operator agreement docs test-engine test-tokens test-wheel cluster-tools keda test-control-plane test-cluster test-loads soak image lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,15 +96,18 @@ cluster-tools: ## build Kubernetes, containerd, kubectl and helm for the test cl
 	@scripts/cluster/install.sh
 	@PYTHON=$(PYTHON) scripts/cluster/build.sh
 
-# Most of it waits: two at a time, each with a control plane of its own.
+keda: cluster-tools ## build KEDA's operator and metrics adapter, about 6 minutes once
+	@PYTHON=$(PYTHON) scripts/cluster/build.sh keda-operator keda-adapter
+
+# Most of it waits: three at a time, each with a control plane of its own.
 test-control-plane: $(DEV) cluster-tools ## run the operator against a real API server with its controllers, without a node
-	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 tests/cluster/control_plane $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --max-worker-restart 0 tests/cluster/control_plane $(ARGS)
 
 test-cluster: $(DEV) $(ENGINE) cluster-tools image ## run the operator's image and vLLM on a real node (root)
-	@$(ON_NODE) tests/cluster/node $(addprefix --ignore=,$(WALK) $(LOADS)) $(ARGS)
+	@$(ON_NODE) $(PROXY) tests/cluster/node $(addprefix --ignore=,$(WALK) $(LOADS)) $(ARGS)
 	@$(ON_NODE) $(WALK) $(ARGS)
 
-test-loads: $(DEV) $(ENGINE) cluster-tools image ## measure replicas on a real node, and let them be scaled: on an idle machine, 20 minutes
+test-loads: $(DEV) $(ENGINE) keda image ## measure replicas on a real node, and let them be scaled, by KEDA too: on an idle machine, 35 minutes
 	@$(ON_NODE) -s $(LOADS) $(ARGS)
 
 soak: $(DEV) $(ENGINE) cluster-tools image ## an hour of faults on a real node: killed operators, agents, engines, API server, etcd (VLMCTL_SOAK_SECONDS, _SEED)

@@ -21,21 +21,29 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+from idle_replicas import Replica, all_ready, replicas
 from operator_cluster import AGENT, GPUS_PER_NODE, AuditLog, Plane, Running, Write, last, nodes, operator, plane
 from vlm_operator.cluster import ApiError, Cluster
 from vlm_operator.kinds import BY_KIND, VLMDEPLOYMENT, Resource
 from vlm_operator.login import connect
 from vlm_operator.names import DEPLOYMENT
+from vlm_operator.proxy import METRICS_PATH
 from vlm_operator.records import KubernetesObject
+from vlm_operator.tries import FIGHT_SECONDS, FIGHT_WRITES
 
 from vlmctl.api import v1alpha1 as api
 
 COUNTS = (100, 300, 1000)
 STARTS, FEW, CHANGES = 5, 10, 60
+# Between changes: whoever changes the same object this often is no opponent, whom the operator would give way to.
+PAUSE_SECONDS = 1.07 * FIGHT_SECONDS / (FIGHT_WRITES - 1) / FEW
 AT_ONCE = 16  # requests of this program
 TEAM = 50  # VLMDeployments in a namespace
+SCALED_OF = 10  # one of so many is scaled by the operator
 LIMIT_SECONDS = 900.0
+ASK_SECONDS = 1.0  # between looks at its metrics, which tell of all: of 1,000 they take it 0.3 s each time
 QUIET_SECONDS = 3.0  # without a write: it has come to rest
 REST_SECONDS = 300.0
 NAMESPACES = Resource("Namespace", "v1", "namespaces", namespaced=False, selector=None)
@@ -58,7 +66,7 @@ GOALS = (
     "goals: first pass 2 s after the start, 150 MiB with 10, 95% of changes put back within 1 s; of 1,000 all eight "
     "kinds of children within 60 s and 200 MiB, nothing written at rest or after a restart, all deleted within 60 s"
 )
-HEADINGS = ("count", "applied s", "bare s", "CPU s", "writes", "peak MiB", "at rest", "restart", "MiB", "deleted s")
+HEADINGS = ("count", "applied s", "bare s", "CPU s", "writes", "MiB", "at rest", "asked", "restart", "MiB", "deleted s")
 
 
 def main() -> None:
@@ -69,7 +77,7 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="write a profile of the operator that serves the many")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and take everything down
-    with tempfile.TemporaryDirectory() as folder, plane(Path(folder) / "plane") as found:
+    with tempfile.TemporaryDirectory() as folder, replicas(), plane(Path(folder) / "plane") as found:
         version = found.kubectl("version", "-o", "yaml").rpartition("gitVersion: ")[2].split()[0]
         with nodes(found, -(-max((FEW, *given.counts)) // GPUS_PER_NODE)):
             print(GOALS)
@@ -81,7 +89,9 @@ async def measure(plane: Plane, counts: list[int], rest_seconds: float, profile:
     """Everything, each count in a namespace of its own."""
     async with Cluster(connect()) as cluster:
         await few(plane, cluster)
-        print(f"\nmany at once; at rest: writes in {rest_seconds:.0f} s; restart: seconds, writes")
+        print("\nmany at once; MiB: at most; restart: seconds until each was looked at, writes")
+        print(f"at rest all are Ready and measured, one of {SCALED_OF} is scaled by the operator")
+        print(f"at rest: writes in {rest_seconds:.0f} s, share of a core; asked: agents, proxies in that time")
         print("bare: the same children applied by a client that does nothing else, no operator running")
         print("".join(f"{heading:>12}" for heading in HEADINGS))
         for count in counts:
@@ -108,7 +118,8 @@ async def few(plane: Plane, cluster: Cluster) -> None:
     print(f"at rest with {FEW}: {resident_mib:.0f} MiB")
     with operator(plane, namespace) as running:
         await passed(running)
-        print(f"a change of a child until it is put back: {told([await put_back(cluster) for _ in range(CHANGES)])}")
+        changes = [await put_back(cluster, number % FEW) for number in range(CHANGES)]
+        print(f"a change of a child until it is put back: {told(changes)}")
         await gone(running, plane, [namespace], FEW)
 
 
@@ -127,15 +138,19 @@ async def many(
         await at_rest(plane.audit)
         cpu_seconds = running.cpu_seconds() - spent
         writes = len(plane.audit.since(mark, of_operator=True))
-        mark = plane.audit.mark()
+        await all_ready(plane, cluster, count, limit_seconds=LIMIT_SECONDS)
+        await at_rest(plane.audit)
+        mark, spent = plane.audit.mark(), running.cpu_seconds()
+        Replica.asked.clear()
         await asyncio.sleep(rest_seconds)
-        rest = plane.audit.since(mark, of_operator=True)
+        asked = Counter(Replica.asked)
+        rest, rest_cpu_seconds = plane.audit.since(mark, of_operator=True), running.cpu_seconds() - spent
         peak_mib = running.resident_mib("VmHWM")
     mark = plane.audit.mark()
     with operator(plane, namespaces[0]) as running:
         restart_seconds = await passed(running, count) - running.started_at
         await asyncio.sleep(QUIET_SECONDS)
-        again, resident_mib = plane.audit.since(mark, of_operator=True), running.resident_mib()
+        again, again_mib = plane.audit.since(mark, of_operator=True), running.resident_mib("VmHWM")
         children = [body async for body in all_children(cluster, namespaces)]
         deleted_seconds = await gone(running, plane, namespaces, count)
     bare_seconds = await bare(plane, cluster, children)
@@ -146,9 +161,10 @@ async def many(
         f"{cpu_seconds:.1f}",
         str(writes),
         f"{peak_mib:.0f}",
-        str(len(rest)),
+        f"{len(rest)}, {100 * rest_cpu_seconds / rest_seconds:.1f}%",
+        f"{asked.total() - asked[METRICS_PATH]}, {asked[METRICS_PATH]}",
         f"{restart_seconds:.1f}, {len(again)}",
-        f"{resident_mib:.0f}",
+        f"{again_mib:.0f}",
         f"{deleted_seconds:.1f}",
     )
 
@@ -158,7 +174,9 @@ async def make(cluster: Cluster, namespaces: list[str], count: int) -> None:
     free = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> None:
-        spec = {"model": {"name": "qwen2.5-vl-3b-instruct"}}
+        spec: dict[str, Any] = {"model": {"name": "qwen2.5-vl-3b-instruct"}}
+        if number % SCALED_OF == 0:
+            spec["scaling"] = {"min": 1, "max": 3, "engine": "Operator"}
         metadata = {"name": f"vision-{number}", "namespace": namespaces[number % len(namespaces)]}
         body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": metadata, "spec": spec}
         async with free:
@@ -250,7 +268,7 @@ async def passed(running: Running, count: int = 1) -> float:
     def is_complete() -> bool:
         return (running.metric(name.format("total")) or 0.0) >= count
 
-    await running.until(is_complete, seconds=LIMIT_SECONDS, what="passes")
+    await running.until(is_complete, seconds=LIMIT_SECONDS, what="passes", look_seconds=ASK_SECONDS)
     return running.metric(name.format("created")) or 0.0 if count == 1 else time.time()
 
 
@@ -271,16 +289,18 @@ async def gone(running: Running, plane: Plane, namespaces: list[str], count: int
     return last(deleted()) - begun
 
 
-async def put_back(cluster: Cluster) -> float:
-    """Seconds from a change by somebody else until the operator's write."""
+async def put_back(cluster: Cluster, number: int) -> float:
+    """Seconds from a change by somebody else until the operator's write; each object is left alone for a while, as
+    whoever changes the same one again and again is given way to.
+    """
     patch = {"automountServiceAccountToken": True}
-    changed = await cluster.merge(ACCOUNT, "few", "vision-0", patch)
+    changed = await cluster.merge(ACCOUNT, "few", f"vision-{number}", patch)
     begun = time.monotonic()
     async for event in cluster.watch(ACCOUNT, "few", changed["metadata"]["resourceVersion"]):
         if event.type == "MODIFIED" and event.object["automountServiceAccountToken"] is False:
             break
     seconds = time.monotonic() - begun
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(PAUSE_SECONDS)
     return seconds
 
 

@@ -28,7 +28,7 @@ LOOK_SECONDS = 0.1
 AGENT = f"vlm-operator/{__version__}"  # as which the operator writes
 LEASES = "leases"
 GPUS_PER_NODE = 8
-# Nodes live, and pods on them can be deleted; none ever starts, as while its image is pulled.
+# Nodes live, and pods on them can be deleted; none starts, as while its image is pulled.
 STAGES = ("node-initialize", "node-heartbeat-with-lease", "pod-delete")
 GARBAGE_PERCENT = "400"  # of Go: memory for time, as a control plane with memory to spare would be set
 FLAGS = ("--unsafe-no-fsync", "--kube-api-qps", "--kube-api-burst")
@@ -89,7 +89,7 @@ class Plane(NamedTuple):
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """As the administrator."""
-        command = [self.bin / "kubectl", "--kubeconfig", self.folder / "admin.kubeconfig", *arguments]
+        command: list[str | Path] = [self.bin / "kubectl", "--kubeconfig", self.folder / "admin.kubeconfig", *arguments]
         return subprocess.run(command, input=stdin, capture_output=True, text=True, check=True).stdout
 
     def flags(self) -> str:
@@ -126,13 +126,29 @@ def plane(folder: Path) -> Iterator[Plane]:
 
 
 @contextmanager
+def kwok(plane: Plane, stages: Sequence[str], *options: str) -> Iterator[None]:
+    """A kwok that takes nodes and pods through these stages of its own; a pod has its node's address."""
+    text = re.sub(r"PodIPsWith [^}]*", "NodeIPsWith .spec.nodeName ", (plane.bin / "kwok.yaml").read_text())
+    # A kubelet says of each container that runs whether it has passed its startup probe.
+    text = re.sub(r"( +)restartCount: 0\n +state:", r"\1restartCount: 0\n\1started: true\n\1state:", text)
+    config = plane.folder / f"{stages[-1]}.yaml"
+    config.write_text(
+        yaml.safe_dump_all(each for each in yaml.safe_load_all(text) if each["metadata"]["name"] in stages)
+    )
+    command: list[str | Path] = [plane.bin / "kwok", "--kubeconfig", plane.folder / "admin.kubeconfig"]
+    command += ["--config", config, "--manage-all-nodes=true", *options]
+    with (plane.folder / "kwok.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
 def nodes(plane: Plane, count: int) -> Iterator[None]:
     """So many nodes with GPUs, kept alive by kwok."""
-    config = plane.folder / "kwok.yaml"
-    stages = yaml.safe_load_all((plane.bin / "kwok.yaml").read_text())
-    config.write_text(yaml.safe_dump_all(each for each in stages if each["metadata"]["name"] in STAGES))
-    command = [plane.bin / "kwok", "--kubeconfig", plane.folder / "admin.kubeconfig", "--config", config]
-    options = ["--manage-all-nodes=true", "--node-lease-duration-seconds=40"]
     room = {"cpu": "192", "memory": "1536Gi", "ephemeral-storage": "32Ti", "pods": "250"}
     capacity = {**room, "nvidia.com/gpu": str(GPUS_PER_NODE)}
     made = [
@@ -144,15 +160,10 @@ def nodes(plane: Plane, count: int) -> Iterator[None]:
         }
         for number in range(count)
     ]
-    with (plane.folder / "kwok.log").open("ab") as log:
-        process = subprocess.Popen([*command, *options], stdout=log, stderr=log)
-    try:
+    with kwok(plane, STAGES, "--node-lease-duration-seconds=40"):
         plane.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": made}))
         plane.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
         yield
-    finally:
-        process.terminate()
-        process.wait()
 
 
 class Running(NamedTuple):
@@ -163,14 +174,16 @@ class Running(NamedTuple):
     port: int
     log: Path
 
-    async def until(self, check: Callable[[], bool], *, seconds: float, what: str) -> None:
+    async def until(
+        self, check: Callable[[], bool], *, seconds: float, what: str, look_seconds: float = LOOK_SECONDS
+    ) -> None:
         """Wait for it; raises TimeoutError, at once where the operator has ended."""
         given_up_at = time.monotonic() + seconds
         while not check():
             if time.monotonic() > given_up_at or self.process.poll() is not None:
                 *_, told = ["", *self.log.read_text().splitlines()]
                 raise TimeoutError(f"{what}: not within {seconds:.0f} s. The operator's last line: {told}")
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(look_seconds)
 
     def resident_mib(self, field: str = "VmRSS") -> float:
         """Memory of the process now, or at most so far (`VmHWM`)."""

@@ -6,6 +6,7 @@
     │   ├── InvalidValue         a number, size, duration ... that makes no sense
     │   ├── InvalidFile          a catalog, overlay or requirements file with a mistake in it
     │   └── UnsupportedModel     a model that exists but cannot be estimated or served as asked
+    │       └── BeyondAnyModel      its file states what no model has
     ├── NothingFits           3  understood, but no placement or model satisfies it
     ├── NotReachable          4  a network, cluster or endpoint did not answer
     ├── OverBudget            5  a plan costs more than the budget that was given
@@ -67,6 +68,10 @@ class InvalidFile(UsageError):
 
 class UnsupportedModel(UsageError):
     """A model that exists but lacks a fact that the estimate or the engine needs."""
+
+
+class BeyondAnyModel(UnsupportedModel):
+    """A number, a list or a pattern that no model's file holds: nothing else is taken for what was meant."""
 
 
 class NothingFits(VlmctlError):

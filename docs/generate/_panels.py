@@ -74,7 +74,7 @@ MONEY = (
     ),
     Panel(
         "Cost of 1,000 requests by namespace, last hour",
-        "What was paid in the last hour over what was answered in it.",
+        "What was paid in the last hour over what was answered in it, by deployments whose price is known.",
         "currencyUSD",
         (Query('namespace:vlmctl_cost_usd_per_1k_requests:realised1h{namespace=~"$namespace"}', "{{namespace}}"),),
         width=12,
@@ -128,8 +128,8 @@ SERVING = (
     ),
     Panel(
         "Time to first token",
-        "95th percentile, with the objective where one is set. Replicas that measure themselves, or have just done so, "
-        "are left out.",
+        "95th percentile, with the objective where one is set. Replicas that measure themselves, or whose engine has "
+        "just started, are left out.",
         "s",
         (
             Query(f"deployment:vlmctl_time_to_first_token_seconds:p95{{{OF}}}", f"{NAMED} p95"),

@@ -7,6 +7,18 @@ from vlm_operator import config, proxy
 from vlmctl.serving import host
 
 PAGE = "air-gapped.md"
+VALUES = """\
+# values.yaml
+image: {repository: registry.example/vlmctl/vlm-operator, digest: "sha256:..."}
+imagePullSecrets: [registry]
+engine:
+  image: registry.example/vllm/vllm-openai@sha256:...
+  imagePullSecrets: [registry]     # in each namespace of VLMDeployments
+proxy: {image: "registry.example/library/haproxy@sha256:..."}
+policy:
+  imageRegistries: [registry.example]   # and no VLMDeployment names an image from elsewhere
+hub: {endpoint: "https://hub.registry.example"}  # where there is a mirror of the hub
+"""
 TEXT = """\
 # Without a network
 
@@ -33,17 +45,7 @@ The operator's own image can be built from this repository instead: `make image`
 `/opt/vlm-operator/sbom.cdx.json` lists every Debian and Python package (CycloneDX).
 
 ```yaml
-# values.yaml
-image: {{repository: registry.example/vlmctl/vlm-operator, digest: "sha256:..."}}
-imagePullSecrets: [registry]
-engine:
-  image: registry.example/vllm/vllm-openai@sha256:...
-  imagePullSecrets: [registry]     # in each namespace of VLMDeployments
-proxy: {{image: "registry.example/library/haproxy@sha256:..."}}
-policy:
-  imageRegistries: [registry.example]   # and no VLMDeployment names an image from elsewhere
-hub: {{endpoint: "https://hub.registry.example"}}  # where there is a mirror of the hub
-```
+{values}```
 
 `engine.image` must be of the release in the table: plans are made for its arguments.
 
@@ -66,11 +68,18 @@ other chart.
 
 ## Tried
 
-Not with the network cut. The node of `tests/cluster/node` has its images imported as archives and so pulls none,
-weights come from a volume or from a stand-in for the hub on the same machine, and [operator.md](operator.md)'s
-walk-through runs there from `helm install` to an answer; but the machine has a network, no registry of one's own is in
-between, and the values above are rendered by a test, not installed. vLLM's usage statistics and the hub's telemetry are
-off in every pod (`VLLM_NO_USAGE_STATS`, `HF_HUB_DISABLE_TELEMETRY`).
+With the network cut: `tests/cluster/node/test_air_gapped.py`, a part of `make test-cluster`, has the whole cluster in a
+network namespace where the one device that leads anywhere is the link to the node, and where connecting to any other
+address fails at once. API server, containerd, kubelet, pods, `kubectl` and `helm` all run in there. The chart is
+packaged and installed from that file with the values above, digests filled in. The node pulls the three images by
+digest, with the Secret `registry`, from a registry in the same namespace, and has no other but the one that holds pods
+open. A VLMDeployment whose weights are on a volume comes ready, measures itself and answers a question about an image;
+`helm test` passes.
+
+What stands in there: a small registry that speaks HTTP, so that `skopeo` and your registry's certificate are not tried;
+vLLM's build for CPUs with a tiny model under the image's name; HAProxy {haproxy} as Debian builds it. No test serves
+weights from a mirror of the hub or from an image; the manifests of both are tested. vLLM's usage statistics and the
+hub's telemetry are off in every pod (`VLLM_NO_USAGE_STATS`, `HF_HUB_DISABLE_TELEMETRY`).
 """
 
 
@@ -85,4 +94,4 @@ def render() -> str:
         (proxy.IMAGE, "the proxy before each engine", "`proxy.image`"),
     ]
     images = "\n".join(f"| `{image}` | {why} | {value} |" for image, why, value in rows)
-    return TEXT.format(images=images, proxy=proxy.IMAGE, copy=proxy.IMAGE.replace("docker.io", "registry.example"))
+    return TEXT.format(images=images, values=VALUES, proxy=proxy.IMAGE, haproxy=proxy.IMAGE.rpartition(":")[2])

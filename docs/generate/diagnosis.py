@@ -66,11 +66,16 @@ REFUSED = {
     ),
     PlanReason.REMOTE_CODE_DENIED: (
         "Python code from the model's repository would run in the engine.",
-        "Read that code, then set `spec.engine.trustRemoteCode`; the chart's policy must allow it too.",
+        "Read that code, have its commit or digest named in the chart's `policy.remoteCode`, and set "
+        "`spec.engine.trustRemoteCode`.",
     ),
     PlanReason.IMAGE_DENIED: (
         "An image is not from a registry of the chart's policy.",
         "Name one that is, or have the policy changed.",
+    ),
+    PlanReason.MEDIA_DENIED: (
+        "A host that pictures would be fetched from is not one of the chart's policy.",
+        "Leave it out of `spec.engine.allowedMediaDomains`, or have `policy.mediaDomains` name it.",
     ),
     PlanReason.UNREADABLE_REVISION: (
         "Another version of the operator wrote this spec's ControllerRevision, or it was damaged. What runs stays.",

@@ -33,12 +33,13 @@ prometheus:                        # let this Prometheus in, where NetworkPolici
   namespaceLabels: {kubernetes.io/metadata.name: monitoring}
 ```
 
-`podMonitor.labels`, which PodMonitors of engines get too, and `prometheusRule.labels` take what your Prometheus selects
-by (`release: prometheus`, say).
+PodMonitors of engines get `podMonitor.labels` and `podMonitor.interval` too. These labels and `prometheusRule.labels`
+take what your Prometheus selects by (`release: prometheus`, say).
 Without the Prometheus Operator, load [the rules](../charts/vlm-operator/rules/vlmctl.yaml) and
-[the dashboard](../charts/vlm-operator/dashboards/vlmctl.json) as they are, scrape the operator with
-`honor_labels: true` (the namespace in a metric is the VLMDeployment's), and give series of engine pods the labels
-`namespace`, `deployment` (the pod's label `vlmctl.dev/deployment`), `pod` and `metrics_path` (which of the two pages).
+[the dashboard](../charts/vlm-operator/dashboards/vlmctl.json) as they are, scrape at least once a minute, the
+operator with `honor_labels: true` (the namespace in a metric is the VLMDeployment's), and give series of engine pods
+the labels `namespace`, `deployment` (the pod's label `vlmctl.dev/deployment`), `pod` and `metrics_path` (which of the
+two pages).
 """
 OPERATOR = """\
 ## What the operator does
@@ -55,7 +56,8 @@ RECORDED = """\
 ## Recorded
 
 The requests in these are those that the proxies answered: a replica's benchmark goes past them, and never counts in
-what production costs.
+what production costs. Latencies are vLLM's, which counts all requests: replicas that have begun to answer production's
+less than 5 minutes ago, and those whose engine has just started anew (7 to 10 minutes), are left out of them.
 """
 ALERTS = """\
 ## Alerts
@@ -102,8 +104,9 @@ unless told otherwise are `team`, `department`, `owner`, `app` and `env`
 
 The two look at different sides: cost tools split what nodes cost among what runs on them;
 `vlmctl_deployment_cost_usd_per_hour` is the price of the GPUs that a deployment holds, from the chart's `inventory` or
-the catalog, and is set against the requests answered. Give both the same prices and they agree on GPUs. A team's share
-by namespace is `namespace:vlmctl_deployment_cost_usd_per_hour:sum`.
+the catalog, and is set against the requests answered. How these tools take labels and prices is told as
+their documentation has it; they were not tried together with the operator. A team's share by namespace is
+`namespace:vlmctl_deployment_cost_usd_per_hour:sum`.
 """
 
 

@@ -21,7 +21,9 @@ namespace for its Lease. Nothing else is allowed.
 """
 LISTED = """
 No verb of it could be left out: `tests/cluster/control_plane/test_least_rights.py` lets an operator with these rights
-do all that it ever does, and compares them with what the API server's audit log has of it.
+do all that it ever does, and compares them with what the API server's audit log has of it. Nor is there a rule that
+nobody would miss: `tests/cluster/control_plane/test_each_rule.py` takes each away, and the operator is then denied
+something, as the audit log shows, and says so in its own log.
 
 ## As kubectl lists them
 

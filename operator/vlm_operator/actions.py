@@ -16,6 +16,7 @@ from vlm_operator import names
 from vlm_operator.download import current
 from vlm_operator.quantities import is_same_quantity, larger_quantity
 from vlm_operator.records import KubernetesObject, Observed
+from vlm_operator.reported import is_controlled
 from vlmctl.specs.record import Record
 
 # Lists whose items the API server tells apart by a key, so that others may add to them; every other list is one value.
@@ -168,13 +169,13 @@ def _scale(name: str, seen: KubernetesObject | None, *, replicas: int, made: boo
 def _delete(wanted: Sequence[KubernetesObject], observed: Observed, pruned: Sequence[str]) -> Iterator[Action]:
     """Revisions that are no longer kept, and what the VLMDeployment owns and nobody wants; these take theirs along."""
     needed = {(each["kind"], each["metadata"]["name"]) for each in wanted}
-    jobs = current(observed.children, observed.parent["metadata"]["name"])
+    jobs, uid = current(observed.children, observed.parent["metadata"]["name"]), observed.parent["metadata"]["uid"]
     for kind, children in sorted(observed.children.items()):
         for name, child in sorted(children.items()):
             metadata = child["metadata"]
             is_old = kind == "Job" and name not in jobs
             is_needed = (kind, name) in needed and not is_old
-            if is_needed or "deletionTimestamp" in metadata or not _is_owned(child, observed.parent):
+            if is_needed or "deletionTimestamp" in metadata or not is_controlled(child, uid):
                 continue
             if is_old:
                 reason = "the claim that it filled is gone"
@@ -185,11 +186,6 @@ def _delete(wanted: Sequence[KubernetesObject], observed: Observed, pruned: Sequ
             else:
                 continue
             yield Action(verb=Verb.DELETE, kind=kind, name=name, reason=reason, uid=metadata["uid"])
-
-
-def _is_owned(child: KubernetesObject, parent: KubernetesObject) -> bool:
-    owners = child["metadata"].get("ownerReferences", ())
-    return any(each.get("controller") and each["uid"] == parent["metadata"]["uid"] for each in owners)
 
 
 def difference(wanted: Mapping[str, Any], seen: Mapping[str, Any]) -> str | None:

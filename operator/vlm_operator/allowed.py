@@ -1,18 +1,16 @@
-"""What of a spec its own words and the cluster's policy allow: the model's licence, code of its repository, images."""
+"""What of a spec its own words and the cluster's policy allow: licence, code, images, hosts."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 
-from vlm_operator.model_source import Source
-from vlm_operator.policy import Policy, image_denied, license_denied
+from vlm_operator.policy import Policy, code_denied, image_denied, license_denied, media_denied
 from vlm_operator.reasons import PlanReason
 from vlm_operator.refusal import Refused
 from vlmctl.api import v1alpha1 as api
 from vlmctl.specs.model import License
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
-DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+MAIN = "main"  # branch of the hub that is meant where a spec names no revision
 
 
 def check_license(license: License, spec: api.VLMDeploymentSpec, policy: Policy, *, model: str) -> None:
@@ -32,51 +30,52 @@ def check_images(spec: api.VLMDeploymentSpec, policy: Policy) -> None:
             raise Refused(PlanReason.IMAGE_DENIED, f"{field}: {denied}.")
 
 
-def check_code(spec: api.VLMDeploymentSpec, source: Source | None, policy: Policy, *, model: str, runs: bool) -> None:
+def check_media(spec: api.VLMDeploymentSpec, policy: Policy) -> None:
+    """Raise Refused where the spec names a host that pictures may not be fetched from."""
+    engine = spec.engine or api.Engine()
+    for host in engine.allowed_media_domains:
+        if denied := media_denied(host, policy):
+            raise Refused(
+                PlanReason.MEDIA_DENIED,
+                f"spec.engine.allowedMediaDomains: {denied}. Leave it out, or have the host named there.",
+            )
+
+
+def check_code(
+    spec: api.VLMDeploymentSpec, policy: Policy, *, model: str, repositories: Sequence[str], runs: bool
+) -> None:
     """Raise Refused where the engine may not run code that comes with the model of that id.
 
-    `runs`: whether it would. `source`: None where the catalog does not know the model any more.
+    `runs`: whether it would. `repositories`: those of the hub that the checkpoint may come from.
     """
     trusts = spec.engine is not None and spec.engine.trust_remote_code
     if runs and not trusts:
-        where = "its repository" if source is None else source.model.repository
         raise _denied(
-            f"{model}: vLLM needs to run Python code from {where} to serve it. Read that code, then allow it with "
-            "spec.engine.trustRemoteCode; the cluster's policy must allow it too."
+            f"{model}: vLLM needs to run Python code from {' or '.join(repositories)} to serve it. Read that code, "
+            "then allow it with spec.engine.trustRemoteCode; policy.remoteCode of the chart must name its commit too."
         )
-    if trusts and not policy.allow_trust_remote_code:
-        raise _denied("the cluster's policy does not allow spec.engine.trustRemoteCode.")
-    if trusts and source is not None and source.described is not None:
+    if trusts and not runs:
         raise _denied(
             f"{model}: code of its own runs only for models of the catalog that need it. Leave "
             "spec.engine.trustRemoteCode out."
         )
-    if runs and (open_to := _may_change(spec.model.source or api.ModelSource(), source)):
-        raise _denied(f"{model}: {open_to}")
+    for place in _places(spec, repositories) if runs else ():
+        if denied := code_denied(place, policy):
+            raise _denied(
+                f"{model}: {denied}. Have the commit or digest that was read named there, and name it in "
+                "spec.model.source."
+            )
 
 
-def _may_change(place: api.ModelSource, source: Source | None) -> str:
-    """Why the code that would run may be another than was read, and what to do; empty where it may not."""
-    if place.pvc is not None:
-        return (
-            f"what lies on the claim {place.pvc.claim_name} may be anything by now, code too. Take an image by its "
-            "digest, or a commit of the hub."
-        )
-    if place.image is not None:
-        is_pinned = DIGEST.search(place.image.reference) is not None
-        return "" if is_pinned else f"{place.image.reference} may become another. Name it by its digest, @sha256:..."
-    hub = place.hugging_face or api.HuggingFaceSource()
-    if source is not None and not source.of_catalog:
-        return (
-            f"code runs from the catalog's repository of a model alone, which {hub.repository} is not. Leave "
-            "spec.model.source.huggingFace.repository out."
-        )
-    if COMMIT.fullmatch(hub.revision or ""):
-        return ""
-    return (
-        "its repository may change after its code was read. Name the commit that was read, all 40 digits of it, in "
-        "spec.model.source.huggingFace.revision."
-    )
+def _places(spec: api.VLMDeploymentSpec, repositories: Sequence[str]) -> tuple[str, ...]:
+    """Where the code would come from, as the policy names what was read; it names no claim, whose files may change."""
+    source = spec.model.source or api.ModelSource()
+    if source.pvc is not None:
+        return (f"the claim {source.pvc.claim_name}",)
+    if source.image is not None:
+        return (source.image.reference,)
+    hub = source.hugging_face or api.HuggingFaceSource()
+    return tuple(f"{repository}@{hub.revision or MAIN}" for repository in repositories)
 
 
 def _denied(message: str) -> Refused:

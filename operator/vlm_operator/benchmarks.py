@@ -24,7 +24,6 @@ SHORTEST_SECONDS = 1e-6  # that `api.duration` writes
 UNKNOWN = "unknown"
 UNPINNED = "unpinned"  # in a key: whatever the repository or the volume holds at a start
 BY_DIGEST = "@sha256:"  # in an image's reference, which then names its content
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Why a container waits when all is well; anything else is a failure that may last (kubelet, kuberuntime and images).
 STARTING = frozenset({None, "ContainerCreating", "PodInitializing"})
 ProductOf = Callable[[str], str | None]  # of a node's name: the label that tells its GPUs, None where it is not known
@@ -44,11 +43,6 @@ def benchmark_key(planned: Planned, product: str) -> api.BenchmarkKey:
         workload=api_workload(planned.plan.workload),
         revision=planned.revision or (None if BY_DIGEST in planned.repository else UNPINNED),
     )
-
-
-def is_commit(revision: str | None) -> bool:
-    """Whether a revision always names the same files; a branch does not, and a tag may be moved."""
-    return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
 def benchmark_name(key: api.BenchmarkKey) -> str:
@@ -172,6 +166,12 @@ def standing_word(planned: Planned, benchmarks: Iterable[api.VLMBenchmark], aske
     specs = [each.spec for each in found if each is not None]
     slowest = min(specs, key=lambda spec: float(spec.requests_per_second), default=None)
     return encode(_probe(slowest, asked)).decode() if slowest is not None else ""
+
+
+def is_kept(pod: KubernetesObject, result: AgentResult | None) -> bool:
+    """Whether it is noted on the pod that what its agent measured is kept."""
+    noted = (pod["metadata"].get("annotations") or {}).get(names.MEASURED)
+    return result is not None and result.ladder.best is not None and result.ladder.best.measured == noted
 
 
 def _words(

@@ -23,10 +23,10 @@ MERGE = "application/merge-patch+json"
 REQUEST_SECONDS = 30.0  # half of the API server's own limit, --request-timeout
 CONNECT_SECONDS = 5.0
 BUSY = frozenset({429, 502, 503, 504})  # HTTP: come back later
-PAGE = 100  # objects of a list in one response: a ControllerRevision has 30 kB, and takes ten times that when decoded
 PAGES_AT_ONCE = 2  # of all lists: when the operator starts, it lists all kinds
 SILENCE_SECONDS = 75.0  # without an event or a bookmark, which come every minute: the connection is dead
 WATCH_SECONDS = 300  # after which the server ends a watch, so that many do not all hang on one server for ever
+MOST_RETRY_AFTER_SECONDS = 60.0  # what stands before an API server may ask for hours
 LOG_LINES = 500  # of a container that ended: a traceback through vLLM's processes has some hundred
 LOG_BYTES = 1024**2  # that cross the network; the kubelet cuts off the end, so this is far above the usual
 LOG_KEPT_BYTES = 65_536  # from the end
@@ -55,6 +55,16 @@ class ApiError(VlmctlError):
     def is_missing(self) -> bool:
         """Whether the object is not there (or no longer the one that was meant)."""
         return self.status == 404
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether there is an object of that name. Other conflicts (of a quota's count, say) made nothing."""
+        return self.reason == "AlreadyExists"
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether the operator may not, by its rights or by a policy."""
+        return self.status == 403
 
     @property
     def is_conflict(self) -> bool:
@@ -135,8 +145,8 @@ class Cluster:
     async def pages(
         self, resource: Resource, namespace: str | None
     ) -> AsyncIterator[tuple[list[KubernetesObject], str]]:
-        """All objects, a hundred at a time, each time with the version that the whole list has."""
-        query = {"limit": str(PAGE), **_selecting(resource)}
+        """All objects, a page at a time, each time with the version that the whole list has."""
+        query = {"limit": str(resource.page), **_selecting(resource)}
         while True:
             async with self._paging:
                 listed = _LISTS.decode(await self._request("GET", resource.path(namespace), query=query))
@@ -183,7 +193,7 @@ class Cluster:
         return await self._write(resource, "PATCH", path, body, query=query, form=APPLY)
 
     async def create(self, resource: Resource, body: KubernetesObject, *, dry_run: bool = False) -> KubernetesObject:
-        """A new object; ApiError is a conflict where one of the name exists. `dry_run`: ask, and make nothing."""
+        """A new object; ApiError `is_taken` where one of the name exists. `dry_run`: ask, and make nothing."""
         path = resource.path(body["metadata"].get("namespace"))
         query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
         return await self._write(resource, "POST", path, body, query=query)
@@ -290,7 +300,7 @@ class Cluster:
         # A write that fails with 500 may do so for good, as with a broken webhook: that is for the status to say.
         if response.status in BUSY or (response.status >= 500 and response.method == "GET"):
             later = response.headers.get("Retry-After", "")
-            seconds = float(later) if later.isdigit() else None
+            seconds = min(float(later), MOST_RETRY_AFTER_SECONDS) if later.isdecimal() else None
             raise Unreachable(f"{response.status} {message}", answered=True, retry_after_seconds=seconds)
         raise ApiError(message, status=response.status, reason=reason, about=about)
 

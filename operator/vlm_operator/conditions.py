@@ -18,6 +18,7 @@ from vlmctl.api.status import ConditionType
 from vlmctl.specs.record import Record
 
 Status = Literal["True", "False", "Unknown"]
+MESSAGE_LIMIT = 32_768  # characters that the API server takes (Kubernetes API reference, Condition v1 meta)
 
 
 class Measurement(Record, frozen=True, kw_only=True):
@@ -84,7 +85,7 @@ def conditions(
             type=kind,
             status=each.status,
             reason=each.reason,
-            message=each.message,
+            message=each.message[:MESSAGE_LIMIT],
             last_transition_time=known[kind].last_transition_time
             if kind in known and known[kind].status == each.status
             else moment,

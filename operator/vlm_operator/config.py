@@ -13,6 +13,7 @@ import msgspec
 import yaml
 
 from vlm_operator import proxy
+from vlm_operator.desired import Monitors
 from vlm_operator.network import Prometheus
 from vlm_operator.pod_defaults import PodDefaults
 from vlm_operator.policy import Policy
@@ -41,9 +42,9 @@ class OperatorConfig(Record, frozen=True, kw_only=True):
     `namespaces`: whose VLMDeployments are served; none given means the whole cluster, nodes included. `agent_image`: of
     the sidecar, which is this operator's own image. `proxy_image`: HAProxy. `engine_image` of None: the release that
     plans are made for. `hub_endpoint`: a mirror of the Hugging Face hub. `prometheus`: who may ask pods for metrics,
-    beside the operator; `monitor_labels`: of engines' PodMonitors, by which it finds them. `pod_defaults`: of engines.
-    `workers`: VLMDeployments that are reconciled at once. `port`: of /healthz and /metrics; 0 for none. `pod_name`: who
-    holds the Lease; where nobody says, this process and no other.
+    beside the operator. `monitors`: of engines' PodMonitors, where the cluster has the kind. `pod_defaults`: of
+    engines. `workers`: VLMDeployments that are reconciled at once. `port`: of /healthz and /metrics; 0 for none.
+    `pod_name`: who holds the Lease; where nobody says, this process and no other.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -55,7 +56,7 @@ class OperatorConfig(Record, frozen=True, kw_only=True):
     scaling: ScalingSettings = ScalingSettings()
     hub_endpoint: str | None = None
     prometheus: Prometheus = Prometheus()
-    monitor_labels: Mapping[str, str] = {}
+    monitors: Monitors = Monitors()
     pod_defaults: PodDefaults = PodDefaults()
     lease: Lease = Lease()
     workers: int = 16
@@ -98,6 +99,7 @@ def _config(values: Any) -> OperatorConfig:
     parts["policy"] = _record(Policy, parts.get("policy") or {})
     parts["scaling"] = _record(ScalingSettings, parts.get("scaling") or {})
     parts["prometheus"] = _record(Prometheus, parts.get("prometheus") or {})
+    parts["monitors"] = _record(Monitors, parts.get("monitors") or {})
     parts["podDefaults"] = _record(PodDefaults, parts.get("podDefaults") or {})
     parts["lease"] = _record(Lease, parts.get("lease") or {})
     return _record(OperatorConfig, parts)

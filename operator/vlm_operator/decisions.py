@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from vlm_operator import download, names, proxy, revisions
 from vlm_operator.actions import Action, actions
-from vlm_operator.benchmarks import assignments, benchmark, benchmark_key, product_of, standing_word
-from vlm_operator.desired import desired
+from vlm_operator.benchmarks import assignments, benchmark, benchmark_key, is_kept, product_of, standing_word
+from vlm_operator.desired import Monitors, desired
 from vlm_operator.diagnosis import diagnose
 from vlm_operator.facts import subject
 from vlm_operator.network import Prometheus
@@ -17,6 +17,7 @@ from vlm_operator.policy import Budget, affordable, over_month
 from vlm_operator.reasons import DegradedReason, PlanReason, ScalingReason
 from vlm_operator.records import Finding, Findings, KubernetesObject, Observed, Planned, Revision
 from vlm_operator.refusal import Refused
+from vlm_operator.reported import containers, revision_of
 from vlm_operator.results import AgentResult
 from vlm_operator.rollout import Rollout, carried_digest, target
 from vlm_operator.scaled import Scaled, scaled, wanted
@@ -33,15 +34,15 @@ NO_MEANS = Means()
 
 class Setup(Record, frozen=True, kw_only=True):
     """What the operator's configuration says of pods. `agent_image`, `proxy_image`: of containers beside the engine.
-    `hub_endpoint`: a mirror of the hub. `prometheus`: who may ask pods for metrics; `monitor_labels`: by which it finds
-    PodMonitors. `pod_defaults`: where a spec says nothing.
+    `hub_endpoint`: a mirror of the hub. `prometheus`: who may ask pods for metrics. `monitors`: of engines'
+    PodMonitors, where the cluster has the kind. `pod_defaults`: where a spec says nothing.
     """
 
     agent_image: str
     proxy_image: str = proxy.IMAGE
     hub_endpoint: str | None = None
     prometheus: Prometheus | None = None
-    monitor_labels: Mapping[str, str] = {}
+    monitors: Monitors = Monitors()
     pod_defaults: PodDefaults = PodDefaults()
 
 
@@ -209,8 +210,7 @@ def _children(
         spec,
         rollout,
         new_api_key=new_api_key,
-        monitors=observed.monitors,
-        monitor_labels=setup.monitor_labels,
+        monitors=setup.monitors if observed.monitors else None,
         prometheus=setup.prometheus,
         held_claim=claims.get(names.cache(observed.parent["metadata"]["name"])),
         words=_standing_words(observed, spec, rollout),
@@ -232,12 +232,7 @@ def _parent(observed: Observed) -> KubernetesObject:
     """The VLMDeployment; where the kubelet misses the Secret that was made for it, as if it had not been made yet."""
     status = observed.parent.get("status", {})
     missed = f'secret "{status.get("apiKeySecret")}" not found'  # kubelet, CreateContainerConfigError
-    states = (
-        each.get("state", {}).get("waiting") or {}
-        for pod in observed.pods
-        for kind in ("initContainerStatuses", "containerStatuses")
-        for each in pod.get("status", {}).get(kind) or ()
-    )
+    states = (each.get("state", {}).get("waiting") or {} for pod in observed.pods for each in containers(pod))
     if not any(missed in waiting.get("message", "") for waiting in states):
         return observed.parent
     return {**observed.parent, "status": {name: told for name, told in status.items() if name != "apiKeySecret"}}
@@ -253,9 +248,9 @@ def _measurements(observed: Observed, node_label: NodeLabel) -> Iterator[tuple[K
     """Pods that measured themselves, and what they found, unless it is noted that this was kept once."""
     by_digest = {each.digest: each for each in observed.revisions}
     for pod in observed.pods:
-        revision = by_digest.get(pod["metadata"].get("labels", {}).get(names.REVISION, ""))
+        revision = by_digest.get(revision_of(pod))
         result = observed.results.get(pod["metadata"]["uid"])
-        if revision is None or not isinstance(result, AgentResult) or _is_noted(pod, result):
+        if revision is None or not isinstance(result, AgentResult) or is_kept(pod, result):
             continue
         product = product_of(pod, revision.planned, _product(revision.planned, node_label))
         if product is None:
@@ -271,11 +266,6 @@ def _kept(observed: Observed) -> set[str]:
     return {each.metadata.name for each in observed.benchmarks}
 
 
-def _is_noted(pod: KubernetesObject, result: AgentResult) -> bool:
-    noted = (pod["metadata"].get("annotations") or {}).get(names.MEASURED)
-    return result.ladder.best is not None and result.ladder.best.measured == noted
-
-
 def _words(
     observed: Observed, spec: api.VLMDeploymentSpec, carried: Revision | None, node_label: NodeLabel
 ) -> dict[str, dict[str, str]]:
@@ -288,9 +278,7 @@ def _words(
     }
     if carried is None:
         return words
-    pods: list[KubernetesObject] = [
-        pod for pod in observed.pods if pod["metadata"].get("labels", {}).get(names.REVISION) == carried.digest
-    ]
+    pods: list[KubernetesObject] = [pod for pod in observed.pods if revision_of(pod) == carried.digest]
     product = _product(carried.planned, node_label)
     tasks = assignments(pods, carried.planned, observed.benchmarks, spec.benchmark, product, results=observed.results)
     for name, text in tasks.items():

@@ -13,9 +13,19 @@ from vlm_operator.rollout import Rollout
 from vlm_operator.template import claim
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving import host, kubernetes
+from vlmctl.specs.record import Record
 
-NO_LABELS: Mapping[str, str] = {}
 REPLICA_SETS_KEPT = 2  # of the Deployment: revisions of our own say what to go back to
+
+
+class Monitors(Record, frozen=True, kw_only=True):
+    """Of engines' PodMonitors: `labels`, by which the Prometheus finds them, and how often it scrapes.
+
+    The chart bounds `interval` to 60 s, on which `scaling_queries.ANSWERED_WINDOW` relies.
+    """
+
+    labels: Mapping[str, str] = {}
+    interval: str = "30s"
 
 
 def desired(
@@ -24,19 +34,17 @@ def desired(
     rollout: Rollout,
     *,
     new_api_key: str,
-    monitors: bool = False,
-    monitor_labels: Mapping[str, str] = NO_LABELS,
+    monitors: Monitors | None = None,
     prometheus: Prometheus | None = None,
     held_claim: KubernetesObject | None = None,
     words: Mapping[str, str] | None = None,
 ) -> tuple[KubernetesObject, ...]:
     """The children of `parent`, which was read from the API server and holds `spec`.
 
-    Nothing as long as no plan was made. `new_api_key`: for the Secret, where it is still to be made. `monitors`:
-    whether the cluster has PodMonitors; `monitor_labels`: by which the Prometheus finds them. `prometheus`: who else
-    may ask pods for metrics. `held_claim`: the cache's claim, where it is there already. `words`: by digest, what pods
-    of a revision do that nobody tells anything. What belongs to a revision needs its ControllerRevision as its owner,
-    so that and the Deployment follow once it has its uid.
+    Nothing as long as no plan was made. `new_api_key`: for the Secret, where it is still to be made. `monitors`: None
+    in a cluster without PodMonitors. `prometheus`: who else may ask pods for metrics. `held_claim`: the cache's claim,
+    where it is there already. `words`: by digest, what pods of a revision do that nobody tells anything. What belongs
+    to a revision needs its ControllerRevision as its owner, so that and the Deployment follow once it has its uid.
     """
     if not rollout.revisions:
         return ()
@@ -55,7 +63,7 @@ def desired(
         *_downloads(parent, made, mode),
         _service(parent),
         _disruption_budget(parent),
-        *([_monitor(parent, monitor_labels)] if monitors else []),
+        *([] if monitors is None else [_monitor(parent, monitors)]),
         *_deployment(parent, rollout, surge=rollout.surge and mode != api.AccessMode.READ_WRITE_ONCE),
     )
 
@@ -169,7 +177,7 @@ def _disruption_budget(parent: KubernetesObject) -> KubernetesObject:
     return {**_child(parent, "policy/v1", "PodDisruptionBudget", Component.ENGINE), "spec": fields}
 
 
-def _monitor(parent: KubernetesObject, labels: Mapping[str, str]) -> KubernetesObject:
+def _monitor(parent: KubernetesObject, monitors: Monitors) -> KubernetesObject:
     of_pod = f"__meta_kubernetes_pod_label_{names.DEPLOYMENT.replace('.', '_').replace('/', '_')}"
     relabelings = [
         {"sourceLabels": [of_pod], "targetLabel": names.SERIES_LABEL},
@@ -178,12 +186,12 @@ def _monitor(parent: KubernetesObject, labels: Mapping[str, str]) -> KubernetesO
     fields = {
         "selector": {"matchLabels": names.selector(parent["metadata"]["name"])},
         "podMetricsEndpoints": [
-            {"port": proxy.METRICS, "path": path, "relabelings": relabelings}
+            {"port": proxy.METRICS, "path": path, "interval": monitors.interval, "relabelings": relabelings}
             for path in ("/metrics", proxy.METRICS_PATH)
         ],
     }
     child = _child(parent, "monitoring.coreos.com/v1", "PodMonitor", Component.ENGINE)
-    child["metadata"]["labels"] = {**labels, **child["metadata"]["labels"]}
+    child["metadata"]["labels"] = {**monitors.labels, **child["metadata"]["labels"]}
     return {**child, "spec": fields}
 
 

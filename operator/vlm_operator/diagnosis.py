@@ -16,7 +16,7 @@ from vlm_operator.download import job_name
 from vlm_operator.engine_logs import explain, quote
 from vlm_operator.reasons import AvailableReason, BenchmarkReason, ModelReason
 from vlm_operator.records import Finding, KubernetesObject, Observed
-from vlm_operator.reported import condition, has_ended, holds
+from vlm_operator.reported import condition, containers, has_ended, holds, is_of_engine, revision_of
 from vlm_operator.results import AgentResult, Problem, Stage
 from vlm_operator.scheduling import over_quota, unschedulable
 from vlmctl.api.status import ConditionType
@@ -64,8 +64,8 @@ def engine_pods(observed: Observed, digest: str | None = None, *, leaving: bool 
             pod
             for pod in observed.pods
             if (leaving or "deletionTimestamp" not in pod["metadata"])
-            and _label(pod, names.COMPONENT) == names.Component.ENGINE
-            and digest in (None, _label(pod, names.REVISION))
+            and is_of_engine(pod)
+            and digest in (None, revision_of(pod))
         ),
         key=_name,
     )
@@ -103,7 +103,7 @@ def _of_pod(observed: Observed, pod: KubernetesObject) -> Iterator[tuple[_Rank, 
         yield _Rank.SCHEDULING, _name(pod), unschedulable(scheduled.get("message", ""))
     result = agent_result(observed, pod)
     log = observed.logs.get(pod["metadata"].get("uid", ""), "")
-    for status in _containers(pod):
+    for status in containers(pod):
         own_log = log if status["name"] == names.ENGINE else ""
         finding = container(pod, status, own_log, result.stuck if result is not None else None)
         if finding is not None:
@@ -117,13 +117,13 @@ def _of_download(observed: Observed, name: str, job: KubernetesObject) -> Iterat
     if holds(job, "Complete"):
         return
     for pod in sorted(observed.pods, key=_name):
-        if _label(pod, JOB_NAME) != name or "deletionTimestamp" in pod["metadata"]:
+        if pod["metadata"].get("labels", {}).get(JOB_NAME) != name or "deletionTimestamp" in pod["metadata"]:
             continue
         scheduled = condition(pod, "PodScheduled")
         if scheduled.get("status") == "False":
             yield _Rank.SCHEDULING, _name(pod), unschedulable(scheduled.get("message", ""))
         log = observed.logs.get(pod["metadata"].get("uid", ""), "")
-        for status in _containers(pod):
+        for status in containers(pod):
             finding = _download_finding(pod, status, log)
             if finding is not None:
                 yield _Rank.DOWNLOAD, _name(pod), finding
@@ -196,16 +196,6 @@ def _verdict(result: AgentResult | None) -> Finding | None:
         message=f"A replica takes no traffic, as its first request failed: {told}",
         remedy=known.remedy if known is not None else "See the logs of the containers engine and agent.",
     )
-
-
-def _containers(pod: KubernetesObject) -> list[KubernetesObject]:
-    status = pod.get("status", {})
-    return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
-
-
-def _label(pod: KubernetesObject, label: str) -> str | None:
-    value: str | None = pod["metadata"].get("labels", {}).get(label)
-    return value
 
 
 def _name(pod: KubernetesObject) -> str:

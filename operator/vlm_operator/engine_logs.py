@@ -32,6 +32,8 @@ _NAMED = (  # what a secret is called, at the end of a variable's, a header's or
 _KEY_BLOCK = re.compile(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
+# A search tries each of these from every character on: what one repeats must begin where the run does, or stop at what
+# it begins with. A line that is made for it would take the square of its length otherwise.
 _SECRETS = (
     # What begins as the keys of a service do, wherever it stands.
     (re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{8,}"), "hf_***"),  # Hugging Face
@@ -43,11 +45,17 @@ _SECRETS = (
     (re.compile(r"^[ \t]*[A-Za-z0-9+/]{60,}={0,2}[ \t]*$"), "***"),  # a line of a key whose beginning was cut off
     # What addresses hold: a user's name and password, and the parameters of those that are signed.
     (re.compile(r"(://)[^\s/'\"]+@"), r"\1***@"),
-    (re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://[^\s?'\"]+)\?[^\s'\"]+"), r"\1?***"),
+    (re.compile(r"(?<![^\s?'\"])((?=[^\s?'\"]*?://)[^\s?'\"]++)\?[^\s'\"]+"), r"\1?***"),
     (re.compile(r"(?i)([?&](?:[\w-]*[-_])?(?:" + _NAMED + r"|key|auth|code|expires)=)[^&#\s'\"]+"), r"\1***"),
     # What is called a secret.
     (re.compile(r"(?i)\b(bearer|basic|digest) +(?!\*)\S.*"), r"\1 ***"),
-    (re.compile(r"(?i)(--[\w-]*(?:api-key|token|password|secret)[ =])(?!-).*?(?= --?[a-z]|$)"), r"\1***"),
+    (
+        re.compile(
+            r"(?i)((?<![\w-])(?=[\w-]*?--)[\w-]++(?:(?<=api-key)|(?<=token)|(?<=password)|(?<=secret))[ =])"
+            r"(?!-).*?(?= --?[a-z]|$)"
+        ),
+        r"\1***",
+    ),
     (
         re.compile(
             r"(?i)((?:" + _NAMED + r")[\\'\"]*(?:\s*[:=]\s*|(?<=key)\s+))"
@@ -58,7 +66,7 @@ _SECRETS = (
 )
 _UNSTABLE = (  # what differs from one start to the next, and would change a message that says the same
     (re.compile(r"\b0x[0-9a-fA-F]+"), "0x*"),
-    (re.compile(r" ?\(Request ID: [^)]*\)"), ""),
+    (re.compile(r" ?\(Request ID: [^()]*\)"), ""),
     (re.compile(r"\bpid[= ]\d+"), "pid *"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "*"),  # of a container
 )

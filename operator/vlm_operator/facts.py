@@ -7,15 +7,16 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from vlm_operator import names
-from vlm_operator.benchmarks import benchmark_key, decimal, find_benchmark, interval, is_commit
+from vlm_operator.benchmarks import benchmark_key, decimal, find_benchmark, interval
 from vlm_operator.conditions import Facts, Measurement, plan_text
 from vlm_operator.container_states import is_up
 from vlm_operator.diagnosis import agent_result, diagnose, engine_pods, is_live
 from vlm_operator.download import current, job_name
 from vlm_operator.engine_logs import quote
+from vlm_operator.model_source import is_commit
 from vlm_operator.reasons import AvailableReason, BenchmarkReason, DegradedReason
 from vlm_operator.records import Findings, KubernetesObject, Observed, Revision
-from vlm_operator.reported import condition, container, holds
+from vlm_operator.reported import condition, container, containers, holds, is_cut_off, revision_of
 from vlm_operator.results import AgentResult, Figures, Problem, Stage
 from vlm_operator.rollout import Rollout, carried_digest
 from vlmctl.api import v1alpha1 as api
@@ -46,6 +47,8 @@ def facts(
     serving = {revision_of(pod) for pod in live_pods(observed) if is_serving(pod)}
     job = download_job(observed, runs)
     present = {revision_of(pod) for pod in live_pods(observed)}
+    steps = [_step(observed, pod) for pod in pods]
+    lost = [_unready(pod) for pod, step in zip(pods, steps, strict=True) if step is AvailableReason.NOT_READY]
     return Facts(
         wanted=rollout.wanted,
         went_back=_went_back(observed, rollout, before),
@@ -55,8 +58,8 @@ def facts(
         loaded=any(is_up(container(pod, names.ENGINE)) for pod in pods),
         downloading=job is not None and not holds(job, "Complete"),
         downloaded=job is not None and holds(job, "Complete"),
-        progress=_progress(observed, pods),
-        lost=_lost(observed, pods),
+        progress=next((step for step in _FURTHEST_FIRST if step in steps), AvailableReason.PENDING),
+        lost=min(filter(None, lost), default=""),
         measurement=_measurement(observed, spec, runs, before),
         found=found if found.better is not None else replace(found, better=_better(rollout.wanted, before)),
     )
@@ -119,11 +122,6 @@ def measured(
 def is_serving(pod: KubernetesObject) -> bool:
     """Whether the Service sends it requests."""
     return holds(pod, "Ready")
-
-
-def revision_of(pod: KubernetesObject) -> str:
-    """The digest in its label."""
-    return str(pod["metadata"].get("labels", {}).get(names.REVISION, ""))
 
 
 def _told(best: Figures) -> api.BenchmarkStatus:
@@ -251,11 +249,6 @@ def _went_back(observed: Observed, rollout: Rollout, before: api.VLMDeploymentSt
     return f"{rollout.wanted.name} failed, and {rollout.carried.name} runs instead. {why}".strip()
 
 
-def _progress(observed: Observed, pods: Iterable[KubernetesObject]) -> AvailableReason:
-    reached = {_step(observed, pod) for pod in pods}
-    return next((step for step in _FURTHEST_FIRST if step in reached), AvailableReason.PENDING)
-
-
 def _step(observed: Observed, pod: KubernetesObject) -> AvailableReason:
     status = container(pod, names.ENGINE)
     if is_up(status):
@@ -275,16 +268,10 @@ def _took_requests(observed: Observed, pod: KubernetesObject) -> bool:
     return bool(container(pod, names.ENGINE).get("ready")) or bool(opened and lost > opened)
 
 
-def _lost(observed: Observed, pods: Iterable[KubernetesObject]) -> str:
-    """Why a replica that took requests takes none any more; empty where there is none."""
-    lost = [pod for pod in pods if _step(observed, pod) is AvailableReason.NOT_READY]
-    return min(map(_unready, lost), default="")
-
-
 def _unready(pod: KubernetesObject) -> str:
-    listed = pod.get("status", {}).get("containerStatuses") or ()
-    unready = sorted(each["name"] for each in listed if not each.get("ready"))
-    if unready:
-        return f"A replica took requests, and its container {unready[0]} is not ready any more."
-    node = pod.get("spec", {}).get("nodeName", "unknown")
-    return f"A replica took requests, and its node {node} is not ready, or does not answer."
+    """Why a replica that took requests takes none any more; empty where nothing says it."""
+    if is_cut_off(pod):
+        node = pod.get("spec", {}).get("nodeName", "unknown")
+        return f"A replica took requests, and its node {node} is not ready, or does not answer."
+    unready = next((each["name"] for each in containers(pod) if not each.get("ready")), None)
+    return "" if unready is None else f"A replica took requests, and its container {unready} is not ready any more."

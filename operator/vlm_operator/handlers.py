@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import kopf
 
+from vlm_operator.kinds import VLMDEPLOYMENT
 from vlm_operator.login import session
 from vlm_operator.running import Operator
 from vlmctl.api import v1alpha1 as api
@@ -96,13 +97,16 @@ def registry(lifetime: Lifetime) -> kopf.OperatorRegistry:
 
 
 def tune(settings: kopf.OperatorSettings) -> None:
-    """Nothing is written by kopf, lost connections are tried again for ever, and events do not queue up."""
+    """Nothing is written by kopf, lost connections are tried again for ever, events do not queue up, and no list is
+    read as a whole.
+    """
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.scanning.disabled = True  # it would need to read all namespaces and CRDs
     settings.persistence.finalizer = f"{PREFIX}/operator"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=PREFIX)
     settings.persistence.diffbase_storage = _NoDifferences()
+    settings.watching.chunk_size = VLMDEPLOYMENT.page
     settings.queueing.idle_timeout = IDLE_SECONDS
     settings.queueing.worker_limit = WORKERS
     settings.networking.error_backoffs = _ForEver()

@@ -82,8 +82,12 @@ class Informer:
         if is_missing:
             self.is_served = False
             self.listed.set()
+            gone = self._store.clear(self.resource, self._namespace) if error.is_missing else ()
+            for owner in gone:
+                self._changed(self.resource, owner)
             if not told:
-                log.info("This cluster has no %s for the operator: %s", self.resource.plural, str(error).strip())
+                level = logging.WARNING if error.is_forbidden else logging.INFO
+                log.log(level, "This cluster has no %s for the operator: %s", self.resource.plural, str(error).strip())
         elif not told:
             log.error("%s cannot be watched: %s", self.resource.plural, error)
 
@@ -92,21 +96,23 @@ class Informer:
         listed: set[tuple[str, str]] = set()
         changed: set[Key | None] = set()
         version = ""
-        async for items, at in self._cluster.pages(self.resource, self._namespace):
-            version = at
-            for body in items:
-                listed.add((body["metadata"].get("namespace", ""), body["metadata"]["name"]))
-                differs, owner = self._store.put(body)
-                if differs:
-                    changed.add(owner)
-            items.clear()  # not held until the next page is there
-        changed |= self._store.replace(self.resource, self._namespace, listed, int(version))
-        self.listed.set()
-        if not self.is_served:
-            self.is_served = True
-            changed.add(None)
-        for owner in changed:
-            self._changed(self.resource, owner)
+        try:
+            async for items, at in self._cluster.pages(self.resource, self._namespace):
+                version = at
+                for body in items:
+                    listed.add((body["metadata"].get("namespace", ""), body["metadata"]["name"]))
+                    differs, owner = self._store.put(body)
+                    if differs:
+                        changed.add(owner)
+                items.clear()  # not held until the next page is there
+            changed |= self._store.replace(self.resource, self._namespace, listed, int(version))
+            self.listed.set()
+            if not self.is_served:
+                self.is_served = True
+                changed.add(None)
+        finally:  # also of a list that broke off: the next one will find nothing new in what was read
+            for owner in changed:
+                self._changed(self.resource, owner)
         return version
 
     async def _watch(self, version: str) -> None:

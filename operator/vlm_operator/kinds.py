@@ -12,7 +12,8 @@ OURS = f"{names.MANAGED_BY}={names.FIELD_MANAGER}"  # selects children, on the s
 
 class Resource(NamedTuple):
     """A kind of the API. `selector`: labels of the objects that are watched. `optional`: its API, or the right to read
-    it, may be missing.
+    it, may be missing. `page`: objects of a list in one response; a ControllerRevision has 30 kB, and takes ten times
+    that when decoded.
     """
 
     kind: str
@@ -21,6 +22,7 @@ class Resource(NamedTuple):
     namespaced: bool = True
     selector: str | None = OURS
     optional: bool = False
+    page: int = 100
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
         """Below the API server's root; without a `name` that of the list, without a `namespace` that of all."""
@@ -29,7 +31,8 @@ class Resource(NamedTuple):
         return f"{root}{scope}/{self.plural}" + "".join(f"/{part}" for part in (name, subresource) if part)
 
 
-VLMDEPLOYMENT = Resource(api.KIND, api.API_VERSION, "vlmdeployments", selector=None)
+# Its writers may give one as many labels as the API server stores: 1.5 MB, which are ten times that when decoded.
+VLMDEPLOYMENT = Resource(api.KIND, api.API_VERSION, "vlmdeployments", selector=None, page=10)
 VLMBENCHMARK = Resource(api.BENCHMARK_KIND, api.API_VERSION, "vlmbenchmarks", selector=None)
 DEPLOYMENT = Resource("Deployment", "apps/v1", "deployments")
 REVISION = Resource("ControllerRevision", "apps/v1", "controllerrevisions")

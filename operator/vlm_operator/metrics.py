@@ -36,7 +36,11 @@ QUEUE_AGE_SECONDS = Gauge(
 )
 LEADS = Gauge("vlmctl_leader", "1 while this process holds the Lease.", registry=REGISTRY)
 WATCHING = Gauge(
-    "vlmctl_watch_up", "1 while objects of the kind are watched in every namespace served.", ["kind"], registry=REGISTRY
+    "vlmctl_watch_up",
+    "1 while objects of the kind are watched in every namespace served; VLMDeployments, which kopf watches, are left "
+    "out.",
+    ["kind"],
+    registry=REGISTRY,
 )
 
 VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}  # of a right, by HTTP method

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import posixpath
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from msgspec.structs import replace
 
 from vlm_operator.reasons import PlanReason
 from vlm_operator.refusal import Refused
 from vlm_operator.template import MODELS_FOLDER
+from vlmctl.api import reading
 from vlmctl.api import v1alpha1 as api
-from vlmctl.catalog.described import described_model
+from vlmctl.catalog.described import MALFORMED, described_model
 from vlmctl.catalog.hf_architectures import ARCHITECTURES, REGISTRY, architecture_name
 from vlmctl.catalog.hub import license_named
 from vlmctl.catalog.names import resolve_model
-from vlmctl.errors import UnknownName, UnsupportedModel
+from vlmctl.errors import InvalidValue, UnknownName, UnsupportedModel
 from vlmctl.serving.engine_args import ENGINE_VERSION
 from vlmctl.specs.hardware import Catalog
 from vlmctl.specs.measurements import DescribedModel
@@ -23,6 +27,7 @@ from vlmctl.specs.record import Record
 
 FACTS = "spec.model.facts"
 IMPORT = "vlmctl models import"
+_COMMIT = re.compile(r"[0-9a-f]{40}")  # as the hub has them
 
 
 class Source(Record, frozen=True, kw_only=True):
@@ -30,8 +35,7 @@ class Source(Record, frozen=True, kw_only=True):
 
     `quantizations`: as requirements have them; none: the model's own precision, and others of published quality.
     `folder`: of the pod, where the checkpoint is not loaded from the hub. `described`: what the spec itself says of the
-    model. `gated`: whether the hub asks for a token, None where that is not known. `of_catalog`: whether the checkpoint
-    lies in a repository that the catalog names.
+    model. `gated`: whether the hub asks for a token, None where that is not known.
     """
 
     model: ModelSpec
@@ -40,7 +44,6 @@ class Source(Record, frozen=True, kw_only=True):
     revision: str | None = None
     gated: bool | None = None
     described: DescribedModel | None = None
-    of_catalog: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -69,6 +72,26 @@ def model_source(spec: api.VLMDeploymentSpec, catalog: Catalog) -> Source:
     if listed is not None:
         return _listed_checkpoint(spec, model, quantized, hub.revision)
     return _copy(spec, model, place)
+
+
+@contextmanager
+def blames_facts(spec: api.VLMDeploymentSpec) -> Iterator[None]:
+    """Refuse facts where planning with them breaks off: nobody has checked their figures. Without facts it is a bug."""
+    try:
+        yield
+    except MALFORMED as error:
+        if spec.model.facts is None:
+            raise
+        raise Refused(
+            PlanReason.FACTS_MISSING,
+            f"{FACTS}: its figures cannot be those of a model, planning with them ended in {type(error).__name__}. "
+            f"Give the files as they are beside the weights: `{IMPORT} REPOSITORY --spec` writes them.",
+        ) from error
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether a revision always names the same files; a branch does not, and a tag may be moved."""
+    return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
 def _named(reference: api.ModelReference, catalog: Catalog) -> ModelSpec | None:
@@ -129,7 +152,6 @@ def _of_catalog(spec: api.VLMDeploymentSpec, model: ModelSpec, revision: str | N
         quantizations=() if asked is None else (asked.value,),
         revision=revision,
         gated=model.license.gated,
-        of_catalog=True,
     )
 
 
@@ -151,9 +173,8 @@ def _listed_checkpoint(
             quantizations=(held.value,),
             revision=revision,
             gated=model.license.gated,
-            of_catalog=True,
         )
-    return Source(model=_only(model, quantized), quantizations=(held.value,), revision=revision, of_catalog=True)
+    return Source(model=_only(model, quantized), quantizations=(held.value,), revision=revision)
 
 
 def _copy(spec: api.VLMDeploymentSpec, model: ModelSpec, place: str) -> Source:
@@ -201,9 +222,11 @@ def _described(spec: api.VLMDeploymentSpec, catalog: Catalog) -> Source:
             f"`{IMPORT} {'FOLDER' if hub is None else place} --spec` writes them.",
         )
     id = spec.model.name or (posixpath.basename(place) if hub is None else place)
-    described = DescribedModel(config=facts.config, processor=facts.processor)
     try:
-        model = described_model(id, facts.config, processor=described.processor, known=catalog.models)
+        described = reading.described(facts)
+        model = described_model(id, described.config, processor=described.processor, known=catalog.models)
+    except InvalidValue as error:
+        raise Refused(PlanReason.INVALID_SPEC, str(error)) from error
     except UnsupportedModel as error:
         raise Refused(PlanReason.FACTS_MISSING, f"{FACTS}: {error.message}") from error
     asked = _asked(spec)
@@ -218,7 +241,7 @@ def _described(spec: api.VLMDeploymentSpec, catalog: Catalog) -> Source:
             model,
             repository=place,
             license=license_named(facts.license, source=FACTS),
-            serving=_serving(spec, id, catalog),
+            serving=_serving(spec, id, architecture_name(described.config), catalog),
             images=ImageLimits(several=True, source="spec.workload"),
             video=VideoSupport(supported=True, source="spec.workload") if spec.workload.videos else None,
         ),
@@ -231,10 +254,8 @@ def _described(spec: api.VLMDeploymentSpec, catalog: Catalog) -> Source:
     )
 
 
-def _serving(spec: api.VLMDeploymentSpec, id: str, catalog: Catalog) -> Serving:
-    """How the engine serves a described model: as its class, which it must know."""
-    assert spec.model.facts is not None
-    name = architecture_name(spec.model.facts.config)
+def _serving(spec: api.VLMDeploymentSpec, id: str, name: str, catalog: Catalog) -> Serving:
+    """How the engine serves a described model: as the class of that name, which it must know."""
     known = {each for each, how in ARCHITECTURES.items() if how.last_vllm is None} | {
         model.serving.architecture
         for model in catalog.models

@@ -13,6 +13,7 @@ INSTANCE = "app.kubernetes.io/instance"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 PART_OF = "app.kubernetes.io/part-of"
 COMPONENT = "app.kubernetes.io/component"
+DOMAIN = "vlmctl.dev/"  # beginning of labels and annotations of ours
 DEPLOYMENT = "vlmctl.dev/deployment"  # label: the VLMDeployment's name
 SERIES_LABEL = "deployment"  # the same in Prometheus, of series of the operator and of pods
 REVISION = "vlmctl.dev/revision"  # label: the digest of the revision

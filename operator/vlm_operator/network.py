@@ -23,8 +23,15 @@ HTTP_PORT = 80
 HTTPS_PORT = 443
 MIRROR = "HF_ENDPOINT"  # variable of the engine: where the hub is, if elsewhere
 OPERATOR = {names.NAME: "vlm-operator"}  # label of the operator's pods
-# Where clouds answer with the credentials of the node; the single ones are of Alibaba, Azure and AWS.
-METADATA_RANGES = ("169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32", "fe80::/10", "fd00:ec2::254/128")
+# Where clouds answer with the credentials of the node; the single ones are of Alibaba, Azure, AWS and Google.
+METADATA_RANGES = (
+    "169.254.0.0/16",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+    "fe80::/10",
+    "fd00:ec2::254/128",
+    "fd20:ce::254/128",
+)
 # Where other services of the cluster and its network are (RFC 1918, 6598, 4193); the hub is not.
 PRIVATE_RANGES = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 ALL = ("0.0.0.0/0", "::/0")

@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 
 from vlm_operator import names, revisions, tolerant
+from vlm_operator.benchmarks import is_kept
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
 from vlm_operator.container_states import is_up
 from vlm_operator.kinds import NODE, POD, REVISION, VLMBENCHMARK, VLMDEPLOYMENT
@@ -61,6 +62,7 @@ class Observer:
         self._session: aiohttp.ClientSession | None = None
         self._memories: dict[Key, Memory] = {}
         self._unreadable: set[str] = set()  # uids of revisions that were told in the log
+        self._is_told_logs = False  # that they may not be read
         self._benchmarks_at = -1  # changes of them
         self._benchmarks: dict[Name, tuple[int, api.VLMBenchmark | None]] = {}  # by name: the version, and what it says
 
@@ -96,7 +98,7 @@ class Observer:
         memory = known.after(answers, pods=pods, working=working, now=now)
         runs = {uid: run for uid, (_, (_, run, _)) in ended.items()}
         memory = memory.with_tails(dict(zip(logs, read, strict=True)), runs=runs, now=now)
-        memory = memory.without_rows(uid for uid, pod in pods.items() if _is_noted(pod, memory.results.get(uid)))
+        memory = memory.without_rows(uid for uid, pod in pods.items() if is_kept(pod, memory.results.get(uid)))
         for uid in memory.doubted.keys() - known.doubted.keys():
             log.warning("%s of %s: %s", names.AGENT, pods[uid]["metadata"]["name"], memory.doubted[uid])
         self._memories.pop(key, None)
@@ -215,7 +217,10 @@ class Observer:
                 text = await self._cluster.log_tail(
                     metadata["namespace"], metadata["name"], container=container, previous=previous
                 )
-        except ApiError:  # the kubelet has not got it any more
+        except ApiError as error:  # the kubelet has not got it any more
+            if error.is_forbidden and not self._is_told_logs:
+                self._is_told_logs = True
+                log.warning("Logs of engines that ended cannot be read: %s", error)
             return Tail(ended, previous, known.text if known is not None else "")
         except (Unreachable, TimeoutError):
             return None
@@ -232,12 +237,6 @@ def _is_running(pod: KubernetesObject) -> bool:
 def _is_settled(pod: KubernetesObject, result: AgentResult | None) -> bool:
     """Whether its agent has nothing more to tell: the pod takes traffic."""
     return result is not None and result.stage is Stage.OPEN and bool(container(pod, names.ENGINE).get("ready"))
-
-
-def _is_noted(pod: KubernetesObject, result: AgentResult | None) -> bool:
-    """Whether its measurement is kept, of which the rows are the most."""
-    noted = (pod["metadata"].get("annotations") or {}).get(names.MEASURED)
-    return result is not None and result.ladder.best is not None and result.ladder.best.measured == noted
 
 
 def _ended_run(pod: KubernetesObject) -> tuple[str, str, bool] | None:

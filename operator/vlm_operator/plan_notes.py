@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vlm_operator.benchmarks import is_commit
 from vlm_operator.given_arguments import FIELD, replaced
-from vlm_operator.model_source import Source
+from vlm_operator.model_source import Source, is_commit
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving.engine_args import ENGINE_VERSION, ServeArgument
 from vlmctl.specs.estimates import Plan

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 
 import msgspec
 from msgspec.structs import replace
 
-from vlm_operator.allowed import check_code, check_images, check_license
+from vlm_operator.allowed import check_code, check_images, check_license, check_media
 from vlm_operator.given_arguments import SERVED_NAME, given_arguments, laid_over
 from vlm_operator.measured import Measurements
-from vlm_operator.model_source import Source, model_source
+from vlm_operator.model_source import Source, blames_facts, model_source
 from vlm_operator.placements import Placed, Search, allowed_pools
 from vlm_operator.plan_notes import plan_notes
 from vlm_operator.policy import Budget, Policy, budget, most_replicas, over_budget, over_month
@@ -40,6 +41,8 @@ from vlmctl.specs.workload import Requirements
 
 REMOTE_CODE = "--trust-remote-code"
 SOURCES_KEPT = 2048  # models of specs that were looked up: more than a cluster has
+# Characters of the facts in them, which take up to 25 times that in memory: of some hundred models of the hub.
+FACTS_KEPT = 2**20
 
 
 class Planner:
@@ -50,6 +53,7 @@ class Planner:
         self._gpus = {gpu.id: gpu for gpu in catalog.gpus}
         self._measurements = Measurements(catalog)
         self._sources: dict[bytes, Source] = {}
+        self._facts = 0  # characters
 
     def plan(
         self,
@@ -68,21 +72,25 @@ class Planner:
             source = self._source(spec)
             model = source.model
             check_license(model.license, spec, policy, model=model.id)
-            check_code(spec, source, policy, model=model.id, runs=bool(model.serving.requires_remote_code))
+            repositories = tuple(name for _, name in checkpoints(model, source.quantizations))
+            runs = bool(model.serving.requires_remote_code)
+            check_code(spec, policy, model=model.id, repositories=repositories, runs=runs)
             check_images(spec, policy)
+            check_media(spec, policy)
             given = _given(spec)
             pools = allowed_pools(spec.hardware, inventory, self._catalog)
-            search = self._search(spec, source, benchmarks)
-            placed = self._placed(search, pools, inventory, budget(spec.budget, policy), most_replicas(spec))
-            return self._planned(spec, source, search, placed, pools, given, engine_image)
+            with blames_facts(spec):
+                search = self._search(spec, source, benchmarks)
+                placed = self._placed(search, pools, inventory, budget(spec.budget, policy), most_replicas(spec))
+                return self._planned(spec, source, search, placed, pools, given, engine_image)
         except UnsupportedModel as error:
             raise Refused(PlanReason.UNSUPPORTED, error.message) from error
         except InvalidValue as error:
             raise Refused(PlanReason.INVALID_SPEC, error.message) from error
 
     def check(self, spec: api.VLMDeploymentSpec, planned: Planned, policy: Policy) -> None:
-        """Raise Refused where a plan that was made is not allowed any more: licence, code, images, arguments, money of
-        a replica.
+        """Raise Refused where a plan that was made is not allowed any more: licence, code, images, hosts of pictures,
+        arguments, money of a replica.
 
         `spec`: what it was planned for, as it is now. A catalog that knows the model no more, or by another name, takes
         nothing from the plan.
@@ -91,8 +99,9 @@ class Planner:
         license = self._license(planned.license) if source is None else source.model.license
         runs = any(argument.flag == REMOTE_CODE for argument in planned.arguments)
         check_license(license, spec, policy, model=model)
-        check_code(spec, source, policy, model=model, runs=runs)
+        check_code(spec, policy, model=model, repositories=(planned.repository,), runs=runs)
         check_images(spec, policy)
+        check_media(spec, policy)
         _given(spec)
         placement, cost = planned.plan.placement, planned.plan.cost
         denied = over_budget(
@@ -119,11 +128,15 @@ class Planner:
 
     def _source(self, spec: api.VLMDeploymentSpec) -> Source:
         """The model of a spec, which every pass asks for; raises Refused."""
-        asked = msgspec.json.encode(spec)
+        asked = spec_key(spec)
         if asked not in self._sources:
-            if len(self._sources) >= SOURCES_KEPT:
+            found, facts = model_source(spec, self._catalog), spec.model.facts
+            length = 0 if facts is None else len(facts.config) + len(facts.processor or "")
+            if len(self._sources) >= SOURCES_KEPT or self._facts + length > FACTS_KEPT:
                 self._sources.clear()
-            self._sources[asked] = model_source(spec, self._catalog)
+                self._facts = 0
+            self._sources[asked] = found
+            self._facts += length
         return self._sources[asked]
 
     def _search(self, spec: api.VLMDeploymentSpec, source: Source, benchmarks: Sequence[api.VLMBenchmark]) -> Search:
@@ -208,6 +221,11 @@ class Planner:
             download_bytes=0 if source.folder else _checkpoint_bytes(placed),
             notes=plan_notes(spec, source, plan, pool, planned=arguments, given=given),
         )
+
+
+def spec_key(spec: api.VLMDeploymentSpec, *more: object) -> bytes:
+    """What tells this spec from others, in few bytes. `more`: what else does."""
+    return hashlib.sha256(msgspec.json.encode((spec, more))).digest()
 
 
 def _check_model(model: ModelSpec, requirements: Requirements) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from vlm_operator import names
 from vlm_operator.config import OperatorConfig
 from vlm_operator.kinds import NODE, VLMBENCHMARK
-from vlm_operator.planner import Planner
+from vlm_operator.planner import Planner, spec_key
 from vlm_operator.policy import Budget, budget
 from vlm_operator.records import Key, Planned
 from vlm_operator.refusal import Refused
@@ -52,7 +51,7 @@ class ClusterPlans:
         self._kinds: Inventory | None = None  # the same, however many nodes of each kind there are
         self._nodes = 0  # how often that has changed
         self._seen: dict[Key, _Seen] = {}
-        self._made: dict[tuple[tuple[tuple[str | None, str], ...], bytes], Planned] = {}  # by measurements and spec
+        self._made: dict[bytes, Planned] = {}  # by spec and measurements
         self._made_for: tuple[Inventory | None, int] = (None, 0)
 
     def nodes_changed(self) -> None:
@@ -73,7 +72,7 @@ class ClusterPlans:
         if now != self._made_for or len(self._made) >= PLANS_KEPT:
             self._made, self._made_for = {}, now
         known = tuple((each.metadata.namespace, each.metadata.name) for each in benchmarks)
-        asked = (known, msgspec.json.encode(spec))
+        asked = spec_key(spec, known)
         if asked not in self._made:
             config = self._config
             self._made[asked] = self._planner.plan(

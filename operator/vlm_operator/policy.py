@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from vlmctl.api import v1alpha1 as api
 from vlmctl.planning.requirements import license_breach
 from vlmctl.specs.model import License
@@ -11,19 +15,23 @@ from vlmctl.units import HOURS_PER_MONTH, show_usd
 
 DEFAULT_REGISTRY = "docker.io"  # of image names that state none
 OFFICIAL = "library"  # whose images are named without an owner there
+Pinned = Annotated[str, Meta(pattern="@([0-9a-f]{40}|sha256:[0-9a-f]{64})$")]  # a commit of a repository, or an image
 
 
 class Policy(Record, frozen=True, kw_only=True):
     """Rules for every VLMDeployment that the operator serves.
 
-    `image_registries`: what images that users name must lie below, such as ``ghcr.io/acme``; none: they name none.
+    `remote_code`: whose Python code may run, such as ``acme/reader@`` and a commit; none: nobody's. `image_registries`:
+    what images that users name must lie below, such as ``ghcr.io/acme``; none: they name none. `media_domains`: hosts
+    that engines may fetch pictures from; none: from nowhere.
     """
 
     license: LicensePolicy = LicensePolicy.ANY
     max_usd_per_1k: float | None = None
     max_usd_per_month: float | None = None
-    allow_trust_remote_code: bool = False
+    remote_code: tuple[Pinned, ...] = ()
     image_registries: tuple[str, ...] = ()
+    media_domains: tuple[str, ...] = ()
 
 
 class Limit(Record, frozen=True, kw_only=True):
@@ -58,6 +66,26 @@ def image_denied(image: str, policy: Policy) -> str:
     if any(_lies_below(name, _place(each)) for each in policy.image_registries):
         return ""
     return f"{image} is not from {' or '.join(policy.image_registries)}, which the cluster's policy asks for"
+
+
+def code_denied(place: str, policy: Policy) -> str:
+    """Why code that lies there, in a repository at a commit or an image by its digest, may not run; else empty."""
+    if place in policy.remote_code:
+        return ""
+    if not policy.remote_code:
+        return f"{place}: the cluster's policy lets no such code run (policy.remoteCode of the chart)"
+    named = " or ".join(policy.remote_code)
+    return f"{place} is not {named}, whose code the cluster's policy lets run (policy.remoteCode of the chart)"
+
+
+def media_denied(host: str, policy: Policy) -> str:
+    """Why no pictures may be fetched from the host; empty where they may. vLLM compares whole names too."""
+    if host in policy.media_domains:
+        return ""
+    if not policy.media_domains:
+        return f"{host}: the cluster's policy names no host of pictures (policy.mediaDomains of the chart)"
+    named = " or ".join(policy.media_domains)
+    return f"{host} is not {named}, which the cluster's policy names (policy.mediaDomains of the chart)"
 
 
 def _lies_below(name: str, place: str) -> bool:

@@ -159,4 +159,5 @@ class PlanReason(StrEnum):
     UNSUPPORTED = "Unsupported"
     REMOTE_CODE_DENIED = "RemoteCodeDenied"
     IMAGE_DENIED = "ImageDenied"
+    MEDIA_DENIED = "MediaDenied"
     UNREADABLE_REVISION = "UnreadableRevision"  # another version wrote it, or it was damaged

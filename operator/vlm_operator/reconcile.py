@@ -40,13 +40,19 @@ KEY_BYTES = 32  # of randomness in an API key
 ONCE = frozenset({Verb.CREATE, Verb.SCALE, Verb.DELETE})  # in a pass: their answers do not show in the next look
 STALE_SECONDS = 1.0  # until the watch has told what the API server knows already
 
+Asks = tuple[Any, Any, Any]  # what a pass depends on of the VLMDeployment: its uid, generation and annotations
+
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class _Tried:
-    """What a pass has written so far, what was refused or did not stay so, and whether the parent was asked for."""
+    """What a pass has written so far, what was refused or did not stay so, and whether the parent was asked for.
 
+    `asks`: what the pass is for.
+    """
+
+    asks: Asks
     done: list[Action] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     changed: list[Action] = field(default_factory=list)
@@ -111,7 +117,7 @@ class Reconciler:
             proxy_image=config.proxy_image,
             hub_endpoint=config.hub_endpoint,
             prometheus=config.prometheus,
-            monitor_labels=config.monitor_labels,
+            monitors=config.monitors,
             pod_defaults=config.pod_defaults,
         )
         self._told: dict[Key, str] = {}
@@ -162,29 +168,42 @@ class Reconciler:
             spec = parse(observed.parent).spec
         except InvalidSpec as error:
             return await self._answer_invalid(key, observed, error)
-        tried = _Tried()
+        tried = _Tried(_asks(observed.parent))
         # What is to be changed does not wait for pods to answer.
         settled = await self._settle(key, observed, spec, tried)
         if settled is None:
-            return Outcome(after_seconds=STALE_SECONDS)
+            return self._again(key, tried)
         asked = await self._observer.ask(key)
-        observed = self._observer.snapshot(key) or observed
-        kept = await self._writer.keep(key, measured(observed, self._observer.node_label))
+        looked = self._look(key, tried)
+        if looked is None:
+            return self._again(key, tried)
+        kept = await self._writer.keep(key, measured(looked, self._observer.node_label))
         tried.refused += kept.refused
         if kept.written or asked.news:
-            settled = await self._settle(key, self._observer.snapshot(key) or observed, spec, tried)
+            settled = await self._settle(key, looked, spec, tried)
             if settled is None:
-                return Outcome(after_seconds=STALE_SECONDS)
+                return self._again(key, tried)
         observed, decision = settled
-        tried.refused += await self._writer.tell(key, decision.words)
+        told = await self._writer.tell(key, decision.words)
+        tried.refused += told.refused
         await self._answer(key, observed, spec, decision, tried)
         outcome = self._ended(key, asked, tried)
-        return outcome._replace(after_seconds=0.0) if self._is_edited(key, observed) else outcome
+        # Answers to writes may have told before the watch what is different by now, so that it tells nothing new.
+        is_old = told.written or self._is_edited(key, tried)
+        return outcome._replace(after_seconds=0.0) if is_old else outcome
 
-    def _is_edited(self, key: Key, observed: Observed) -> bool:
-        """Whether somebody has changed the parent since: the answer to a write may have told it before the watch."""
+    def _again(self, key: Key, tried: _Tried) -> Outcome:
+        """At once where something else is asked for by now."""
+        return Outcome(after_seconds=0.0 if self._is_edited(key, tried) else STALE_SECONDS)
+
+    def _is_edited(self, key: Key, tried: _Tried) -> bool:
+        """Whether the VLMDeployment is gone, or asks for something else than the pass is for."""
         now = self._store.get(VLMDEPLOYMENT.kind, *key)
-        return now is not None and _asks(now) != _asks(observed.parent)
+        return now is None or _asks(now) != tried.asks
+
+    def _look(self, key: Key, tried: _Tried) -> Observed | None:
+        """Everything as it is now; None where the VLMDeployment has been edited."""
+        return None if self._is_edited(key, tried) else self._observer.snapshot(key)
 
     def _ended(self, key: Key, asked: Asked, tried: _Tried) -> Outcome:
         """Come again when agents are to be asked, or what came to nothing can be tried again."""
@@ -195,10 +214,15 @@ class Reconciler:
     async def _settle(
         self, key: Key, observed: Observed, spec: api.VLMDeploymentSpec, tried: _Tried
     ) -> tuple[Observed, Decision] | None:
-        """Write until everything is right, or what is left is of no use to try; None where the parent is not there."""
+        """Write until everything is right, or what is left is of no use to try; None where the parent is not there, or
+        asks for something else by now.
+        """
         decision = self._decide(observed, spec)
         tries = self._writer.tries
         for _ in range(ROUNDS):
+            by = decision.scaled
+            if by is None or not by.by_operator:
+                self._scaler.plan(key, by)  # before there is an autoscaler, whatever comes of this pass
             tried.fought += [each for each in decision.actions if tries.is_fought(key, each)]
             left = tried.left(decision, observed)
             for each in tried.changed:
@@ -207,7 +231,7 @@ class Reconciler:
                 break
             if not tried.is_checked and any(_makes(each, observed) for each in left):
                 tried.is_checked = True
-                if not await self._writer.is_alive(observed.parent):
+                if not await self._writer.is_alive(observed.parent) or self._is_edited(key, tried):
                     return None
             for action in left:
                 if tried.is_held(action, observed):
@@ -218,8 +242,10 @@ class Reconciler:
                 except ApiError as error:
                     tried.refused.append((action, error))
                 tried.fought += [action] if tries.is_fought(key, action) else []
-            observed = self._observer.snapshot(key) or observed
-            decision = self._decide(observed, spec)
+            looked = self._look(key, tried)
+            if looked is None:
+                return None
+            observed, decision = looked, self._decide(looked, spec)
         return observed, decision
 
     async def _answer(
@@ -260,7 +286,7 @@ class Reconciler:
         refused = Finding(reason=error.reason, message=error.message)
         found = Findings(refused=refused, problem=write_refused(kept.refused))
         await self._writer.answer(observed.parent, build(observed, None, Rollout(), found))
-        return self._ended(key, asked, _Tried(refused=kept.refused))
+        return self._ended(key, asked, _Tried(_asks(observed.parent), refused=kept.refused))
 
     def _decide(self, observed: Observed, spec: api.VLMDeploymentSpec) -> Decision:
         return decide(
@@ -300,10 +326,9 @@ class Reconciler:
         self._told[key] = said
 
 
-def _asks(parent: KubernetesObject) -> tuple[Any, Any]:
-    """What a pass depends on."""
+def _asks(parent: KubernetesObject) -> Asks:
     metadata = parent["metadata"]
-    return metadata.get("generation"), metadata.get("annotations")
+    return metadata["uid"], metadata.get("generation"), metadata.get("annotations")
 
 
 def _makes(action: Action, observed: Observed) -> bool:

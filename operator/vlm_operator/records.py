@@ -10,7 +10,7 @@ from vlmctl.serving.engine_args import ServeArgument
 from vlmctl.specs.estimates import Plan
 from vlmctl.specs.record import Record
 
-KubernetesObject = dict[str, Any]  # as the API server writes it, without managedFields
+KubernetesObject = dict[str, Any]  # as the API server writes it, without what nobody reads
 
 
 class Key(NamedTuple):

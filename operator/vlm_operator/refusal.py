@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from vlm_operator.reasons import PlanReason
 
+MESSAGE_LENGTH = 2_000  # characters: what it quotes may be of any length, and a condition of 32,768 at most
+
 
 class Refused(Exception):
     """There is no plan, and none will come of trying again with the same spec, inventory and policy.
@@ -12,6 +14,6 @@ class Refused(Exception):
     """
 
     def __init__(self, reason: PlanReason, message: str) -> None:
-        super().__init__(message)
         self.reason = reason
-        self.message = message
+        self.message = message if len(message) <= MESSAGE_LENGTH else f"{message[: MESSAGE_LENGTH - 1]}…"
+        super().__init__(self.message)

@@ -9,7 +9,7 @@ import msgspec
 from vlm_operator import download, names
 from vlm_operator.reasons import AvailableReason
 from vlm_operator.records import Finding, KubernetesObject, Revision, Verdict
-from vlm_operator.reported import condition, holds
+from vlm_operator.reported import condition, holds, is_of_engine, revision_of
 from vlm_operator.scheduling import lacks_room, over_quota
 from vlmctl.specs.record import Record
 
@@ -74,7 +74,7 @@ def target(
     the revision that the Deployment carries. `unreadable`: digests of revisions that are there and cannot be read: a
     Deployment that carries one stays as it is until another one is wanted and ready.
     """
-    now, pods = carried_digest(deployment), [pod for pod in pods if _is_engine(pod)]
+    now, pods = carried_digest(deployment), [pod for pod in pods if is_of_engine(pod)]
     known = _judged(_numbered(revisions, digest), now, deployment, pods, finding)
     by_digest = {each.digest: each for each in known}
     wanted, present = by_digest.get(digest), by_digest.get(now)
@@ -128,11 +128,11 @@ def _judged(
     finding: Finding | None,
 ) -> list[Revision]:
     """With new verdicts, which stay: GOOD once a pod took traffic, FAILED where it cannot, or did not in time."""
-    serving = {_digest(pod) for pod in pods if _is_serving(pod)}
+    serving = {revision_of(pod) for pod in pods if _is_serving(pod)}
     judged = [_with(each, Verdict.GOOD) if each.digest in serving else each for each in revisions]
     if _last_good(judged) is None or deployment is None:
         return judged
-    failed = _is_late(deployment) or _is_hopeless(finding) or _crashes([pod for pod in pods if _digest(pod) == now])
+    failed = _is_late(deployment) or _is_hopeless(finding) or _crashes([pod for pod in pods if revision_of(pod) == now])
     return [_with(each, Verdict.FAILED) if failed and each.digest == now else each for each in judged]
 
 
@@ -174,7 +174,7 @@ def _is_short(deployment: KubernetesObject | None, pods: Sequence[KubernetesObje
     surge = deployment["spec"].get("strategy", {}).get("rollingUpdate", {}).get("maxSurge")
     if surge == 0 and not is_complete(deployment):
         return True
-    new = [pod for pod in pods if _digest(pod) == carried.digest]
+    new = [pod for pod in pods if revision_of(pod) == carried.digest]
     return len(new) < len(pods) and (any(map(_lacks_room, new)) or over_quota(deployment))
 
 
@@ -213,13 +213,5 @@ def _is_serving(pod: KubernetesObject) -> bool:
     return "deletionTimestamp" not in pod["metadata"] and holds(pod, "Ready")
 
 
-def _is_engine(pod: KubernetesObject) -> bool:
-    return bool(pod["metadata"].get("labels", {}).get(names.COMPONENT) == names.Component.ENGINE)
-
-
 def _running(pods: Sequence[KubernetesObject]) -> set[str]:
-    return {_digest(pod) for pod in pods}
-
-
-def _digest(pod: KubernetesObject) -> str:
-    return str(pod["metadata"].get("labels", {}).get(names.REVISION, ""))
+    return {revision_of(pod) for pod in pods}

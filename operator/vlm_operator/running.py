@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
@@ -29,7 +30,8 @@ from vlmctl.catalog.load import load_catalog
 
 RESYNC_SECONDS = 600.0  # everything is looked at again, in case an event was missed
 SPREAD_SECONDS = 60.0  # over which that is spread
-RETOLD_SECONDS = 5.0  # until an event is taken in again that a bug has kept out
+RETOLD_SECONDS = 5.0  # until an event is taken in again that a bug has kept out, and twice as long after each time
+MOST_RETOLD_SECONDS = 600.0
 STUCK_SECONDS = 300.0  # for which one pass may last: every request in it has a limit far below
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Operator:
         self._cluster = cluster
         self._rng = Random()
         self._store = Store()
+        self._retold: dict[Key, asyncio.TimerHandle] = {}  # until what a bug kept out is taken in again
         self._observer = Observer(self._store, cluster, monitors=partial(self._serves, MONITOR))
         self._scraper = Scraper()
         self._scaler = Scaler(
@@ -81,19 +84,27 @@ class Operator:
             self._measure()
             await leadership.run(self._work)
 
-    def take(self, event: str | None, body: KubernetesObject, *, again: bool = False) -> None:
-        """A VLMDeployment as its watch tells it. What a bug keeps out is told `again`: kopf would not say a word."""
+    def take(self, event: str | None, body: KubernetesObject, *, pause_seconds: float = RETOLD_SECONDS) -> None:
+        """A VLMDeployment as its watch tells it.
+
+        What a bug keeps out is told again after a pause, as kopf would not; what has happened since takes its place.
+        """
         metadata = body["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
+        before = self._retold.pop(key, None)
+        if before is not None:
+            before.cancel()
         try:
             if event == "DELETED":
                 self._store.drop(body)
                 self._queue.add(key)
-            elif self._store.put(body)[0] or again:
+            elif self._store.put(body)[0] or before is not None:
                 self._queue.add(key)
         except Exception:
             log.exception("A bug while %s/%s was taken in; it is tried again.", key.namespace, key.name)
-            asyncio.get_running_loop().call_later(RETOLD_SECONDS, partial(self.take, event, body, again=True))
+            longer = min(MOST_RETOLD_SECONDS, 2 * pause_seconds)
+            again = partial(self.take, event, body, pause_seconds=longer)
+            self._retold[key] = asyncio.get_running_loop().call_later(pause_seconds, again)
 
     async def _work(self) -> None:
         """One term as the leader: everything once, then what changes."""
@@ -112,16 +123,30 @@ class Operator:
             group.create_task(self._scaler.run())
 
     async def _resync(self) -> None:
+        places = self._config.namespaces or ("",)
+        for namespace in places:
+            await self._logged(self._cluster.find(VLMDEPLOYMENT, namespace, "any"))
         while True:
             await asyncio.sleep(RESYNC_SECONDS)
-            for namespace in self._config.namespaces or ("",):
-                try:
-                    await self._list(namespace)
-                except (ApiError, Unreachable):
-                    continue  # the next one will do
+            for namespace in places:
+                await self._logged(self._list(namespace))
             self._reconciler.review()
             for key in self._store.deployments():
                 self._queue.add_after(key, self._rng.uniform(0.0, SPREAD_SECONDS))
+
+    async def _logged(self, listing: Awaitable[object]) -> None:
+        """Where a list fails the next one will do; kopf, which has to list too, says nothing of a missing right. No
+        object may end the work on all others.
+        """
+        try:
+            await listing
+        except ApiError as error:
+            if error.is_forbidden:
+                log.error("%s cannot be watched: %s", VLMDEPLOYMENT.plural, error)
+        except Unreachable:
+            return
+        except Exception:
+            log.exception("A bug while %s were listed.", VLMDEPLOYMENT.plural)
 
     async def _list(self, namespace: str) -> None:
         """All VLMDeployments anew: kopf does not tell of those that were deleted while it could not watch."""
@@ -130,8 +155,11 @@ class Operator:
         async for items, at in self._cluster.pages(VLMDEPLOYMENT, namespace):
             version = at
             for body in items:
-                listed.add((body["metadata"]["namespace"], body["metadata"]["name"]))
-                self._store.put(body)
+                key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
+                listed.add(key)
+                if key not in self._retold:  # by an event that may be newer
+                    self.take(None, body)
+            items.clear()  # not held until the next page is there
         self._store.replace(VLMDEPLOYMENT, namespace, listed, int(version))
 
     def _changed(self, resource: Resource, key: Key | None) -> None:

@@ -6,10 +6,10 @@ from msgspec.structs import replace
 
 from vlm_operator import proxy
 from vlm_operator.benchmarks import decimal
-from vlm_operator.facts import is_serving, live_pods, measured, revision_of
+from vlm_operator.facts import is_serving, live_pods, measured
 from vlm_operator.reasons import ScalingReason
 from vlm_operator.records import KubernetesObject, Observed, Revision
-from vlm_operator.reported import condition
+from vlm_operator.reported import condition, revision_of
 from vlm_operator.results import AgentResult
 from vlm_operator.scalers import (
     AUTOSCALER,

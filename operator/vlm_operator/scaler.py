@@ -15,12 +15,11 @@ from msgspec.structs import replace
 
 from vlm_operator import names
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
-from vlm_operator.facts import revision_of
 from vlm_operator.kinds import POD, VLMDEPLOYMENT
 from vlm_operator.load import Load, Reading, Scraper, load, takes_traffic
 from vlm_operator.realised import Realised, look
 from vlm_operator.records import Key, KubernetesObject
-from vlm_operator.reported import has_ended, is_paid
+from vlm_operator.reported import has_ended, is_cut_off, is_of_engine, is_paid, revision_of
 from vlm_operator.scaled import Scaled
 from vlm_operator.scaling_policy import INTERVAL_SECONDS
 from vlm_operator.store import Store
@@ -132,9 +131,9 @@ class Scaler:
                 log.error("A bug while %s/%s was scaled; it is tried again.", *key, exc_info=end)
 
     async def _look(self, key: Key, *, metering: bool) -> None:
-        pods = [pod for pod in self._pods(key) if _is_of_engine(pod)]
+        pods = [pod for pod in self._pods(key) if is_of_engine(pod)]
         # Who is on the way out still answers, and is paid for.
-        asked = [pod for pod in pods if takes_traffic(pod) or (metering and not has_ended(pod))]
+        asked = [pod for pod in pods if takes_traffic(pod) or (metering and not has_ended(pod) and not is_cut_off(pod))]
         readings = await self._scraper.read(asked)
         plan, parent = self._plans.get(key), self._store.get(VLMDEPLOYMENT.kind, *key)  # as they are by now
         if plan is None or parent is None:
@@ -233,7 +232,3 @@ def observation(seen: Load, replicas: int) -> Observation:
     """
     missing = max(replicas - seen.reported, seen.silent)
     return Observation(replicas=replicas, in_flight=seen.in_flight, missing=missing)
-
-
-def _is_of_engine(pod: KubernetesObject) -> bool:
-    return bool(pod["metadata"].get("labels", {}).get(names.COMPONENT) == names.ENGINE)

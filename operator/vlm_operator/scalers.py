@@ -38,12 +38,14 @@ class ScalingSettings(Record, frozen=True, kw_only=True):
     """What the chart's values say of autoscaling.
 
     `prometheus`: the address that KEDA asks. `external_metric`: the name under which an adapter (prometheus-adapter,
-    say) serves requests in flight to the HPA. `http_scaler`: host and port of the KEDA HTTP add-on's scaler.
-    `interval_seconds`: between looks, of the operator and of KEDA.
+    say) serves requests in flight to the HPA; `external_metric_label`: the label of that metric whose value is the
+    deployment's name. `http_scaler`: host and port of the KEDA HTTP add-on's scaler. `interval_seconds`: between looks,
+    of the operator and of KEDA.
     """
 
     prometheus: str | None = None
     external_metric: str | None = None
+    external_metric_label: str = names.SERIES_LABEL
     http_scaler: str = "keda-add-ons-http-external-scaler.keda:9090"
     interval_seconds: float = INTERVAL_SECONDS
 
@@ -211,8 +213,8 @@ def _target(parent: KubernetesObject) -> dict[str, str]:
 
 
 def _autoscaler(parent: KubernetesObject, scale: Scale, means: Means) -> KubernetesObject:
-    policy, name = scale.policy, parent["metadata"]["name"]
-    metric = {"name": means.settings.external_metric, "selector": {"matchLabels": {names.SERIES_LABEL: name}}}
+    policy, name, settings = scale.policy, parent["metadata"]["name"], means.settings
+    metric = {"name": settings.external_metric, "selector": {"matchLabels": {settings.external_metric_label: name}}}
     target = {"type": "AverageValue", "averageValue": quantity(policy.target_in_flight)}
     spec = {
         "scaleTargetRef": _target(parent),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from vlm_operator import names, proxy
 
-ANSWERED_WINDOW = "2m"  # back from now, of answers that keep replicas awake: four scrapes at 30 s
+# Back from now, of answers that keep replicas awake. Both scrapes around an answer are in it for two minutes or more,
+# as the chart's podMonitor.interval is 60 s at most, and KEDA looks every 60 s or a little more at most.
+ANSWERED_WINDOW = "3m"
 
 
 def in_flight_query(namespace: str, name: str, *, to_zero: bool = False) -> str:

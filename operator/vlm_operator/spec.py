@@ -42,6 +42,10 @@ def parse(body: KubernetesObject) -> api.VLMDeployment:
         deployment = msgspec.convert(whole, api.VLMDeployment)
     except msgspec.ValidationError as error:
         raise InvalidSpec(_located(str(error))) from error
+    if f"{deployment.metadata.name}-".startswith(f"{api.RESERVED_NAME}-"):
+        raise _invalid(
+            "metadata.name", "pods of its namespace would take its Service for the API server. Take another."
+        )
     _check_model(deployment.spec.model)
     _check_bounds(deployment.spec)
     _check_readable(deployment.spec)

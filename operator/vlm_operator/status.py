@@ -14,11 +14,11 @@ from vlm_operator import names, tolerant
 from vlm_operator.benchmarks import decimal
 from vlm_operator.conditions import Facts, Judged, conditions, judge
 from vlm_operator.diagnosis import agent_result, engine_pods
-from vlm_operator.facts import NOTHING_SAID, download_job, facts, is_serving, live_pods, measured, revision_of, subject
+from vlm_operator.facts import NOTHING_SAID, download_job, facts, is_serving, live_pods, measured, subject
 from vlm_operator.realised import Realised
 from vlm_operator.reasons import AvailableReason, DegradedReason, ModelReason, Phase, PlanReason, ReadyReason
 from vlm_operator.records import Findings, KubernetesObject, Observed, Planned, Revision
-from vlm_operator.reported import is_paid
+from vlm_operator.reported import is_paid, revision_of
 from vlm_operator.rollout import Rollout
 from vlm_operator.timeline import timeline
 from vlmctl.api import v1alpha1 as api
@@ -82,7 +82,7 @@ def build(
         url=f"http://{name}.{metadata['namespace']}.svc/v1",
         current_revision=current,
         update_revision=None if wanted == current else wanted,
-        api_key_secret=_own_key(spec) or api_key or made_key_secret(observed.parent) or before.api_key_secret,
+        api_key_secret=_own_key(spec) or api_key or before.api_key_secret,
         made_key_secret=api_key or made_key_secret(observed.parent),
         plan=None if rollout.wanted is None else plan_status(rollout.wanted.planned),
         scaling=scaling,

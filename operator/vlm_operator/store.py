@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
 from vlm_operator import names
 from vlm_operator.actions import owned_paths
-from vlm_operator.kinds import NODE, VLMDEPLOYMENT, Resource
+from vlm_operator.kinds import NODE, POD, VLMDEPLOYMENT, Resource
 from vlm_operator.records import Key, KubernetesObject
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # annotation: the whole manifest once more
+UNBOUNDED = frozenset({"annotations", "finalizers", "labels", "managedFields", "ownerReferences"})
 Name = tuple[str, str]  # namespace ("" for kinds without) and name
 
 
@@ -78,7 +79,8 @@ class Store:
         known = self._kinds.get(kind, {}).get(name)
         if known is not None and version <= known.version:
             return False, known.owner
-        fields = owned_paths(metadata.get("managedFields", ()))
+        # Of a VLMDeployment nobody asks, and whoever writes it says under whose name.
+        fields = frozenset() if kind == VLMDEPLOYMENT.kind else owned_paths(metadata.get("managedFields", ()))
         content = _ENCODER.encode(_kept(body))
         entry = Entry(metadata["uid"], version, _owner(kind, name, metadata), content, fields)
         self._set(kind, name, entry)
@@ -110,13 +112,20 @@ class Store:
 
         What was written since then stays.
         """
+        self.reached(resource.kind, watched, version)
+        return self._clear(resource.kind, watched, lambda name, at: name not in listed and at <= version)
+
+    def clear(self, resource: Resource, watched: str) -> set[Key]:
+        """Forget a kind that the cluster has no more; gives whose it was."""
+        return self._clear(resource.kind, watched, lambda *_: True)
+
+    def _clear(self, kind: str, watched: str, is_gone: Callable[[Name, int], bool]) -> set[Key]:
         gone = [
             name
-            for name, entry in self._kinds.get(resource.kind, {}).items()
-            if watched in ("", name[0]) and name not in listed and entry.version <= version
+            for name, entry in self._kinds.get(kind, {}).items()
+            if watched in ("", name[0]) and is_gone(name, entry.version)
         ]
-        self.reached(resource.kind, watched, version)
-        return {owner for name in gone if (owner := self._unset(resource.kind, name)) is not None}
+        return {owner for name in gone if (owner := self._unset(kind, name)) is not None}
 
     def forget(self, key: Key) -> None:
         """Drop a VLMDeployment that the API server said is not there."""
@@ -163,10 +172,34 @@ def _kept(body: KubernetesObject) -> KubernetesObject:
     metadata = body["metadata"]
     if body["kind"] == NODE.kind:
         return _node(body)
+    if body["kind"] == POD.kind:
+        return _pod(body)
+    if body["kind"] == VLMDEPLOYMENT.kind:
+        return {**body, "metadata": _bounded(metadata)}
     kept = {name: value for name, value in metadata.items() if name != "managedFields"}
     if LAST_APPLIED in metadata.get("annotations", {}):
         kept["annotations"] = {k: v for k, v in metadata["annotations"].items() if k != LAST_APPLIED}
     return {**body, "metadata": kept}
+
+
+def _bounded(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Without what may be as long as its writer likes, but for annotations of ours."""
+    kept = {name: value for name, value in metadata.items() if name not in UNBOUNDED}
+    ours = {key: text for key, text in metadata.get("annotations", {}).items() if key.startswith(names.DOMAIN)}
+    return {**kept, "annotations": ours} if ours else kept
+
+
+def _pod(body: KubernetesObject) -> KubernetesObject:
+    """Without what a spec says of pods, which each of many replicas has once more."""
+    spec = body.get("spec", {})
+    kept = {name: spec[name] for name in ("nodeName", "terminationGracePeriodSeconds") if name in spec}
+    kept["containers"] = [
+        {name: each[name] for name in ("name", "resources", "startupProbe") if name in each}
+        for each in spec.get("containers", ())
+    ]
+    kept["volumes"] = [{"image": each["image"]} for each in spec.get("volumes", ()) if "image" in each]
+    metadata = {**_bounded(body["metadata"]), "labels": body["metadata"].get("labels", {})}
+    return {**body, "metadata": metadata, "spec": kept}
 
 
 def _node(body: KubernetesObject) -> KubernetesObject:

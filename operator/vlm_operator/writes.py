@@ -16,6 +16,7 @@ from vlm_operator.kinds import BY_KIND, DEPLOYMENT, EVENT, POD, SECRET, VLMDEPLO
 from vlm_operator.names import DEPLOYMENT as LABEL
 from vlm_operator.names import FIELD_MANAGER, MANAGED_BY
 from vlm_operator.records import Key, KubernetesObject
+from vlm_operator.reported import is_controlled
 from vlm_operator.status import made_key_secret, previous
 from vlm_operator.store import Store
 from vlm_operator.tries import Tries
@@ -37,8 +38,8 @@ log = logging.getLogger(__name__)
 Refusal = tuple[Action, Exception]
 
 
-class Kept(NamedTuple):
-    """Whether a measurement was written, and which ones the API server did not take."""
+class Written(NamedTuple):
+    """Whether anything was written, and what the API server did not take."""
 
     written: bool
     refused: list[Refusal]
@@ -54,6 +55,7 @@ class Writer:
         self._cluster = cluster
         self._store = store
         self._identity = identity
+        self._is_told_events = False  # that they may not be written
         self.tries = Tries()
 
     async def is_alive(self, parent: KubernetesObject, *, deleted: bool = False) -> bool:
@@ -75,7 +77,7 @@ class Writer:
         is_same = found["metadata"]["uid"] == metadata["uid"]
         return bool(is_same and (deleted or "deletionTimestamp" not in found["metadata"]))
 
-    async def keep(self, key: Key, benchmarks: Iterable[api.VLMBenchmark]) -> Kept:
+    async def keep(self, key: Key, benchmarks: Iterable[api.VLMBenchmark]) -> Written:
         """Create measurements, unless they are there. One that is refused (by a quota, a policy, the schema) keeps
         nothing else waiting.
         """
@@ -88,7 +90,7 @@ class Writer:
                 written = True
             except ApiError as error:
                 refused.append((action, error))
-        return Kept(written, refused)
+        return Written(written, refused)
 
     async def act(self, key: Key, action: Action) -> None:
         """One write; what was refused a moment ago is refused without another request."""
@@ -124,37 +126,45 @@ class Writer:
             except ApiError as error:
                 if not error.is_conflict:
                     raise
-            await self._check_free(key, action)
+        is_ours = action.forced or await self._is_ours(key, action, body)
         try:
-            return await self._cluster.apply(resource, body, force=action.forced)
+            return await self._cluster.apply(resource, body, force=is_ours)
         except ApiError as error:
             if action.instead is None or error.status != INVALID:
                 raise
             return await self._cluster.merge(resource, key.namespace, action.name, action.instead)
 
-    async def _check_free(self, key: Key, action: Action) -> None:
-        """Raise ApiError where somebody else has an object of the name: applied, it would be taken from him."""
+    async def _is_ours(self, key: Key, action: Action, body: KubernetesObject) -> bool:
+        """Whether the VLMDeployment owns the object of the name, whose labels somebody has changed then.
+
+        Raises ApiError where somebody else has it: applied, it would be taken from him.
+        """
         found = await self._cluster.find(BY_KIND[action.kind], key.namespace, action.name)
-        labels = {} if found is None else found["metadata"].get("labels") or {}
-        if found is not None and labels.get(MANAGED_BY) != FIELD_MANAGER:
+        if found is None or _is_of_same_owner(found, body):
+            return found is not None
+        labels = found["metadata"].get("labels") or {}
+        if labels.get(MANAGED_BY) != FIELD_MANAGER:
             raise ApiError(f"{TAKEN} did not make. Rename or delete it.", status=409)
-        if found is not None and labels.get(LABEL) != key.name:
+        if labels.get(LABEL) != key.name:
             raise ApiError(
                 f"{TAKEN} made for {labels.get(LABEL, 'something else')}. Delete one of the two.", status=409
             )
+        return False
 
-    async def tell(self, key: Key, words: Mapping[str, Mapping[str, str]]) -> list[Refusal]:
-        """Write annotations of pods, by the pod's name; gives what was refused. A pod that is gone needs none."""
-        refused = list[Refusal]()
+    async def tell(self, key: Key, words: Mapping[str, Mapping[str, str]]) -> Written:
+        """Write annotations of pods, by the pod's name. A pod that is gone needs none."""
+        written, refused = False, list[Refusal]()
         for name, notes in words.items():
             patch, why = {"metadata": {"annotations": dict(notes)}}, "its agent is to know"
             action = Action(verb=Verb.ANNOTATE, kind=POD.kind, name=name, reason=why, body=patch)
             try:
                 await self.act(key, action)
+                pod = self._store.get(POD.kind, key.namespace, name) or {"metadata": {}}
+                written |= notes.items() <= pod["metadata"].get("annotations", {}).items()  # a webhook may drop them
             except ApiError as error:
                 if not error.is_missing:
                     refused.append((action, error))
-        return refused
+        return Written(written, refused)
 
     async def answer(self, parent: KubernetesObject, status: api.VLMDeploymentStatus) -> None:
         """Write the status if it says anything new, and tell it in Events; who is gone needs no answer."""
@@ -184,7 +194,9 @@ class Writer:
         try:
             await self._cluster.create(EVENT, body)
         except (ApiError, Unreachable) as error:
-            log.debug("An Event was not taken: %s", error)
+            is_news = isinstance(error, ApiError) and error.is_forbidden and not self._is_told_events
+            self._is_told_events |= is_news
+            log.log(logging.WARNING if is_news else logging.DEBUG, "An Event was not taken: %s", error)
 
     async def _write_status(self, parent: KubernetesObject, told: KubernetesObject) -> bool:
         """Whether it was written: never to another VLMDeployment that has taken the name since.
@@ -211,8 +223,9 @@ class Writer:
         return False
 
     async def _make_secret(self, key: Key, body: KubernetesObject) -> None:
-        """The Secret with the API key. Nobody may look whose one of the name is, so the status names it before it is
-        made: one that is there and was not named is somebody else's, or goes with a VLMDeployment that had the name.
+        """The Secret with the API key. Nobody may look whose one of the name is, so the status says that it is ours
+        before it is made: one that is there without that is somebody else's, or goes with a VLMDeployment that had the
+        name. That it is there (apiKeySecret) is said only then, so that whoever is killed in between is followed up.
         """
         parent = self._store.get(VLMDEPLOYMENT.kind, *key)
         if parent is None:
@@ -222,8 +235,8 @@ class Writer:
             try:
                 await self._cluster.create(SECRET, body, dry_run=True)
             except ApiError as error:
-                raise ApiError(NOT_OURS, status=error.status) if error.is_conflict else error from error
-            await self.answer(parent, msgspec.structs.replace(before, api_key_secret=name, made_key_secret=name))
+                raise ApiError(NOT_OURS, status=error.status) if error.is_taken else error from error
+            await self.answer(parent, msgspec.structs.replace(before, made_key_secret=name))
         await self._create(body)
 
     async def _create(self, body: KubernetesObject) -> None:
@@ -231,7 +244,7 @@ class Writer:
         try:
             made = await self._cluster.create(resource, body)
         except ApiError as error:
-            if not error.is_conflict:
+            if not error.is_taken:
                 raise
             return
         if resource is not SECRET:  # which is made and never looked at
@@ -241,6 +254,10 @@ class Writer:
 def _is_gone(error: ApiError, name: str) -> bool:
     """Whether this very object is not there. An API server that is starting, or a proxy before it, finds nothing."""
     return error.is_missing and error.about == name
+
+
+def _is_of_same_owner(found: KubernetesObject, body: KubernetesObject) -> bool:
+    return any(is_controlled(found, each["uid"]) for each in body["metadata"].get("ownerReferences", ()))
 
 
 def _made_anew(body: KubernetesObject) -> KubernetesObject:

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Build what a test cluster consists of: about 12 minutes on two cores, once. Each program is kept under a hash of what
 # it is made from, so that a change builds what it concerns alone; all of one version of the locks are in one folder.
-# Usage: build.sh [PROGRAM...]   build what is missing, of everything or of these, and print the folder that holds it
+# Usage: build.sh [PROGRAM...]   build what is missing, of everything but KEDA or of these, and print the folder that
+#                                holds it
 #        build.sh --where        only print the folder
 # PROGRAM: kubectl, helm, helm-unittest, kwok, cluster, pause, dns, containerd, containerd-shim-runc-v2, ctr,
-#          prometheus, promtool
+#          prometheus, promtool, haproxy.tar, keda-operator, keda-adapter (the last two take 6 minutes)
 # Everything comes from the registries of Go and Python, and Prometheus from Debian or Ubuntu. PYTHON names a Python
-# other than python3. Two of these may run at once.
+# other than python3. Two of these may run at once. haproxy.tar, files of a Debian with the branch of HAProxy that the
+# chart runs, is made by root alone, as nodes are; beside it they are in the folder haproxy.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -112,12 +114,41 @@ unpack_debian() { # NAME PACKAGE: installed, it would begin to run
     keep "$1"
 }
 
+unpack_haproxy() { # and the shell with which its container stops it
+    local packages=base-files,coreutils,dash,haproxy
+    [ "$(id -u)" = 0 ] || return 0
+    if missing haproxy.tar "$HAPROXY_SUITE $packages"; then
+        mmdebstrap --quiet --variant=extract --skip=output/dev --include=$packages \
+            "$HAPROXY_SUITE" "$work/haproxy.tar" >&2
+        keep haproxy.tar
+    fi
+    [ -e "$out/haproxy.tar" ] && [ ! -e "$out/haproxy" ] || return 0
+    mkdir "$work/haproxy"
+    tar --extract --file "$out/haproxy.tar" --directory "$work/haproxy"
+    mv --no-target-directory "$work/haproxy" "$out/haproxy"
+}
+
+folder_of() { # MODULE@VERSION
+    (cd "$work" && go mod download -json "$1" | awk -F '"' '$2 == "Dir" {print $4}')
+}
+
+keep_keda() { # its CustomResourceDefinitions
+    [[ $wanted != *" keda-"* ]] || wanted+="keda.yaml "
+    local version module
+    version=$(awk '$1 == "github.com/kedacore/keda/v2" {print $2}' "$here/keda/go.mod")
+    missing keda.yaml "$version" || return 0
+    need_go
+    module=$(folder_of "github.com/kedacore/keda/v2@$version")
+    cat "$module"/config/crd/bases/*.yaml >"$work/keda.yaml"
+    keep keda.yaml
+}
+
 keep_stages() { # what kwok lets nodes and pods go through: `kwok --config kwok.yaml --manage-all-nodes`
     [[ $wanted != *" kwok "* ]] || wanted+="kwok.yaml "
     missing kwok.yaml "$KWOK" || return 0
     need_go
     local module
-    module=$(cd "$work" && go mod download -json "sigs.k8s.io/kwok@$KWOK" | awk -F '"' '$2 == "Dir" {print $4}')
+    module=$(folder_of "sigs.k8s.io/kwok@$KWOK")
     for stage in "$module"/kustomize/stage/{node/fast,node/heartbeat-with-lease,pod/fast}/*-*.yaml; do
         echo "---"
         cat "$stage"
@@ -141,4 +172,9 @@ install "sigs.k8s.io/kwok/cmd/kwok@$KWOK"
 keep_stages
 unpack_debian prometheus prometheus
 unpack_debian promtool prometheus
+unpack_haproxy
+keep_keda
+for part in operator adapter; do
+    [[ $wanted != *" keda-$part "* ]] || build "keda-$part" keda "github.com/kedacore/keda/v2/cmd/$part"
+done
 echo "$out"

@@ -2,13 +2,14 @@
 # A Kubernetes control plane: etcd, API server, controllers and scheduler, and nothing that runs pods.
 # It needs no root, and takes ports that are free, so that several stand side by side.
 #
-# Usage: control_plane.sh up DIR [--owner PID] [--address IP] [--services CIDR]
+# Usage: control_plane.sh up DIR [--owner PID] [--address IP] [--services CIDR] [--apiserver FLAGS] [--controllers FLAGS]
 #        control_plane.sh stop|start DIR PART      PART: etcd, apiserver, controllers or scheduler
 #        control_plane.sh down DIR
 #
 # up      takes down what an earlier `up` left in DIR, writes DIR/admin.kubeconfig, returns when the controllers work
 # down    ends all parts and removes DIR; nothing to take down is no mistake
 # --owner take it down when the process PID has ended, however it ended
+# --apiserver, --controllers  more flags of these, in one word
 # --address, --services  where nodes reach the API server, and the range of services (node.sh gives them)
 # Every write to the API server, and what service accounts read of it, is a line of JSON in DIR/audit.log. The programs come from build.sh, or from the folder
 # that VLMCTL_CLUSTER_BIN names.
@@ -19,6 +20,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 PARTS=(scheduler controllers apiserver etcd) # as they are stopped
 NOWHERE=203.0.113.1                          # a documentation address: with no pod, nobody calls it
+OF_APISERVER=() OF_CONTROLLERS=()            # more flags
 
 free_ports() { # COUNT: below those that outgoing connections are given
     python3 -c 'import random, socket, sys
@@ -40,6 +42,7 @@ launch_apiserver() { # ADDRESS PORT SERVICES ETCD
     [ "$1" = 127.0.0.1 ] && advertised=$NOWHERE
     make_certificate apiserver /CN=kube-apiserver "IP:$1,IP:${3%.*}.1,DNS:kubernetes.default,DNS:kubernetes.default.svc"
     make_certificate kubelet-client /O=system:masters/CN=kubelet-client
+    make_certificate front-proxy /CN=front-proxy # to servers of more of the API, whom it tells who asks
     cat >"$D/audit.yaml" <<'Y'
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -57,8 +60,11 @@ Y
         --kubelet-client-key "$D/kubelet-client.key" --kubelet-preferred-address-types InternalIP \
         --service-account-issuer https://kubernetes.default.svc --service-account-signing-key-file "$D/accounts.key" \
         --service-account-key-file "$D/accounts.pub" --service-cluster-ip-range "$3" --authorization-mode Node,RBAC \
-        --enable-admission-plugins NodeRestriction --allow-privileged --audit-policy-file "$D/audit.yaml" \
-        --audit-log-path "$D/audit.log" --audit-log-maxsize 1000
+        --requestheader-client-ca-file "$D/ca.crt" --requestheader-allowed-names front-proxy \
+        --requestheader-username-headers X-Remote-User --requestheader-group-headers X-Remote-Group \
+        --requestheader-extra-headers-prefix X-Remote-Extra- --proxy-client-cert-file "$D/front-proxy.crt" \
+        --proxy-client-key-file "$D/front-proxy.key" --enable-admission-plugins NodeRestriction --allow-privileged \
+        --audit-policy-file "$D/audit.yaml" --audit-log-path "$D/audit.log" --audit-log-maxsize 1000 "${OF_APISERVER[@]}"
 }
 
 launch_parts() { # ADDRESS PORT SERVICES ETCD PEER
@@ -71,7 +77,7 @@ launch_parts() { # ADDRESS PORT SERVICES ETCD PEER
     launch controllers "$BIN/cluster" kube-controller-manager --kubeconfig "$D/controllers.kubeconfig" --secure-port 0 \
         --service-account-private-key-file "$D/accounts.key" --root-ca-file "$D/ca.crt" --leader-elect=false \
         --use-service-account-credentials --horizontal-pod-autoscaler-sync-period 5s \
-        --kube-api-qps 500 --kube-api-burst 1000
+        --kube-api-qps 500 --kube-api-burst 1000 "${OF_CONTROLLERS[@]}"
     launch scheduler "$BIN/cluster" kube-scheduler --kubeconfig "$D/scheduler.kubeconfig" --secure-port 0 \
         --leader-elect=false --kube-api-qps 500 --kube-api-burst 1000
     wait_until 60 "the controllers work" ask /api/v1/namespaces/default/serviceaccounts/default
@@ -82,6 +88,8 @@ up() { # OPTIONS...
     while [ $# -gt 0 ]; do
         case $1 in
             --owner) owner=$2 ;;
+            --apiserver) read -ra OF_APISERVER <<<"$2" ;;
+            --controllers) read -ra OF_CONTROLLERS <<<"$2" ;;
             --address) address=$2 ;;
             --services) services=$2 ;;
             *) usage ;;

@@ -18,6 +18,10 @@ need util-linux nsenter
 need procps sysctl
 need haproxy haproxy
 need ca-certificates /etc/ssl/certs/ca-certificates.crt
+if [ "$(id -u)" = 0 ]; then # for what root alone makes
+    need mmdebstrap mmdebstrap
+    need debian-archive-keyring /usr/share/keyrings/debian-archive-keyring.gpg
+fi
 [ ${#missing[@]} = 0 ] && exit
 
 echo "Installing ${missing[*]} ..." >&2

@@ -54,11 +54,17 @@ take_slot() { # the first whose link does not exist yet; leaves it in $D/slot
     return 1
 }
 
+group_of_node() { # of its own by the folder, as links of the same name are in other namespaces
+    echo "vlmctl-$(stat --format %d-%i "$D")"
+}
+
 control_groups() { # those of the node: one, or in version 1 one for each controller
+    local group
+    group=$(group_of_node)
     if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
-        echo "/sys/fs/cgroup/$LINK"
+        echo "/sys/fs/cgroup/$group"
     else
-        for controller in /sys/fs/cgroup/*/; do echo "$controller$LINK"; done
+        for controller in /sys/fs/cgroup/*/; do echo "$controller$group"; done
     fi
 }
 
@@ -125,6 +131,8 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
   address = "$D/containerd.sock"
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
   sandbox = "localhost/pause:1"
+[plugins.'io.containerd.cri.v1.images'.registry]
+  config_path = "$D/registries" # a folder for each registry, which may come later
 [plugins.'io.containerd.cri.v1.runtime']
   restrict_oom_score_adj = true # without CAP_SYS_RESOURCE runc may not lower it, and dies
   [plugins.'io.containerd.cri.v1.runtime'.cni]
@@ -147,7 +155,7 @@ authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {c
 authorization: {mode: Webhook}
 containerRuntimeEndpoint: unix://$D/containerd.sock
 cgroupDriver: cgroupfs
-cgroupRoot: /$LINK
+cgroupRoot: /$(group_of_node)
 enforceNodeAllocatable: []
 failCgroupV1: false
 failSwapOn: false
@@ -158,6 +166,7 @@ podLogsDir: $D/pods
 evictionHard: {memory.available: 100Mi, nodefs.available: "1%", imagefs.available: "1%", nodefs.inodesFree: "1%"}
 imageGCHighThresholdPercent: 100
 nodeStatusUpdateFrequency: 4s
+crashLoopBackOff: {maxContainerRestartPeriod: 10s} # who is killed once a minute for an hour would wait for five
 Y
 }
 

@@ -31,7 +31,7 @@ start() { # NAME, launched before
 stop() { # NAME: at once; returns when it has ended
     local pid
     if pid=$(process_of "$1") && [ "$pid" != $$ ]; then
-        kill -KILL "$pid" 2>/dev/null || true
+        kill -KILL -- "-$pid" "$pid" 2>/dev/null || true # its group has its children
         while process_of "$1" >/dev/null; do sleep 0.02; done
     fi
     rm -f "$D/$1.pid"

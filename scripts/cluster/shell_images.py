@@ -5,7 +5,7 @@ Usage: shell_images.py pause PROGRAM > IMAGE.tar           what keeps a pod's na
        shell_images.py vllm NAME ENVIRONMENT > IMAGE.tar   NAME, whose `vllm` and `python3` are those of a virtual
                                                            environment; `--mounts ENVIRONMENT` tells the folders for
                                                            `node.sh up --mount`
-       shell_images.py haproxy NAME > IMAGE.tar            NAME, whose `haproxy` is that of this machine
+       shell_images.py haproxy NAME ROOT.tar > IMAGE.tar   NAME, whose files are those of a root folder with HAProxy
 
 In containers, node.sh mounts folders of this machine under /host; links lead there, so that an image keeps its real
 name and is started as the real one would be, without the gigabytes.
@@ -25,6 +25,7 @@ from typing import NamedTuple
 HOST = "/host"
 PROGRAMS = ("bin", "lib", "lib64", "sbin")  # links into /usr, as Debian lays them out
 VLLM_USER = 2000  # what the vllm/vllm-openai image runs as
+HAPROXY_USER = "99"  # the official image's
 PATH = "/opt/vllm/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 VLLM_ENVIRONMENT = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -66,9 +67,8 @@ def layer(entries: list[Entry]) -> bytes:
     return buffer.getvalue()
 
 
-def image(name: str, entries: list[Entry], **config: object) -> bytes:
+def image(name: str, content: bytes, **config: object) -> bytes:
     """Pack an image of one layer as `docker save` would; `config`: of its containers (Entrypoint, Env, User ...)."""
-    content = layer(entries)
     described = {
         "architecture": "amd64",
         "os": "linux",
@@ -83,10 +83,7 @@ def image(name: str, entries: list[Entry], **config: object) -> bytes:
 
 def of_this_machine() -> list[Entry]:
     """List what a root folder needs for the programs of this machine to run in it."""
-    users = (
-        b"root:x:0:0:root:/root:/bin/sh\nvllm:x:2000:0::/home/vllm:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"
-        b"haproxy:x:99:99::/var/lib/haproxy:/bin/sh\n"
-    )
+    users = b"root:x:0:0:root:/root:/bin/sh\nvllm:x:2000:0::/home/vllm:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"
     return [
         *(Entry(name, target=f"{HOST}/usr/{name}") for name in PROGRAMS),
         Entry("usr", target=f"{HOST}/usr"),
@@ -124,7 +121,7 @@ def vllm(name: str, environment: Path) -> bytes:
     variables = {"PATH": PATH, "PYTHONPATH": "/opt/vllm", **VLLM_ENVIRONMENT}
     return image(
         name,
-        entries,
+        layer(entries),
         Entrypoint=["vllm", "serve"],
         Env=[f"{variable}={value}" for variable, value in variables.items()],
         User=f"{VLLM_USER}:0",
@@ -132,10 +129,10 @@ def vllm(name: str, environment: Path) -> bytes:
     )
 
 
-def haproxy(name: str) -> bytes:
+def haproxy(name: str, root: Path) -> bytes:
     """Make the image of HAProxy, with the user and the signal to stop that the official one has."""
     variables = [f"PATH={PATH}"]
-    return image(name, of_this_machine(), Cmd=["haproxy"], Env=variables, User="haproxy", StopSignal="SIGUSR1")
+    return image(name, root.read_bytes(), Cmd=["haproxy"], Env=variables, User=HAPROXY_USER, StopSignal="SIGUSR1")
 
 
 def main(arguments: list[str]) -> None:
@@ -145,12 +142,12 @@ def main(arguments: list[str]) -> None:
             print(*mounts(Path(environment)), sep="\n")
         case ["pause", program]:
             content = Path(program).read_bytes()
-            sys.stdout.buffer.write(image("localhost/pause:1", [Entry("pause", content)], Entrypoint=["/pause"]))
+            sys.stdout.buffer.write(image("localhost/pause:1", layer([Entry("pause", content)]), Entrypoint=["/pause"]))
         case ["shell"]:
             path = f"PATH={PATH}"
-            sys.stdout.buffer.write(image("localhost/shell:1", of_this_machine(), Cmd=["/bin/sh"], Env=[path]))
-        case ["haproxy", name]:
-            sys.stdout.buffer.write(haproxy(name))
+            sys.stdout.buffer.write(image("localhost/shell:1", layer(of_this_machine()), Cmd=["/bin/sh"], Env=[path]))
+        case ["haproxy", name, root]:
+            sys.stdout.buffer.write(haproxy(name, Path(root)))
         case ["vllm", name, environment]:
             sys.stdout.buffer.write(vllm(name, Path(environment).absolute()))
         case _:

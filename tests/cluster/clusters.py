@@ -70,7 +70,8 @@ class Cluster(NamedTuple):
 
     def requests(self) -> list[dict[str, Any]]:
         """Every write that the API server was asked for, and what service accounts read, as its audit log has them."""
-        return [json.loads(line) for line in (self.folder / "audit.log").read_text().splitlines()]
+        text = (self.folder / "audit.log").read_text()
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]  # else half-written
 
     def writes(self) -> list[dict[str, Any]]:
         """The writes of these."""

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.clusters import CONTROL_PLANE, Cluster, cluster_up, programs
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where VLMCTL_NO_SKIPS is set, as in .ci/run, a test that is skipped has failed."""
+    report = yield
+    if report.skipped and os.environ.get("VLMCTL_NO_SKIPS"):
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{why} (VLMCTL_NO_SKIPS is set: no test may be skipped here)"
+    return report
 
 
 @pytest.fixture(scope="session")

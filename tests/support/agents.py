@@ -49,7 +49,9 @@ class Pod:
 
     async def result(self) -> AgentResult:
         async with aiohttp.ClientSession() as session:
-            return read_result(await (await session.get(f"http://127.0.0.1:{self.config.port}/result")).read())
+            answer = await session.get(f"http://127.0.0.1:{self.config.port}/result")
+            answer.raise_for_status()  # before it listens, another process may be given its port
+            return read_result(await answer.read())
 
     async def until(self, holds: Callable[[AgentResult], bool]) -> AgentResult:
         """The result once something holds."""

@@ -6,6 +6,7 @@ value can, with the reason.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,7 +17,10 @@ from vlmctl.api.crds import vlmdeployment_crd
 Body = dict[str, Any]
 MODEL = "qwen2.5-vl-3b-instruct"
 CODED = "internvl3-8b"  # a model that comes with code
-FACTS = {"config": {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "auto_map": {"AutoModel": "evil--a.B"}}}
+LOGIN = "registry-login"  # of somebody else, in the same namespace
+EVIL_CONFIG = {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "auto_map": {"AutoModel": "evil--a.B"}}
+FACTS = {"config": json.dumps(EVIL_CONFIG)}
+NESTED = '{"a":' + 20 * "[" + 20 * "]" + "}"
 
 
 class Attack(NamedTuple):
@@ -79,9 +83,11 @@ ATTACKS: tuple[Attack, ...] = (
         )
         for model in (
             {"name": CODED, "source": {"huggingFace": {"repository": "evil/evil", "revision": 40 * "0"}}},
+            {"name": CODED, "source": {"huggingFace": {"revision": 40 * "0"}}},  # of a pull request of his
             {"name": CODED, "source": {"huggingFace": {"revision": "refs/pr/1"}}},
             {"name": CODED, "source": {"pvc": {"claimName": "other-cache", "path": "/huggingface/hub/evil"}}},
             {"name": CODED, "source": {"image": {"reference": "registry.corp/a:1"}}},
+            {"name": CODED, "source": {"image": {"reference": f"registry.corp/a@sha256:{64 * '0'}"}}},
         )
     ),
     *_source("pvc.claimName", "another namespace", {"pvc": {"claimName": "other/weights"}}),
@@ -100,6 +106,19 @@ ATTACKS: tuple[Attack, ...] = (
         "spec.model.facts.config",
         "code",
         {"model": {"source": {"huggingFace": {"repository": "evil/evil"}}, "facts": FACTS}},
+    ),
+    *(
+        Attack(
+            f"spec.model.facts.{field}",
+            "the operator's memory",
+            {"model": {"source": {"huggingFace": {"repository": "evil/evil"}}, "facts": {**FACTS, field: text}}},
+        )
+        for field, text in (
+            ("config", NESTED),
+            ("processor", NESTED),
+            ("config", f'{{"a": [{",".join(500_000 * ["[]"])}]}}'),
+            ("processor", f'{{"a": [{",".join(500_000 * ["[]"])}]}}'),
+        )
     ),
     *_engine(
         "image", "code", *({"image": each} for each in ("evil.example/vllm:1", "docker.io/vllm/vllm-openai:v0.1"))
@@ -200,13 +219,18 @@ ATTACKS: tuple[Attack, ...] = (
     ),
     *_engine("env[].value", "a path", {"env": [{"name": "NCCL_DEBUG", "value": "/etc/passwd"}]}),
     *_engine("trustRemoteCode", "code", {"trustRemoteCode": True}),
+    *_engine("arguments[]", "the memory of all who watch pods", {"arguments": 64 * ["--seed=" + 2000 * "1"]}),
     *_engine("needs[]", "code", {"needs": ["evil"]}),
     *_engine(
         "allowedMediaDomains[]",
-        "a host of the cluster, credentials of the node",
+        "a host of his, a host of the cluster, credentials of the node",
+        {"allowedMediaDomains": ["images.example.com", "evil.example"]},
         *(
             {"allowedMediaDomains": [each]}
             for each in (
+                "evil.example",
+                "evil.images.example.com",
+                "example.com",
                 "169.254.169.254",
                 "2852039166",
                 "0xa9fea9fe",
@@ -234,6 +258,9 @@ ATTACKS: tuple[Attack, ...] = (
                 names.DEPLOYMENT,
                 names.COMPONENT,
                 "azure.workload.identity/use",
+                "aadpodidbinding",
+                "namespace",
+                "job",
                 "sidecar.istio.io/inject",
             )
         ),
@@ -255,6 +282,11 @@ ATTACKS: tuple[Attack, ...] = (
             )
         ),
     ),
+    *_pod(
+        "annotations{}",
+        "the memory of all who watch pods",
+        *({"annotations": {f"a{number}": size * "a" for number in range(16)}} for size in (2000, 16_000)),
+    ),
     *_pod("nodeSelector{}", "the node", {"nodeSelector": {"kubernetes.io/hostname": "../a"}}),
     *_pod(
         "tolerations[].key",
@@ -266,14 +298,33 @@ ATTACKS: tuple[Attack, ...] = (
     ),
     *_pod("priorityClassName", "the place of others", {"priorityClassName": "system-node-critical"}),
     *_pod("imagePullSecrets[]", "a Secret of another namespace", {"imagePullSecrets": ["other/a"]}),
+    *_pod("imagePullSecrets[]", "a login, in a file or a variable", {"imagePullSecrets": [LOGIN]}),
+    *(
+        Attack(
+            "spec.pod.imagePullSecrets[]", "a login, at his registry", {"pod": {"imagePullSecrets": [LOGIN]}, **each}
+        )
+        for each in (
+            {"engine": {"image": "evil.example/vllm:1"}},
+            {"model": {"name": MODEL, "source": {"image": {"reference": "evil.example/weights:1"}}}},
+        )
+    ),
     Attack("spec.apiKey.name", "a Secret", {"apiKey": {"name": "database", "key": "password"}}),
     Attack("spec.apiKey.key", "a path", {"apiKey": {"name": "vlm-a", "key": "../../a"}}),
     Attack("spec.cache.pvc.storageClassName", "the node", {"cache": {"pvc": {"size": "1Gi", "storageClassName": "/"}}}),
 )
+OTHERS = {"apiVersion": "v1", "kind": "Service", "name": "payments", "uid": "3f1c0d5e-0000-4000-8000-00000000000f"}
+# Metadata of a VLMDeployment: no child has anything of it, so whatever it says is said of the VLMDeployment alone.
+METADATA: tuple[Body, ...] = (
+    {"ownerReferences": [{**OTHERS, "controller": True, "blockOwnerDeletion": True}]},
+    {"finalizers": ["evil.example/held"]},
+    {"labels": {"app": "payments", names.DEPLOYMENT: "another", names.COMPONENT: names.Component.ENGINE.value}},
+    {"labels": {"sidecar.istio.io/inject": "true", "azure.workload.identity/use": "true"}},
+    {"annotations": {names.BENCHMARK: "{}", names.MEASURED: "1", names.VERDICT: "Good"}},
+    {"annotations": {"iam.amazonaws.com/role": "admin", "vault.hashicorp.com/agent-inject": "true"}},
+)
 NUMBER = "a number, a duration, a quantity, a switch or a word of a closed list"
 NAME = "the name of something that an administrator has made for this: it is only asked for"
 HARMLESS = {
-    "spec.model.facts.processor": "figures for the planner",
     "spec.model.facts.license": "told to the planner, which refuses where the policy says so",
     "spec.hardware.gpu": "compared with what the cluster has",
     "spec.pod.runtimeClassName": NAME,

@@ -53,7 +53,6 @@ class FakeCluster(Cluster):
         return deepcopy(self.objects.get((resource.kind, name)))
 
     async def apply(self, resource: Resource, body: Body, *, status: bool = False, force: bool = True) -> Body:
-        del force
         name, version = body["metadata"]["name"], body["metadata"].get("resourceVersion")
         self._write("apply", "status" if status else resource.kind, name)
         held = self.objects.get((resource.kind, name))
@@ -64,6 +63,9 @@ class FakeCluster(Cluster):
         if status and held is not None:  # whatever else is told, a uid too, is passed over
             return self.hold({**held, "status": body["status"]})
         before = {} if held is None else held
+        labels, given = before.get("metadata", {}).get("labels", {}), body["metadata"].get("labels", {})
+        if not force and any(labels.get(label, text) != text for label, text in given.items()):
+            raise ApiError("Apply failed with 1 conflict", status=409, reason="Conflict", about=name)
         metadata = {**before.get("metadata", {}), **body["metadata"]}
         made = deepcopy({**before, **body, "metadata": metadata})
         self.changed(made)
@@ -87,6 +89,7 @@ class FakeCluster(Cluster):
         held = await self.get(resource, None, name)
         for part, fields in patch.items():
             held[part] = {**held.get(part, {}), **fields}
+        self.changed(held)
         return self.hold(held)
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -20,7 +21,9 @@ from vlm_operator import proxy
 from vlmctl.serving import host
 
 UP_SECONDS = 20.0
-PROGRAM = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+INSTALLED = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+_NAMED = os.environ.get("VLMCTL_HAPROXY_ROOT")  # a root folder with another release of it, and its own libraries
+ROOT = _NAMED if _NAMED and Path(_NAMED).is_dir() else None  # only root makes one
 KEYS_READ_SECONDS = 0.2  # instead of proxy.READ_KEYS_SECONDS
 
 
@@ -121,8 +124,7 @@ class Pod:
         """The container's command, with this folder."""
         program, *words = proxy.container(proxy.IMAGE, "secret", "key")["command"]
         assert program == "haproxy"
-        assert PROGRAM is not None
-        return [PROGRAM, *([more] if more else []), *(self._here(word) for word in words)]
+        return [*_program(), *([more] if more else []), *(self._here(word) for word in words)]
 
     @contextmanager
     def running(self) -> Iterator[Pod]:
@@ -163,4 +165,13 @@ class Pod:
                     time.sleep(0.05)
 
 
-needs_haproxy = pytest.mark.skipif(PROGRAM is None, reason="no haproxy here: apt-get install haproxy")
+def _program() -> list[str]:
+    """How HAProxy is started, with the libraries beside it."""
+    if ROOT is None:
+        assert INSTALLED is not None
+        return [INSTALLED]
+    (loader,) = Path(ROOT).glob("usr/lib/*/ld-linux-*.so.*")
+    return [str(loader), "--library-path", str(loader.parent), f"{ROOT}/usr/sbin/haproxy"]
+
+
+needs_haproxy = pytest.mark.skipif((ROOT or INSTALLED) is None, reason="no haproxy here: apt-get install haproxy")

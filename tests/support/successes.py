@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,18 +14,25 @@ from vlm_operator.template import KEEPS_TO_ITSELF, LISTENS, MEDIA_DOMAINS, NO_DO
 
 Body = dict[str, Any]
 PLANNED_FLAGS = frozenset({"--revision", MEDIA_DOMAINS, *(word.partition("=")[0] for word in LISTENS)})
+MOST_BYTES = 32_768  # of a pod, of which half is for what its spec says
 CONTAINERS = frozenset({names.ENGINE, names.DOWNLOAD, proxy.NAME, names.AGENT})
 TOLERATED = frozenset({"nvidia.com/gpu", "amd.com/gpu"})
 VOLUMES = frozenset({"configMap", "downwardAPI", "emptyDir", "image", "persistentVolumeClaim", "secret"})
 
 
 def successes(
-    objects: Sequence[Body], namespace: str, *, images: set[str], usual: Body, weights: str = ""
+    objects: Sequence[Body],
+    namespace: str,
+    *,
+    images: set[str],
+    usual: Body,
+    weights: str = "",
+    hosts: tuple[str, ...] = (),
 ) -> list[str]:
     """What in the children of a VLMDeployment is not its writer's to have.
 
     `images`: those that may run. `usual`: the pod template of one that asks for nothing. `weights`: the registry that
-    images of weights come from, if any may.
+    images of weights come from, if any may. `hosts`: those that pictures may be fetched from.
     """
     found: list[str] = []
     for each in objects:
@@ -33,9 +41,13 @@ def successes(
             found.append(f"{kind} in {metadata['namespace']}")
         if kind in ("Deployment", "Job"):
             template = each["spec"]["template"]
-            found += _of_pod(template["spec"], metadata["labels"][names.DEPLOYMENT], images, usual["spec"], weights)
+            pod = template["spec"]
+            found += _of_pod(pod, metadata["labels"][names.DEPLOYMENT], images, usual["spec"], weights)
+            found += _of_hosts(pod, {f"{MEDIA_DOMAINS}={each}" for each in (NO_DOMAIN, *hosts)})
             domains = {key.partition("/")[0] for key in template["metadata"].get("annotations", {}) if "/" in key}
             found += [f"annotation of {domain}" for domain in domains]
+            length = len(json.dumps(template))
+            found += [f"{length:,} bytes in each pod"] if length > MOST_BYTES else []
         if kind == "NetworkPolicy":
             found += _of_network(each["spec"])
     return found
@@ -94,6 +106,14 @@ def _of_engine(container: Body, usual: Body) -> Iterator[str]:
     flags = {word.partition("=")[0] for word in container["args"] if word.startswith("--")}
     planned = {word.partition("=")[0] for word in usual["args"] if word.startswith("--")} | PLANNED_FLAGS
     yield from (f"the argument {each}" for each in flags - planned - set(RULES.values))
+
+
+def _of_hosts(pod: Body, usual: set[str]) -> Iterator[str]:
+    """Hosts of pictures; vLLM takes each word that follows the flag for one more."""
+    for words in (each.get("args", ()) for each in pod["containers"]):
+        for at, word in enumerate(words):
+            if word.startswith(MEDIA_DOMAINS) and (word not in usual or not words[at + 1].startswith("--")):
+                yield f"pictures by {word} {words[at + 1]}"
 
 
 def _of_secret(secret: str | None, name: str) -> Iterator[str]:

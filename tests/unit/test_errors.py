@@ -17,6 +17,7 @@ EXIT_CODES = {
     "InvalidValue": 2,
     "InvalidFile": 2,
     "UnsupportedModel": 2,
+    "BeyondAnyModel": 2,
     "NothingFits": 3,
     "NotReachable": 4,
     "OverBudget": 5,

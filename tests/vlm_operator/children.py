@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 from vlm_operator import names, revisions
 from vlm_operator.actions import Action, actions, owned_paths
-from vlm_operator.desired import desired
+from vlm_operator.desired import Monitors, desired
 from vlm_operator.records import KubernetesObject, Observed, Planned, Revision, Verdict
 from vlm_operator.rollout import Rollout, target
 from vlm_operator.template import template
@@ -76,7 +76,7 @@ def wanted(
     spec: api.VLMDeploymentSpec = SPEC, rollout: Rollout | None = None, parent: KubernetesObject = PARENT
 ) -> tuple[KubernetesObject, ...]:
     """All children of a VLMDeployment that serves, PodMonitor and all."""
-    return desired(parent, spec, rollout or serving(spec), new_api_key="k", monitors=True)
+    return desired(parent, spec, rollout or serving(spec), new_api_key="k", monitors=Monitors())
 
 
 def of_kind(objects: Sequence[KubernetesObject], kind: str) -> KubernetesObject:

@@ -12,7 +12,7 @@ from vlm_operator.refusal import Refused
 from vlm_operator.spec import parse
 from vlm_operator.template import template
 
-from tests.support.attacks import ATTACKS, HARMLESS, MODEL, Attack, fields
+from tests.support.attacks import ATTACKS, CODED, HARMLESS, LOGIN, METADATA, MODEL, Attack, Body, fields
 from tests.support.successes import successes
 from tests.vlm_operator.children import AGENT, NAME, PARENT, serving, wanted
 from vlmctl.catalog.load import load_catalog
@@ -31,15 +31,17 @@ POOL = Pool(
 
 
 # What administrators allow: no more than they have to, and as much as there is.
-STRICT, FREE = Policy(), Policy(allow_trust_remote_code=True, image_registries=("registry.corp",))
+CODE, HOST, REGISTRY = f"OpenGVLab/InternVL3-8B@{40 * 'a'}", "images.example.com", "registry.corp"
+STRICT, FREE = Policy(), Policy(remote_code=(CODE,), image_registries=(REGISTRY,), media_domains=(HOST,))
 
 
-def children(spec: dict[str, Any], policy: Policy = STRICT) -> tuple[dict[str, Any], ...]:
-    """What the operator makes of a spec; raises Refused."""
+def children(spec: dict[str, Any], policy: Policy = STRICT, metadata: Body | None = None) -> tuple[dict[str, Any], ...]:
+    """What the operator makes of a spec, and of more `metadata`; raises Refused."""
     whole = {"model": {"name": MODEL}, **spec}
-    asked = parse({**PARENT, "spec": whole}).spec
+    parent = {**PARENT, "metadata": {**PARENT["metadata"], **(metadata or {})}, "spec": whole}
+    asked = parse(parent).spec
     planned = PLANNER.plan(asked, Inventory(pools=(POOL,)), policy)
-    return wanted(asked, serving(asked, planned))
+    return wanted(asked, serving(asked, planned), parent=parent)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +68,14 @@ def test_nothing_comes_of_it(attack: Attack, policy: Policy, usual: dict[str, An
     except Refused:
         return
     images = {AGENT, IMAGE, "vllm/vllm-openai:v0.32.0"}
-    weights = "registry.corp" if policy is FREE else ""
-    assert successes(made, "team", images=images, usual=usual, weights=weights) == []
+    weights, hosts = (REGISTRY, (HOST,)) if policy is FREE else ("", ())
+    assert successes(made, "team", images=images, usual=usual, weights=weights, hosts=hosts) == []
+
+
+@pytest.mark.parametrize("metadata", METADATA, ids=str)
+def test_no_child_has_anything_of_the_metadata(metadata: Body) -> None:
+    """Whose it is said to be, what is to keep it, and what finds or instructs it, is said of a VLMDeployment alone."""
+    assert children({}, metadata=metadata) == children({})
 
 
 def test_what_is_asked_for_in_good_faith_is_made(usual: dict[str, Any]) -> None:
@@ -77,25 +85,36 @@ def test_what_is_asked_for_in_good_faith_is_made(usual: dict[str, Any]) -> None:
         "engine": {
             "arguments": ["--max-num-seqs", "8"],
             "env": [{"name": "VLLM_LOGGING_LEVEL", "value": "DEBUG"}],
-            "allowedMediaDomains": ["images.example.com"],
+            "allowedMediaDomains": [HOST],
         },
         "pod": {
             "labels": {"team": "vision"},
             "annotations": {"note": "a"},
             "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
             "priorityClassName": "batch",
+            "imagePullSecrets": [LOGIN],
         },
     }
-    made = children(spec)
-    assert successes(made, "team", images={AGENT, IMAGE, "vllm/vllm-openai:v0.32.0"}, usual=usual) == []
+    made = children(spec, FREE)
+    assert successes(made, "team", images={AGENT, IMAGE, "vllm/vllm-openai:v0.32.0"}, usual=usual, hosts=(HOST,)) == []
     (deployment,) = (each for each in made if each["kind"] == "Deployment")
-    engine = deployment["spec"]["template"]["spec"]["containers"][0]
-    assert {"--max-num-seqs=8", "--allowed-media-domains=images.example.com"} <= set(engine["args"])
+    pod = deployment["spec"]["template"]["spec"]
+    assert {"--max-num-seqs=8", f"--allowed-media-domains={HOST}"} <= set(pod["containers"][0]["args"])
+    assert pod["imagePullSecrets"] == [{"name": LOGIN}]
+
+
+def test_code_that_was_read_runs() -> None:
+    """At the commit that the policy names."""
+    model = {"name": CODED, "source": {"huggingFace": {"revision": CODE.partition("@")[2]}}}
+    made = children({"model": model, "engine": {"trustRemoteCode": True}}, FREE)
+    (deployment,) = (each for each in made if each["kind"] == "Deployment")
+    words = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert {"--trust-remote-code", f"--revision={CODE.partition('@')[2]}"} <= set(words)
 
 
 def test_a_success_would_be_seen(usual: dict[str, Any]) -> None:
     """The judge finds what it is to find: images, a Secret, a variable, an argument, what the kubelet would put into
-    one, a volume, a toleration, a host's network, names of Services.
+    one, a volume, a toleration, a host's network, names of Services, a host of pictures, more than a pod may hold.
     """
     made = list(children({}))
     (deployment,) = (each for each in made if each["kind"] == "Deployment")
@@ -108,7 +127,9 @@ def test_a_success_would_be_seen(usual: dict[str, Any]) -> None:
     engine["args"].insert(3, "--worker-cls=evil")
     engine["args"].insert(3, "--seed=$$$(HF_TOKEN)")
     engine["args"].remove("--allowed-media-domains=none.invalid")
+    engine["args"].insert(3, "--allowed-media-domains=evil.example")
     pod["volumes"].append({"name": "b", "image": {"reference": "10.0.0.1/a"}})
     pod["tolerations"].append({"key": "CriticalAddonsOnly", "operator": "Exists"})
+    deployment["spec"]["template"]["metadata"]["annotations"] = {"note": 32_768 * "a"}
     found = successes(made, "team", images={AGENT, IMAGE, "vllm/vllm-openai:v0.32.0"}, usual=usual)
-    assert len(found) == 10, found
+    assert len(found) == 12, found

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from vlm_operator.cluster import LOG_BYTES, LOG_KEPT_BYTES, LOG_LINES, ApiError, Cluster, Connection, Unreachable
+from vlm_operator.cluster import (
+    LOG_BYTES,
+    LOG_KEPT_BYTES,
+    LOG_LINES,
+    MOST_RETRY_AFTER_SECONDS,
+    ApiError,
+    Cluster,
+    Connection,
+    Unreachable,
+)
 from vlm_operator.kinds import DEPLOYMENT, POD, VLMDEPLOYMENT
 from vlm_operator.login import RotatedToken
 
@@ -77,7 +86,19 @@ def test_a_refusal_says_why(status: int) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(("status", "after"), [(429, "7"), (429, ""), (500, ""), (503, "3"), (504, "soon")])
+def test_no_server_is_waited_for_by_the_hour() -> None:
+    """What stands before it may say so while it is away."""
+
+    async def scenario() -> None:
+        async with api_server(refuses(503, **{"Retry-After": "3600"})) as cluster:
+            with pytest.raises(Unreachable) as caught:
+                await cluster.get(DEPLOYMENT, "team", "a")
+            assert caught.value.retry_after_seconds == MOST_RETRY_AFTER_SECONDS
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("status", "after"), [(429, "7"), (429, ""), (500, ""), (503, "3"), (504, "soon"), (429, "²")])
 def test_a_busy_server_is_told_apart_from_a_refusal(status: int, after: str) -> None:
     """Too many requests and failures of the server are hiccups, with the pause that the server asks for."""
 
@@ -85,7 +106,7 @@ def test_a_busy_server_is_told_apart_from_a_refusal(status: int, after: str) -> 
         async with api_server(refuses(status, **({"Retry-After": after} if after else {}))) as cluster:
             with pytest.raises(Unreachable) as caught:
                 await cluster.get(DEPLOYMENT, "team", "a")
-            assert caught.value.retry_after_seconds == (float(after) if after.isdigit() else None)
+            assert caught.value.retry_after_seconds == (float(after) if after.isdecimal() else None)
             assert caught.value.answered
 
     asyncio.run(scenario())

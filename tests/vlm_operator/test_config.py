@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from vlm_operator.config import OperatorConfig, read_config
+from vlm_operator.desired import Monitors
 from vlm_operator.network import Prometheus
 
 from vlmctl.errors import InvalidFile
@@ -20,11 +21,17 @@ namespaces: [team]
 agentImage: registry.example/vlm-operator:1
 proxyImage: registry.example/haproxy@sha256:0123
 prometheus: {namespaceLabels: {name: monitoring}, podLabels: {}}
+monitors: {labels: {release: prometheus}, interval: ""}
 engineImage: ""
 inventory:
 - {gpu: l4, gpusPerNode: 2, usdPerGpuHour: "0.71"}
 policy:
-  {license: commercial, maxUsdPer1k: "", maxUsdPerMonth: 900, allowTrustRemoteCode: true, imageRegistries: [ghcr.io]}
+  license: commercial
+  maxUsdPer1k: ""
+  maxUsdPerMonth: 900
+  remoteCode: [acme/reader@0123456789012345678901234567890123456789]
+  imageRegistries: [ghcr.io]
+  mediaDomains: [images.example]
 lease: {name: ours}
 workers: 4
 """
@@ -69,10 +76,12 @@ def test_names_are_camel_case_and_empty_is_not_given(tmp_path: Path) -> None:
     assert config.engine_image is None
     assert config.proxy_image == "registry.example/haproxy@sha256:0123"
     assert config.prometheus == Prometheus(namespace_labels={"name": "monitoring"})
+    assert config.monitors == Monitors(labels={"release": "prometheus"}, interval="30s")
     assert config.inventory == (DeclaredPool(gpu="l4", gpus_per_node=2, usd_per_gpu_hour=0.71),)
     assert config.policy.license is LicensePolicy.COMMERCIAL
     assert (config.policy.max_usd_per_1k, config.policy.max_usd_per_month) == (None, 900.0)
-    assert config.policy.allow_trust_remote_code
+    assert config.policy.remote_code == (f"acme/reader@{4 * '0123456789'}",)
+    assert config.policy.media_domains == ("images.example",)
     assert config.lease.name == "ours"
 
 
@@ -80,6 +89,7 @@ def test_names_are_camel_case_and_empty_is_not_given(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("policy: {licence: any}", "licence"),
+        ("policy: {remoteCode: [acme/reader@main]}", "remote_code[0]"),
         ("workers: many", "workers"),
         ("inventory: [l4]", "l4"),
         ("logLevel: LOUD", "LOUD"),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from vlm_operator import names
-from vlm_operator.desired import desired
+from vlm_operator.desired import Monitors, desired
 from vlm_operator.download import job_name
 from vlm_operator.network import Prometheus
 from vlm_operator.proxy import METRICS_PORT
@@ -103,7 +103,7 @@ def test_every_child_goes_with_its_owner() -> None:
 
 def test_nothing_before_a_plan() -> None:
     """A refused spec makes no object at all."""
-    assert desired(PARENT, SPEC, Rollout(), new_api_key="k", monitors=True) == ()
+    assert desired(PARENT, SPEC, Rollout(), new_api_key="k", monitors=Monitors()) == ()
 
 
 def test_what_a_revision_owns_follows_it() -> None:
@@ -271,6 +271,7 @@ def test_nobody_comes_in_to_a_download() -> None:
         ("169.254.169.254", 443, False),
         ("169.254.170.2", 443, False),
         ("fd00:ec2::254", 443, False),
+        ("fd20:ce::254", 443, False),
         ("fe80::a9fe:a9fe", 443, False),
         ("169.254.169.254", 80, False),
         ("10.0.0.5", 5432, False),
@@ -380,7 +381,7 @@ def test_a_mirror_is_one_port_and_no_more(mirror: str, port: int, spec: api.VLMD
     assert leads_to(rules, "18.164.174.17", 443)
     assert not leads_to(rules, "10.0.0.5", 443)
     assert not leads_to(rules, "18.164.174.17", 22)
-    for credentials in ("169.254.169.254", "100.100.100.200", "168.63.129.16", "fd00:ec2::254"):
+    for credentials in ("169.254.169.254", "100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254"):
         assert not leads_to(rules, credentials, port)
 
 
@@ -422,12 +423,11 @@ def test_monitors_where_there_are_any() -> None:
 
 def test_monitors_are_found_by_the_prometheus_that_is_there() -> None:
     """It selects them by labels of its own (kube-prometheus-stack: `release`), beside which ours stay."""
-    asked = {"release": "prometheus", names.DEPLOYMENT: "other"}
-    labels = of_kind(
-        desired(PARENT, SPEC, serving(), new_api_key="k", monitors=True, monitor_labels=asked), "PodMonitor"
-    )["metadata"]["labels"]
-    assert labels["release"] == "prometheus"
-    assert labels[names.DEPLOYMENT] == NAME
+    asked = Monitors(labels={"release": "prometheus", names.DEPLOYMENT: "other"}, interval="10s")
+    monitor = of_kind(desired(PARENT, SPEC, serving(), new_api_key="k", monitors=asked), "PodMonitor")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["metadata"]["labels"][names.DEPLOYMENT] == NAME
+    assert {each["interval"] for each in monitor["spec"]["podMetricsEndpoints"]} == {"10s"}
 
 
 def test_children_are_json() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import string
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vlm_operator.engine_logs import TEXT_LIMIT, last_words, quote
+from vlm_operator.engine_logs import LINE_LIMIT, TEXT_LIMIT, explain, last_words, patterns, quote
 
+MOST_TIMES = 10  # a pattern that looks back over the line takes 20 to 200 times as long
 TOKENS = st.text(string.ascii_letters + string.digits, min_size=20, max_size=40)
 FORMS = (
     "hf_{}",
@@ -102,3 +105,33 @@ def test_no_half_of_a_secret_is_quoted(token: str, cut: int) -> None:
 def test_what_is_no_secret_is_quoted_whole(line: str) -> None:
     """Words that secrets are called by as well, long names, paths, plain addresses."""
     assert quote(line) == line == last_words(line)
+
+
+# What patterns begin with, repeat or look for: the words of each pattern of the file, and pieces of secrets.
+PIECES = sorted(
+    {word for each in patterns() for word in re.findall(r"[\w ':/-]{3,}", each.pattern)}
+    | {"-", "--", "--a", "a", "a.", "a-", "1", "(", "[", "'", '"', "\\", " ", "?a-", "&api-", "://", "a://", "://a?"}
+    | {"key ", "token", 'token"', "token  ", "bearer  ", "eyJa.", "sk-", "A+/", "=", "\x1b[1;", "(Request ID: ", "é"}
+    | {"-----BEGIN ", "PRIVATE KEY", "Error: ", "a.Error", "requests.Connect", "Model architectures [", "NCCL error "}
+)
+
+
+def _seconds(text: str) -> float:
+    """The least of some tries, as other work on the machine only adds to it."""
+    found = []
+    for _ in range(3):
+        explain.cache_clear()
+        last_words.cache_clear()
+        began = time.thread_time()
+        explain(text)
+        last_words(text)
+        quote(text)
+        found.append(time.thread_time() - began)
+    return min(found)
+
+
+def test_no_line_takes_much_longer_than_others() -> None:
+    """Lines that are made of what patterns look for cost at most a few times what plain ones of their length do."""
+    usual = _seconds(("The engine is starting up, " * LINE_LIMIT)[:LINE_LIMIT])
+    taken = {piece: _seconds((piece * LINE_LIMIT)[:LINE_LIMIT]) / usual for piece in PIECES}
+    assert not {piece: times for piece, times in taken.items() if times > MOST_TIMES}

@@ -27,7 +27,8 @@ KEY = Key("team", "vision")
 class Server:
     """Deployments by name, and a watch that tells what `change` and `remove` do. `refusal`: the status of all answers.
 
-    `ends`: how the next watch ends right after it began: with an expired version, or cut off.
+    `ends`: how the next watch ends right after it began: with an expired version, or cut off. `pages_until_cut`: of
+    lists, before the next page is refused, once.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,7 @@ class Server:
         self.version = 10
         self.refusal: int | None = None
         self.ends: list[str] = []
+        self.pages_until_cut = -1
         self.lists = 0
         self._watches: set[asyncio.Queue[dict[str, Any]]] = set()
 
@@ -64,9 +66,16 @@ class Server:
             return web.json_response({"message": "no"}, status=self.refusal)
         if "watch" in request.query:
             return await self._watch(request)
-        self.lists += 1
+        self.pages_until_cut -= 1
+        if self.pages_until_cut == -1:
+            return web.json_response({"message": "away"}, status=503)
+        begin, limit = int(request.query.get("continue", 0)), int(request.query["limit"])
+        self.lists += begin == 0
         items = [{"metadata": body["metadata"]} for body in self.objects.values()]
-        return web.json_response({"metadata": {"resourceVersion": str(self.version)}, "items": items})
+        metadata = {"resourceVersion": str(self.version)}
+        if begin + limit < len(items):
+            metadata["continue"] = str(begin + limit)
+        return web.json_response({"metadata": metadata, "items": items[begin : begin + limit]})
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -133,6 +142,23 @@ def test_a_list_and_then_what_happens() -> None:
     virtual_time.run(scenario())
 
 
+def test_what_was_read_of_a_list_that_broke_off_is_told() -> None:
+    """The next list finds nothing new in it."""
+
+    async def scenario() -> None:
+        server = Server()
+        for number in range(DEPLOYMENT.page + 1):
+            server.change(f"a{number:03}")
+        server.pages_until_cut = 1
+        async with watching(server) as (informer, store, changed):
+            await asyncio.sleep(0.1)
+            assert (len(held(store)), changed) == (DEPLOYMENT.page, [KEY])
+            await informer.listed.wait()
+            assert len(held(store)) == DEPLOYMENT.page + 1
+
+    virtual_time.run(scenario())
+
+
 @pytest.mark.parametrize("how", ["expired", "cut"])
 def test_nothing_is_missed_between_two_watches(how: str) -> None:
     """After a watch that cannot go on everything is listed again, and what was deleted meanwhile is told."""
@@ -173,12 +199,15 @@ def test_a_server_that_is_away_is_asked_less_and_less() -> None:
     virtual_time.run(scenario())
 
 
-def test_what_may_be_missing_counts_as_read(caplog: pytest.LogCaptureFixture) -> None:
-    """An API that is not installed holds nobody up; it is looked for again, and found once it is."""
+@pytest.mark.parametrize(("refusal", "level"), [(404, "INFO"), (403, "WARNING")])
+def test_what_may_be_missing_counts_as_read(refusal: int, level: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An API that is not installed holds nobody up; it is looked for again, and found once it is. Where it is the right
+    that is missing, that is a warning.
+    """
 
     async def scenario() -> None:
         server = Server()
-        server.refusal = 404
+        server.refusal = refusal
         async with watching(server, MONITOR) as (informer, _, changed):
             await asyncio.wait_for(informer.listed.wait(), 1)
             await asyncio.sleep(2.5 * REFUSED_PAUSE_SECONDS)
@@ -190,7 +219,7 @@ def test_what_may_be_missing_counts_as_read(caplog: pytest.LogCaptureFixture) ->
 
     with caplog.at_level("INFO"):
         virtual_time.run(scenario())
-    assert len([message for message in caplog.messages if "podmonitors" in message]) == 1
+    assert [record.levelname for record in caplog.records if "podmonitors" in record.message] == [level]
 
 
 def test_a_right_that_is_missing_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -238,11 +267,15 @@ def test_an_api_that_is_taken_away_is_gone_after_a_while() -> None:
     async def scenario() -> None:
         server = Server()
         server.ends = ["cut"]
-        async with watching(server, MONITOR) as (informer, _, __):
+        server.change("a")
+        async with watching(server, MONITOR) as (informer, store, changed):
             await informer.listed.wait()
+            assert list(store.all(MONITOR.kind))
+            changed.clear()
             server.refusal = 404
             await asyncio.sleep(60)
             assert not informer.is_served
+            assert (list(store.all(MONITOR.kind)), changed) == ([], [KEY])
 
     virtual_time.run(scenario())
 

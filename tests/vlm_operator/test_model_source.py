@@ -16,8 +16,10 @@ from vlm_operator.refusal import Refused
 
 from tests.support.command_line import command_line
 from vlmctl import library
+from vlmctl.api import reading
 from vlmctl.api import v1alpha1 as api
 from vlmctl.catalog.checkpoint import Checkpoint
+from vlmctl.errors import UnsupportedModel
 from vlmctl.serving.described import model_reference
 from vlmctl.specs.model import Commercial, Precision
 
@@ -48,6 +50,7 @@ TINY: dict[str, Any] = {
     },
 }
 PROCESSOR = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2, "min_pixels": 3136, "max_pixels": 501760}
+FACTS = {"config": json.dumps(TINY), "processor": json.dumps(PROCESSOR)}
 PVC = {"pvc": {"claimName": "weights", "path": "/models/own/"}}
 
 
@@ -72,13 +75,26 @@ def test_facts_are_what_the_command_writes(tmp_path: Path, capsys: pytest.Captur
     ran = command_line(capsys)("models", "import", str(tmp_path), "--spec")
     assert ran.code == 0, ran.err
     assert ran.out.startswith("# Add spec.model.source")
+    assert '      config: |-\n        {\n          "architectures": [' in ran.out
     written = yaml.safe_load(ran.out)["spec"]["model"]
     found = source_of({**written, "source": PVC})
-    assert found == source_of(
-        {"facts": {"config": TINY, "processor": PROCESSOR, "license": "apache-2.0"}, "source": PVC}
-    )
+    assert found == source_of({"facts": {**FACTS, "license": "apache-2.0"}, "source": PVC})
     assert command_line(capsys)("models", "import", str(tmp_path), "--spec", "--write", "x").code == 2
     assert command_line(capsys)("models", "import", str(tmp_path), "--spec", "-o", "json").json == written
+
+
+def test_a_configuration_is_as_long_as_a_spec_takes() -> None:
+    """With a line for each value where there is room, else without; what is longer is refused before it is pasted."""
+    layers = {"quantization_config": {"ignore": [f"model.layers.{number}.mlp.gate" for number in range(1200)]}}
+    for config, lines in ((TINY, True), ({**TINY, **layers}, True), ({**TINY, "lists": 25_000 * [1]}, False)):
+        reference = model_reference(Checkpoint("acme/own", "", config, {}, {}, None, None, revision="a" * 40))
+        assert reference.facts is not None
+        assert reading.described(reference.facts).config == config
+        assert ("\n" in reference.facts.config) is lines
+    with pytest.raises(
+        UnsupportedModel, match=r"the config has .* characters, and spec\.model\.facts\.config takes 65,536"
+    ):
+        model_reference(Checkpoint("acme/own", "", {**TINY, "lists": 40_000 * [1]}, {}, {}, None, None))
 
 
 def test_facts_of_a_repository_name_their_commit() -> None:
@@ -92,7 +108,7 @@ class TestOfTheCatalog:
     def test_a_name_is_enough(self) -> None:
         """In any usual spelling; the planner may choose among checkpoints of published quality."""
         found = source_of({"name": "Qwen3-VL-8B"})
-        assert found == Source(model=MODEL, gated=MODEL.license.gated, of_catalog=True)
+        assert found == Source(model=MODEL, gated=MODEL.license.gated)
 
     def test_a_precision_narrows_the_checkpoints(self) -> None:
         """As `vlmctl plan --quantization` does."""
@@ -142,7 +158,7 @@ class TestDescribed:
         found = source_of(
             {
                 "source": {"huggingFace": {"repository": "me/tiny", "revision": "v1"}},
-                "facts": {"config": TINY, "processor": PROCESSOR, "license": "apache-2.0"},
+                "facts": {**FACTS, "license": "apache-2.0"},
             }
         )
         assert (found.model.id, found.model.repository, found.revision) == ("me/tiny", "me/tiny", "v1")
@@ -157,26 +173,25 @@ class TestDescribed:
     def test_values_of_the_image_processor_may_be_nested(self) -> None:
         """As processor_config.json of newer repositories holds them."""
         told = [
-            source_of({"name": "tiny", "source": PVC, "facts": {"config": TINY, "processor": processor}}).model
+            source_of({"name": "tiny", "source": PVC, "facts": {**FACTS, "processor": json.dumps(processor)}}).model
             for processor in (PROCESSOR, {"image_processor": PROCESSOR, "processor_class": "X"})
         ]
         assert told[0] == told[1]
 
     def test_on_a_volume_it_is_named_by_the_user_or_by_its_folder(self) -> None:
         """What requests ask for is a name, not a path."""
-        facts = {"config": TINY, "processor": PROCESSOR}
-        assert source_of({"name": "tiny", "source": PVC, "facts": facts}).model.id == "tiny"
-        assert source_of({"source": PVC, "facts": facts}).model.id == "own"
+        assert source_of({"name": "tiny", "source": PVC, "facts": FACTS}).model.id == "tiny"
+        assert source_of({"source": PVC, "facts": FACTS}).model.id == "own"
 
     def test_without_a_licence_it_is_unknown(self) -> None:
         """Only a policy that accepts any licence accepts it."""
-        found = source_of({"name": "tiny", "source": PVC, "facts": {"config": TINY}})
+        found = source_of({"name": "tiny", "source": PVC, "facts": {"config": json.dumps(TINY)}})
         assert found.model.license.commercial is Commercial.UNKNOWN
 
     def test_a_class_that_the_engine_may_know_needs_an_engine_of_ones_own(self) -> None:
         """vLLM 0.32 is not known to serve it; the user's own image is taken at the user's word."""
-        config = {**TINY, "architectures": ["NovelForConditionalGeneration"]}
-        model = {"name": "novel", "source": PVC, "facts": {"config": config, "processor": PROCESSOR}}
+        config = json.dumps({**TINY, "architectures": ["NovelForConditionalGeneration"]})
+        model = {"name": "novel", "source": PVC, "facts": {**FACTS, "config": config}}
         refused = refusal_of(model)
         assert refused.reason is PlanReason.UNSUPPORTED
         assert "NovelForConditionalGeneration" in refused.message
@@ -200,20 +215,36 @@ class TestDescribed:
             PlanReason.INVALID_SPEC,
             "is fp8",
         ),
-        ({"name": MODEL.id, "source": PVC, "facts": {"config": TINY}}, {}, PlanReason.INVALID_SPEC, "Leave them out"),
         (
-            {"name": "tiny", "source": PVC, "facts": {"config": TINY}},
+            {"name": MODEL.id, "source": PVC, "facts": {"config": json.dumps(TINY)}},
+            {},
+            PlanReason.INVALID_SPEC,
+            "Leave them out",
+        ),
+        (
+            {"name": "tiny", "source": PVC, "facts": {"config": json.dumps(TINY)}},
             {"quantization": "FP8"},
             PlanReason.INVALID_SPEC,
             "is bf16",
         ),
         (
-            {"name": "tiny", "source": PVC, "facts": {"config": {"architectures": ["X"]}}},
+            {"name": "tiny", "source": PVC, "facts": {"config": '{"architectures": ["X"]}'}},
             {},
             PlanReason.FACTS_MISSING,
             "decoder",
         ),
-        ({"name": "tiny", "source": PVC, "facts": {"config": {}}}, {}, PlanReason.FACTS_MISSING, "spec.model.facts"),
+        ({"name": "tiny", "source": PVC, "facts": {"config": "{}"}}, {}, PlanReason.FACTS_MISSING, "spec.model.facts"),
+        *(
+            ({"name": "tiny", "source": PVC, "facts": {**FACTS, **facts}}, {}, PlanReason.INVALID_SPEC, words)
+            for facts, words in (
+                ({"config": "architectures: [X]"}, "spec.model.facts.config is not the text of a JSON object"),
+                ({"config": "[]"}, "the whole of config.json"),
+                ({"config": 9000 * "[" + 9000 * "]"}, "the text of a JSON object"),
+                ({"config": '{"a": ' + 16 * "[" + 16 * "]" + "}"}, "more than 16 objects and lists"),
+                ({"config": '{"a": 1' + 5000 * "0" + "}"}, "the text of a JSON object"),
+                ({"processor": ""}, "the whole of preprocessor_config.json"),
+            )
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_a_remedy(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec.structs import replace
-from vlm_operator.planner import Planner
+from vlm_operator.planner import FACTS_KEPT, Planner
 from vlm_operator.policy import Policy
 from vlm_operator.reasons import PlanReason
 from vlm_operator.records import Planned
 
 from tests.support.gpu_nodes import node, pool
 from tests.support.records import SOURCE, make_catalog, make_model
-from tests.vlm_operator.planning import ANYTHING, CATALOG, L4_AND_H100, PLANNER, QWEN, planned, refused, values
+from tests.vlm_operator.planning import ANYTHING, CATALOG, L4_AND_H100, PLANNER, QWEN, planned, refused, spec_of, values
+from tests.vlm_operator.test_model_source import FACTS, PVC, TINY
 from vlmctl import library
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving.engine_args import ENGINE_VERSION, engine_arguments
@@ -198,7 +200,7 @@ class TestArguments:
         found = planned(
             model={"name": "phi-4-multimodal", "source": {"image": {"reference": image, "path": "/phi"}}},
             engine={"trustRemoteCode": True},
-            policy=Policy(allow_trust_remote_code=True, image_registries=("me",)),
+            policy=Policy(remote_code=(image,), image_registries=("me",)),
         )
         assert (found.checkpoint, found.repository) == ("/models", f"oci://{image}/phi")
         assert any("/models/" in value for words in values(found).values() for value in words)
@@ -239,6 +241,7 @@ def test_what_no_gpu_mends_is_unsupported(fields: dict[str, Any], words: str) ->
     [
         (None, "no commit is named"),
         ({"huggingFace": {"revision": "main"}}, "main is no commit"),
+        ({"huggingFace": {"revision": "a" * 64}}, "is no commit"),
         ({"huggingFace": {"revision": "a" * 40}}, None),
         ({"pvc": {"claimName": "weights"}}, None),
     ],
@@ -251,3 +254,15 @@ def test_what_no_commit_pins_is_said(source: dict[str, Any] | None, says: str | 
         each for each in notes if "another checkpoint" in each
     ]
     assert any("another checkpoint" in each for each in notes) is (says is not None)
+
+
+def test_few_of_many_edits_are_remembered() -> None:
+    """Whoever edits a long spec again and again takes no more memory than some models of the hub do."""
+    planner = Planner(CATALOG)
+    for edit in range(40):
+        facts = {**FACTS, "config": json.dumps({**TINY, "edit": edit, "more": 60_000 * "a"})}
+        planned(planner=planner, model={"name": "tiny", "source": PVC, "facts": facts})
+    assert 0 < len(planner._sources) <= FACTS_KEPT // 60_000
+    assert {len(key) for key in planner._sources} == {32}
+    again = spec_of(model={"name": "tiny", "source": PVC, "facts": facts})
+    assert planner._source(again) is planner._source(again)

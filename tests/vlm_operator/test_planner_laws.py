@@ -24,6 +24,7 @@ from vlmctl.specs.model import Precision, QuantizedCheckpoint
 from vlmctl.specs.workload import LicensePolicy
 from vlmctl.units import HOURS_PER_MONTH
 
+COMMIT = 40 * "a"
 SMALL = {"small": 24, "mid": 48, "big": 141}  # GPUs of the made-up catalog, GiB
 
 
@@ -172,8 +173,11 @@ class TestLaws:
         self, model: Any, quantization: api.Quantization, trust: bool
     ) -> None:
         """Never in an error; and no sentence speaks of options of the command line."""
-        fields = {"model": {"name": model.id}, "quantization": quantization, "engine": {"trustRemoteCode": trust}}
-        found = Outcome(PLANNER, L4_AND_H100, fields, Policy(allow_trust_remote_code=True))
+        source = {"source": {"huggingFace": {"revision": COMMIT}}} if trust else {}
+        reference = {"name": model.id, **source}
+        fields = {"model": reference, "quantization": quantization, "engine": {"trustRemoteCode": trust}}
+        read = tuple(f"{each.repository}@{COMMIT}" for each in (model, *model.quantizations))
+        found = Outcome(PLANNER, L4_AND_H100, fields, Policy(remote_code=read))
         assert (found.plan is None) is not (found.refused is None)
         told = found.plan.notes if found.plan is not None else (str(found.refused),)
         assert not any(option in sentence for sentence in told for option in OPTIONS)

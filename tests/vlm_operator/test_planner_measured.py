@@ -11,7 +11,7 @@ from vlm_operator.results import odd_row
 
 from tests.support.gpu_nodes import pool
 from tests.vlm_operator.planning import QWEN, planned
-from tests.vlm_operator.test_model_source import PROCESSOR, PVC, TINY
+from tests.vlm_operator.test_model_source import FACTS, PVC
 from vlmctl.api import v1alpha1 as api
 from vlmctl.catalog.load import load_catalog
 from vlmctl.library.calibration import calibration_of
@@ -94,7 +94,7 @@ class TestMeasured:
 
     def test_described_models_are_measured_too(self) -> None:
         """By the facts in the spec, as the catalog knows nothing of them."""
-        fields = {"model": {"name": "tiny", "source": PVC, "facts": {"config": TINY, "processor": PROCESSOR}}}
+        fields = {"model": {"name": "tiny", "source": PVC, "facts": FACTS}}
         before = planned(**fields)
         after = planned(**fields, benchmarks=(self.benchmark(before, factor=0.9),))
         assert (before.plan.speed.basis, after.plan.speed.basis) == (Basis.ESTIMATED, Basis.MEASURED)

@@ -1,4 +1,4 @@
-"""What a plan may not do: licences, code, images, money."""
+"""What a plan may not do: licences, code, images, hosts of pictures, money."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from vlm_operator.allowed import check_code
-from vlm_operator.model_source import model_source
 from vlm_operator.policy import Policy
 from vlm_operator.reasons import PlanReason
 from vlm_operator.refusal import Refused
 
 from tests.support.gpu_nodes import pool
-from tests.vlm_operator.planning import CATALOG, QWEN, planned, refused, spec_of, values
+from tests.vlm_operator.planning import L4_AND_H100, PLANNER, QWEN, planned, refused, spec_of, values
 from vlmctl.specs.inventory import Inventory
-from vlmctl.specs.measurements import DescribedModel
 from vlmctl.specs.workload import LicensePolicy
+
+CODED = "internvl3-8b"  # a model that comes with code
+COMMIT = 40 * "a"
+READ = f"OpenGVLab/InternVL3-8B@{COMMIT}"
+TRUSTING = {"trustRemoteCode": True}
 
 
 def hub(repository: str) -> dict[str, Any]:
     """A commit of a repository."""
-    return {"huggingFace": {"repository": repository, "revision": 40 * "a"}}
+    return {"huggingFace": {"repository": repository, "revision": COMMIT}}
 
 
 class TestPolicy:
@@ -34,47 +36,76 @@ class TestPolicy:
         assert own.reason is PlanReason.LICENSE_DENIED
 
     def test_code_of_others_runs_only_where_both_allow_it(self) -> None:
-        """The user who has read it, and the cluster; and it is what was read."""
-        model = {"model": {"name": "internvl3-8b"}}
-        read = {"model": {**model["model"], "source": {"huggingFace": {"revision": 40 * "a"}}}}
-        trusting = {**read, "engine": {"trustRemoteCode": True}}
-        moving = {**model, "engine": {"trustRemoteCode": True}}
-        allowing = Policy(allow_trust_remote_code=True)
-        for fields in (read, trusting, {**read, "policy": allowing}, {**moving, "policy": allowing}):
-            assert refused(**fields).reason is PlanReason.REMOTE_CODE_DENIED
-        assert "40 digits" in refused(**moving, policy=allowing).message
+        """The user, and the cluster, which names the commit that was read."""
+        read = {"model": {"name": CODED, "source": {"huggingFace": {"revision": COMMIT}}}}
+        trusting, allowing = {**read, "engine": TRUSTING}, Policy(remote_code=(READ,))
+        for fields in (read, trusting, {**read, "policy": allowing}):
+            found = refused(**fields)
+            assert (found.reason, "policy.remoteCode" in found.message) == (PlanReason.REMOTE_CODE_DENIED, True)
         assert "--trust-remote-code" in values(planned(**trusting, policy=allowing))
-        assert "--trust-remote-code" not in values(planned(**QWEN, engine={"trustRemoteCode": True}, policy=allowing))
 
     @pytest.mark.parametrize(
-        ("model", "says"),
+        ("model", "names"),
         [
-            ({"name": "internvl3-8b", "source": hub("evil/evil")}, "evil/evil is not"),
-            ({"name": "internvl3-8b", "source": {"pvc": {"claimName": "a-cache"}}}, "the claim a-cache"),
-            ({"name": "internvl3-8b", "source": {"image": {"reference": "ghcr.io/acme/a:1"}}}, "its digest"),
+            ({"name": CODED}, "OpenGVLab/InternVL3-8B@main"),
+            ({"name": CODED, "source": {"huggingFace": {"revision": 40 * "b"}}}, f"InternVL3-8B@{40 * 'b'}"),
+            ({"name": CODED, "source": {"huggingFace": {"revision": COMMIT[:7]}}}, "InternVL3-8B@aaaaaaa"),
+            ({"name": CODED, "source": hub("evil/evil")}, f"evil/evil@{COMMIT}"),
+            ({"name": CODED, "source": {"pvc": {"claimName": "a-cache"}}}, "the claim a-cache"),
+            ({"name": CODED, "source": {"image": {"reference": "ghcr.io/acme/a:1"}}}, "ghcr.io/acme/a:1"),
         ],
+        ids=["branch", "another commit", "part of a commit", "another repository", "claim", "image"],
     )
-    def test_code_is_the_catalogs_and_stays_what_it_is(self, model: dict[str, Any], says: str) -> None:
-        """A name of the catalog lets no other repository's code run, nor what others may write over."""
-        policy = Policy(allow_trust_remote_code=True, image_registries=("ghcr.io/acme",))
-        found = refused(model=model, engine={"trustRemoteCode": True}, policy=policy)
-        assert (found.reason, says in found.message) == (PlanReason.REMOTE_CODE_DENIED, True), found.message
+    def test_code_is_what_was_read(self, model: dict[str, Any], names: str) -> None:
+        """No other commit, which may be of anybody's pull request, no other repository, nor what may change."""
+        policy = Policy(remote_code=(READ,), image_registries=("ghcr.io/acme",))
+        found = refused(model=model, engine=TRUSTING, policy=policy)
+        assert found.reason is PlanReason.REMOTE_CODE_DENIED
+        assert f"{names} is not {READ}" in found.message
 
-    def test_code_of_a_model_that_the_spec_describes_never_runs(self) -> None:
-        """Nobody but its writer says that it needs any."""
-        spec = spec_of(**QWEN, engine={"trustRemoteCode": True})
-        source = replace(model_source(spec, CATALOG), described=DescribedModel(config={}))
-        with pytest.raises(Refused, match="models of the catalog"):
-            check_code(spec, source, Policy(allow_trust_remote_code=True), model="own", runs=False)
+    def test_a_commit_counts_for_the_checkpoint_that_is_loaded(self) -> None:
+        """Another precision has a repository of its own, with code of its own."""
+        model = {"name": CODED, "source": {"huggingFace": {"revision": COMMIT}}}
+        found = refused(model=model, quantization="AWQ", engine=TRUSTING, policy=Policy(remote_code=(READ,)))
+        assert f"OpenGVLab/InternVL3-8B-AWQ@{COMMIT} is not {READ}" in found.message
+
+    def test_a_plan_outlives_no_code_that_is_not_named_any_more(self) -> None:
+        """Nor hosts of pictures."""
+        media = {"engine": {**TRUSTING, "allowedMediaDomains": ["images.example"]}}
+        spec = spec_of(model={"name": CODED, "source": {"huggingFace": {"revision": COMMIT}}}, **media)
+        loose = Policy(remote_code=(READ,), media_domains=("images.example",))
+        made = PLANNER.plan(spec, L4_AND_H100, loose)
+        PLANNER.check(spec, made, loose)
+        for tight in (replace(loose, remote_code=()), replace(loose, media_domains=())):
+            with pytest.raises(Refused, match=r"policy\.(remoteCode|mediaDomains) of the chart"):
+                PLANNER.check(spec, made, tight)
+
+    def test_code_runs_only_for_models_that_need_it(self) -> None:
+        """By the catalog: nobody but its writer says of a model that a spec describes that it needs any."""
+        policy = Policy(remote_code=(f"Qwen/Qwen3-VL-8B-Instruct@{COMMIT}",))
+        found = refused(**QWEN, engine=TRUSTING, policy=policy)
+        assert (found.reason, "models of the catalog" in found.message) == (PlanReason.REMOTE_CODE_DENIED, True)
 
     def test_code_of_an_image_is_pinned_by_its_digest(self) -> None:
         """Of a registry that the policy names, for clusters without a way to the hub."""
-        source = {"image": {"reference": f"ghcr.io/acme/a@sha256:{64 * '0'}"}}
-        policy = Policy(allow_trust_remote_code=True, image_registries=("ghcr.io/acme",))
-        found = planned(
-            model={"name": "internvl3-8b", "source": source}, engine={"trustRemoteCode": True}, policy=policy
-        )
-        assert "--trust-remote-code" in values(found)
+        reference = f"ghcr.io/acme/a@sha256:{64 * '0'}"
+        asked = {"model": {"name": CODED, "source": {"image": {"reference": reference}}}, "engine": TRUSTING}
+        policy = Policy(remote_code=(reference,), image_registries=("ghcr.io/acme",))
+        assert "--trust-remote-code" in values(planned(**asked, policy=policy))
+        other = replace(policy, remote_code=(f"ghcr.io/acme/a@sha256:{64 * '1'}",))
+        assert refused(**asked, policy=other).reason is PlanReason.REMOTE_CODE_DENIED
+
+    def test_pictures_come_from_hosts_that_the_policy_names(self) -> None:
+        """By their whole names, as vLLM compares them; by default from none."""
+        policy = Policy(media_domains=("images.example", "cdn.example"))
+        named = {**QWEN, "engine": {"allowedMediaDomains": ["images.example"]}}
+        assert values(planned(**named, policy=policy))["--allowed-media-domains"] == ("images.example",)
+        for host in ("evil.example", "a.images.example", "example", "Images.example"):
+            asked = {**QWEN, "engine": {"allowedMediaDomains": ["cdn.example", host]}}
+            found = refused(**asked, policy=policy)
+            assert found.reason is PlanReason.MEDIA_DENIED
+            assert f"{host} is not images.example or cdn.example" in found.message
+        assert "names no host of pictures (policy.mediaDomains of the chart)" in refused(**named).message
 
     @pytest.mark.parametrize(
         "fields",

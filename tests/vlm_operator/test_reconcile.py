@@ -173,6 +173,23 @@ def test_objects_of_others_are_left_alone(kind: str, labels: dict[str, str]) -> 
     run(scenario)
 
 
+def test_a_child_whose_labels_were_changed_is_taken_back() -> None:
+    """As by a Helm release that adopted it: the watch no longer tells of it, but it has the VLMDeployment as owner."""
+
+    async def scenario(world: World) -> None:
+        world.make()
+        await world.settle()
+        held = world.cluster.objects["NetworkPolicy", NAME]
+        labels = {**held["metadata"]["labels"], names.MANAGED_BY: "Helm"}
+        changed = world.cluster.hold({**held, "metadata": {**held["metadata"], "labels": labels}})
+        world.store.drop(changed)
+        await world.settle()
+        assert world.cluster.objects["NetworkPolicy", NAME]["metadata"]["labels"][names.MANAGED_BY] != "Helm"
+        assert "there is one already" not in world.status()
+
+    run(scenario)
+
+
 def test_a_secret_of_somebody_else_is_not_taken_for_the_key() -> None:
     """Its content would open the proxy. Once it is gone, another one is made; the operator never looks into any."""
 
@@ -196,7 +213,7 @@ def test_a_secret_of_somebody_else_is_not_taken_for_the_key() -> None:
 
 @pytest.mark.parametrize("made", [True, False])
 def test_a_secret_is_made_whenever_the_operator_ended(made: bool) -> None:
-    """Right before or right after: the status names it first, so that the next process knows it for its own."""
+    """Right before or right after: the status says first whose it is, so that the next process makes or knows it."""
 
     async def scenario(world: World) -> None:
         world.make()
@@ -210,11 +227,60 @@ def test_a_secret_is_made_whenever_the_operator_ended(made: bool) -> None:
         world.cluster.refuse = end
         with pytest.raises(KeyboardInterrupt):
             await world.settle()
-        assert f"'apiKeySecret': '{SECRET}'" in world.status()
+        assert f"'madeKeySecret': '{SECRET}'" in world.status()
+        assert "apiKeySecret" not in world.status()
         world.cluster.refuse = lambda *_: None
         await world.settle()
+        assert world.cluster.there("Secret") == [SECRET]
         assert world.cluster.there("Deployment") == [NAME]
+        assert f"'apiKeySecret': '{SECRET}'" in world.status()
         assert "was not made" not in world.status()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_conflict_of_a_quota_made_no_secret(dry: bool) -> None:
+    """Where several are made at once, the API server answers so instead of counting again: nothing is there."""
+
+    async def scenario(world: World) -> None:
+        world.make()
+        refused = ("dry run" if dry else "create", "Secret")
+        answer = ApiError("Operation cannot be fulfilled on resourcequotas", status=409, reason="Conflict")
+        world.cluster.refuse = lambda verb, kind, _: answer if (verb, kind) == refused else None
+        with on_a_clock(world) as later:
+            await world.settle()
+            assert not world.cluster.there("Deployment")
+            assert "resourcequotas" in world.status()
+            assert "apiKeySecret" not in world.status()
+            world.cluster.refuse = lambda *_: None
+            later(120)
+            await world.settle()
+        assert world.cluster.there("Secret") == [SECRET]
+        assert world.cluster.there("Deployment") == [NAME]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("kind", ["ServiceAccount", "ConfigMap", "status"])
+def test_an_edit_during_a_pass_is_answered_by_the_next_one(kind: str) -> None:
+    """The answer to a write told of it before the watch, which then tells nothing new."""
+
+    async def scenario(world: World) -> None:
+        body = world.make()
+
+        def edit(verb: str, of: str, _: str) -> None:
+            held = world.cluster.objects[api.KIND, NAME]
+            if (verb, of) == ("apply", kind) and held["metadata"]["generation"] == 1:
+                metadata = {**held["metadata"], "generation": 2}
+                world.hold({**held, "metadata": metadata, "spec": {**body["spec"], "replicas": 3}})
+
+        world.cluster.refuse = edit
+        while (outcome := await world.reconciler(KEY)).after_seconds is not None:
+            assert "'observedGeneration': 2" not in world.status()
+            assert not outcome.failed
+        assert "'observedGeneration': 2" in world.status()
+        assert world.cluster.objects["Deployment", NAME]["spec"]["replicas"] == 3
 
     run(scenario)
 
@@ -236,6 +302,23 @@ def test_the_key_that_was_made_is_known_after_one_of_the_users(unreadable: bool)
         await world.settle()
         assert "was not made" not in world.status()
         assert f"'apiKeySecret': '{SECRET}'" in world.status()
+
+    run(scenario)
+
+
+def test_a_spec_that_a_later_version_refuses_changes_nothing() -> None:
+    """What runs was made for it and serves on, also while somebody asks for other replicas: only the status tells."""
+
+    async def scenario(world: World) -> None:
+        body = world.make()
+        await world.settle()
+        spec = {**body["spec"], "apiKey": {"name": "team-keys", "key": "key"}, "replicas": 3}
+        world.hold({**world.cluster.objects[api.KIND, NAME], "spec": spec})
+        world.cluster.writes.clear()
+        await world.settle()
+        assert {kind for _, kind, _ in world.cluster.writes} == {"status", "Event"}
+        assert "InvalidSpec" in world.status()
+        assert "team-keys" in world.status()
 
     run(scenario)
 
@@ -409,9 +492,21 @@ def test_a_pod_that_cannot_be_told_keeps_no_status_back() -> None:
         }
         world.hold(pod)
         world.cluster.refuse = refusing("Pod")
-        outcome = await world.reconciler(KEY)
-        assert outcome.failed
-        assert "Pod vision-a cannot be written" in world.status()
-        assert "'replicas': 1" in world.status()
+        with on_a_clock(world) as later:
+            outcome = await world.reconciler(KEY)
+            assert outcome.failed
+            assert outcome.after_seconds != 0.0
+            assert "Pod vision-a cannot be written" in world.status()
+            assert "'replicas': 1" in world.status()
+            world.cluster.refuse = lambda *_: None
+            later(120)
+            assert (await world.reconciler(KEY)).after_seconds == 0.0  # what the pod is now may be in the answer alone
+            assert (await world.reconciler(KEY)).after_seconds != 0.0
+            world.hold(pod)
+            world.cluster.changed = lambda body: body["metadata"].pop("annotations", None)  # as a webhook may
+            assert (await world.reconciler(KEY)).after_seconds != 0.0
+            del world.cluster.objects["Pod", "vision-a"]  # which the watch has not told yet
+            later(120)
+            assert (await world.reconciler(KEY)).after_seconds != 0.0
 
     run(scenario)

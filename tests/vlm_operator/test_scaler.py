@@ -469,6 +469,27 @@ def test_what_requests_cost_survives_a_spec_that_cannot_be_read() -> None:
     in_world(scenario)
 
 
+def test_a_replica_on_a_lost_node_is_paid_for_and_not_asked() -> None:
+    """Its pod stays as long as the node does: asking it each time would keep all others waiting."""
+
+    async def scenario(world: World) -> None:
+        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6)
+        world.load(1, 1)
+        await world.meter(2)
+        assert len(world.scrapes) == 2
+        body = next(world.store.all("Pod"))
+        told = {"Ready": "False", "ContainersReady": "True"}
+        body["status"]["conditions"] = [{"type": kind, "status": said} for kind, said in told.items()]
+        world.version += 1
+        body["metadata"] |= {"deletionTimestamp": "2026-11-21T12:00:00Z", "resourceVersion": str(world.version)}
+        world.store.put(body)
+        await world.meter(2)
+        assert len(world.scrapes) == 2
+        assert world.cost.usd == pytest.approx(3 * 3.6 / 60)
+
+    in_world(scenario)
+
+
 def test_what_nobody_scales_is_not_asked() -> None:
     """Deployments of fixed replicas and unknown price cost nothing; those that are gone are forgotten."""
 

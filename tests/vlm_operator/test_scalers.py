@@ -124,6 +124,17 @@ def test_the_autoscaler_is_told_the_policy() -> None:
     assert "tolerance" not in found["spec"]["behavior"]["scaleDown"]
 
 
+def test_the_autoscaler_asks_as_the_adapter_has_it() -> None:
+    """KEDA's own adapter knows metrics by another label."""
+    spec = replace(SCALING, engine=ScalingEngine.HPA)
+    label = "scaledobject.keda.sh/name"
+    settings = replace(READS, external_metric="s0-prometheus", external_metric_label=label)
+    means = replace(EVERYTHING, settings=settings)
+    (found,) = objects(PARENT, choose(spec, means), made_of(spec), means)
+    metric = found["spec"]["metrics"][0]["external"]["metric"]
+    assert metric == {"name": "s0-prometheus", "selector": {"matchLabels": {label: NAME}}}
+
+
 def test_keda_is_told_the_policy_and_never_guesses() -> None:
     """The ScaledObject has the target as its threshold, and no value of its query is an error, not 0."""
     spec = replace(SCALING, idle="10m")

@@ -155,6 +155,18 @@ def test_a_refusal_says_where_and_what(spec: dict[str, Any], message: str) -> No
     assert refused.message == message
 
 
+@pytest.mark.parametrize("name", ["kubernetes", "kubernetes-service"])
+def test_a_name_that_pods_take_for_the_api_server_is_refused(name: str) -> None:
+    """Variables of its Service would be those that every client in the namespace reads."""
+    body = stored({"model": NAMED})
+    body["metadata"]["name"] = name
+    refused = refusal(body)
+    assert refused is not None
+    assert refused.message.startswith("metadata.name: ")
+    body["metadata"]["name"] = "kubernetes1"
+    assert refusal(body) is None
+
+
 def test_the_name_is_enough() -> None:
     """Everything else has its default, and what only the API server knows of the object is left aside."""
     read = parse(stored({"model": NAMED}))

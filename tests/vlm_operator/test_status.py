@@ -161,6 +161,15 @@ def test_paid_are_the_replicas_that_hold_gpus() -> None:
     assert (found.replicas, found.hourly) == (2, "1.6")
 
 
+def test_each_replica_is_paid_at_the_price_of_its_own_revision() -> None:
+    """While a rollout goes back some are left of the revision that failed, on dearer GPUs."""
+    failed = replace(FAILED, planned=replace(PRICED, usd_per_gpu_hour=3.0))
+    seen = observed(pod(SERVING), pod(CRASHED, name="reader-b", of=failed), revisions=(REVISION, failed))
+    status = said(seen, rollout(failed))
+    assert status.cost is not None
+    assert (of(status, ConditionType.READY).reason, status.cost.hourly) == (ReadyReason.ROLLED_BACK, "3.8")
+
+
 @given(rate=st.floats(0.001, 1e6))
 def test_drift_is_measured_over_planned_in_two_digits(rate: float) -> None:
     """Within the rounding of its two digits, and never written with an exponent."""
@@ -320,14 +329,13 @@ def test_a_status_of_another_version_counts_as_none() -> None:
 
 
 def unready(engine: KubernetesObject, *, since: str = "", proxy: bool = True) -> KubernetesObject:
-    """A replica that is not ready; `proxy`: whether that container of it is."""
-    made = pod(engine)
-    status = made["status"]
+    """A replica that is not ready; `proxy`: whether that container of it is, an init container that goes on to run."""
     beside = {"name": "proxy", "ready": proxy, "state": RUNNING, "started": True}
-    ready = {"type": "Ready", "status": "False", "lastTransitionTime": since}
-    conditions = [each for each in status["conditions"] if each["type"] != "Ready"]
-    statuses = [*status["containerStatuses"], beside]
-    return {**made, "status": {**status, "conditions": [*conditions, ready], "containerStatuses": statuses}}
+    conditions = [
+        {"type": "Ready", "status": "False", "lastTransitionTime": since},
+        {"type": "ContainersReady", "status": str(engine["ready"] and proxy)},
+    ]
+    return pod(engine, initContainerStatuses=[beside], conditions=conditions)
 
 
 @pytest.mark.parametrize(

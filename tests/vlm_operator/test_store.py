@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from vlm_operator import names
-from vlm_operator.kinds import DEPLOYMENT, NODE, VLMDEPLOYMENT
+from vlm_operator.kinds import DEPLOYMENT, NODE, POD, VLMDEPLOYMENT
 from vlm_operator.records import Key
 from vlm_operator.store import LAST_APPLIED, Store
 
@@ -120,6 +120,46 @@ def test_noise_is_not_kept() -> None:
     assert fields == {"f:spec"}
     assert kept["metadata"]["annotations"] == {"a": "b"}
     assert LAST_APPLIED in body["metadata"]["annotations"]  # the body itself is not touched
+
+
+def test_what_can_be_of_any_length_is_not_kept() -> None:
+    """Of a VLMDeployment its writer's metadata, whoever he says that it is from; of pods what its spec says of them."""
+    store, body = Store(), parent(3)
+    fields = dict[str, Any]()
+    for _ in range(5000):
+        fields = {"f:a": fields}
+    body["metadata"] |= {
+        "annotations": {names.REPLAN: "1", "a": "b"},
+        "finalizers": ["a/b"],
+        "labels": {"a": "b"},
+        "managedFields": [{"manager": names.FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields}],
+        "ownerReferences": [{"uid": "1"}],
+    }
+    store.put(body)
+    kept = store.get(VLMDEPLOYMENT.kind, *KEY)
+    assert kept is not None
+    assert kept["metadata"] == {**parent(3)["metadata"], "annotations": {names.REPLAN: "1"}}
+    engine = {"name": "engine", "resources": {"limits": {"memory": "1Gi"}}, "startupProbe": {"periodSeconds": 5}}
+    image = {"reference": "registry.corp/a:1"}
+    spec = {
+        "nodeName": "n",
+        "nodeSelector": {"a": "b"},
+        "terminationGracePeriodSeconds": 60,
+        "containers": [{**engine, "args": ["a"], "env": [{"name": "a", "value": "b"}]}],
+        "volumes": [{"name": "model", "image": image}, {"name": "run", "emptyDir": {}}],
+    }
+    pod = child(4, kind=POD.kind, spec=spec, status={"phase": "Running"})
+    pod["metadata"]["annotations"] = {names.MEASURED: "now", "a": "b"}
+    store.put(pod)
+    ((kept, _),) = store.owned(KEY)
+    assert kept["spec"] == {
+        "nodeName": "n",
+        "terminationGracePeriodSeconds": 60,
+        "containers": [engine],
+        "volumes": [{"image": image}],
+    }
+    assert kept["metadata"] == {**pod["metadata"], "annotations": {names.MEASURED: "now"}}
+    assert kept["status"] == pod["status"]
 
 
 def test_the_heartbeat_of_a_node_is_no_change() -> None:

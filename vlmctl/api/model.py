@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -14,6 +14,7 @@ from vlmctl.api.values import (
     GpuName,
     Gpus,
     ImageName,
+    JsonText,
     ModelName,
     ObjectName,
     Repository,
@@ -81,10 +82,11 @@ class ModelSource(ApiRecord, frozen=True, kw_only=True):
 class ModelFacts(ApiRecord, frozen=True, kw_only=True):
     """What the planner must know of a model that the catalog does not hold."""
 
-    config: Annotated[dict[str, Any], Meta(description="The checkpoint's config.json.")]
+    config: Annotated[JsonText, Meta(description="The checkpoint's config.json, as text.")]
     processor: Annotated[
-        dict[str, Any], Meta(description="Its preprocessor_config.json, from which image tokens are counted.")
-    ] = {}
+        JsonText | None,
+        Meta(description="Its preprocessor_config.json, as text, from which image tokens are counted."),
+    ] = None
     license: Annotated[
         Annotated[str, Meta(max_length=128)] | None,
         Meta(description="SPDX identifier of its licence. Left out: unknown, which only licensePolicy Any accepts."),

@@ -10,6 +10,7 @@ from msgspec import Meta
 from vlmctl.api.records import ApiRecord, Rule
 from vlmctl.api.values import (
     Annotations,
+    GivenWord,
     HostName,
     ImageName,
     LabelKey,
@@ -17,9 +18,8 @@ from vlmctl.api.values import (
     LabelValue,
     ObjectName,
     Quantity,
-    Text,
     VariableName,
-    Word,
+    VariableValue,
 )
 
 
@@ -74,7 +74,9 @@ class Variable(ApiRecord, frozen=True, kw_only=True):
     """An environment variable, by value."""
 
     name: Annotated[VariableName, Meta(description="Name of the variable.")]
-    value: Annotated[Text, Meta(description="Its value. Nothing secret: anyone who may read the object sees it.")] = ""
+    value: Annotated[
+        VariableValue, Meta(description="Its value. Nothing secret: anyone who may read the object sees it.")
+    ] = ""
 
 
 class Need(StrEnum):
@@ -92,7 +94,7 @@ class Engine(ApiRecord, frozen=True, kw_only=True):
         Meta(description="Image of vLLM, from a registry of the cluster's policy. Left out: the planned version."),
     ] = None
     arguments: Annotated[
-        tuple[Word, ...],
+        tuple[GivenWord, ...],
         Meta(
             max_length=128,
             description="More words for `vllm serve`, of those that docs/security.md lists; a flag here replaces the "
@@ -108,7 +110,11 @@ class Engine(ApiRecord, frozen=True, kw_only=True):
         ),
     ] = ()
     trust_remote_code: Annotated[
-        bool, Meta(description="Let Python code from the model's repository run in the engine, where it needs that.")
+        bool,
+        Meta(
+            description="Let Python code from the model's repository run in the engine, where it needs that and the "
+            "chart's policy.remoteCode names the commit or digest in model.source."
+        ),
     ] = False
     needs: Annotated[
         tuple[Need, ...], Meta(max_length=8, description="What requests use beside images: thinking, tools.")
@@ -117,8 +123,8 @@ class Engine(ApiRecord, frozen=True, kw_only=True):
         tuple[HostName, ...],
         Meta(
             max_length=64,
-            description="Public hosts that image and video URLs in requests may name. Empty: none, so that pictures "
-            "come in requests themselves, as data URLs.",
+            description="Hosts of the chart's policy.mediaDomains that URLs of images and videos may name. "
+            "Empty: none, so that pictures come in requests themselves, as data URLs.",
         ),
     ] = ()
 

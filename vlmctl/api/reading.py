@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from msgspec.structs import replace
 
 from vlmctl.api import workload as asked_for
+from vlmctl.api.model import ModelFacts
 from vlmctl.api.status import PlanStatus, VLMDeploymentStatus
 from vlmctl.errors import InvalidValue
+from vlmctl.specs.measurements import DescribedModel
 from vlmctl.specs.workload import ImageInput, Objectives, VideoInput, Workload
 from vlmctl.units import USUAL_IMAGE, parse_duration_seconds, parse_image_size
 
 ROLLED_BACK = "RolledBack"  # the reason of a condition
+DEEPEST = 16  # objects and lists inside each other in a file of a checkpoint, which has half of that at most
 
 
 def workload(asked: asked_for.Workload) -> Workload:
@@ -51,9 +57,43 @@ def seconds(text: str) -> float:
     return value
 
 
+def described(facts: ModelFacts) -> DescribedModel:
+    """The files of a checkpoint that a spec brings along; raises InvalidValue for what is no such file."""
+    return DescribedModel(
+        config=_file(facts.config, "config", "config.json"),
+        processor={} if facts.processor is None else _file(facts.processor, "processor", "preprocessor_config.json"),
+    )
+
+
 def running_plan(status: VLMDeploymentStatus) -> PlanStatus | None:
     """The plan of what runs; None where that is an earlier revision, as the status has the plan of what is wanted."""
     return None if any(each.reason == ROLLED_BACK for each in status.conditions) else status.plan
+
+
+def _file(text: str, field: str, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text, parse_constant=lambda _: None)  # Infinity and NaN, which some files hold, say nothing
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise InvalidValue(
+            f"spec.model.facts.{field} is not the text of a JSON object.", remedy=f"Give the whole of {name} there."
+        )
+    if _depth(found) > DEEPEST:
+        raise InvalidValue(
+            f"spec.model.facts.{field} has more than {DEEPEST} objects and lists inside each other.",
+            remedy=f"Give {name} as it is beside the weights.",
+        )
+    return found
+
+
+def _depth(value: Any) -> int:
+    """Of objects and lists inside each other, counted level by level: they may be deeper than calls can be."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        level = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
+    return depth
 
 
 def _video(asked: asked_for.Video) -> VideoInput:

@@ -171,7 +171,7 @@ class VLMDeploymentStatus(ApiRecord, frozen=True, kw_only=True):
     api_key_secret: Annotated[str | None, Meta(description="Secret with the key that requests must carry.")] = None
     made_key_secret: Annotated[
         str | None,
-        Meta(description="Secret with a key that the operator made; it stays while spec.apiKey names another."),
+        Meta(description="Secret of the operator's making; it stays while spec.apiKey names another."),
     ] = None
     plan: PlanStatus | None = None
     benchmark: BenchmarkStatus | None = None

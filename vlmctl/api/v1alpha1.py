@@ -59,6 +59,7 @@ from vlmctl.api.workload import Images, Objectives, Video, Workload
 
 KIND = "VLMDeployment"
 BENCHMARK_KIND = "VLMBenchmark"
+RESERVED_NAME = "kubernetes"  # with more behind a dash too: by variables named like Services, pods find the API server
 NAME_LENGTH = 52  # leaves 11 of a DNS label's 63 characters to what is added in the children's names
 
 
@@ -70,6 +71,11 @@ class VLMDeployment(ApiRecord, frozen=True, kw_only=True):
         Rule(
             "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
             "the name must start with a letter and hold only small letters, digits and dashes: a Service gets it too",
+        ),
+        Rule(
+            f"!self.metadata.name.matches('^{RESERVED_NAME}(-|$)')",
+            f"the name must not be {RESERVED_NAME} or begin with {RESERVED_NAME}-: pods of the namespace would take "
+            "its Service for the API server",
         ),
     )
 
@@ -88,6 +94,7 @@ __all__ = [
     "GROUP",
     "KIND",
     "NAME_LENGTH",
+    "RESERVED_NAME",
     "VERSION",
     "AccessMode",
     "ApiRecord",

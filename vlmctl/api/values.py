@@ -13,11 +13,13 @@ from msgspec import Meta
 from vlmctl.api.records import Rule
 
 _NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"  # of most objects: a DNS subdomain, at most 253 characters
+_DOMAIN = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"  # the same, with its length: of a map's key a schema knows no other
 _LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"  # a label's value, and its key behind the prefix
 
 MAXIMUM_TOKENS = 100_000_000  # in one request
 MAXIMUM_IMAGES = 100_000  # in one request
-MAXIMUM_REPLICAS = 100_000
+MAXIMUM_REPLICAS = 1000
+FACTS_LENGTH = 65_536  # characters of one file
 MAXIMUM_GPUS = 16  # of one replica, which is one pod: the largest nodes hold 8 or 16
 
 
@@ -47,10 +49,10 @@ Timestamp = Annotated[str, Meta(max_length=64, extra_json_schema={"format": "dat
 
 ObjectName = Annotated[str, Meta(pattern=f"^{_NAME}$", max_length=253)]
 SecretKeyName = Annotated[str, Meta(pattern=r"^[-._A-Za-z0-9]+$", max_length=253)]
-LabelKey = Annotated[str, Meta(pattern=f"^({_NAME}/)?{_LABEL}$", max_length=317)]
+LabelKey = Annotated[str, Meta(pattern=f"^({_DOMAIN}/)?{_LABEL}$", max_length=317)]
 LabelValue = Annotated[str, Meta(pattern=f"^({_LABEL})?$", max_length=63)]
 Labels = Annotated[dict[LabelKey, LabelValue], Meta(max_length=32)]
-Annotations = Annotated[dict[LabelKey, Annotated[str, Meta(max_length=16_384)]], Meta(max_length=32)]
+Annotations = Annotated[dict[LabelKey, Annotated[str, Meta(max_length=4096)]], Meta(max_length=32)]
 
 ModelName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][-._/A-Za-z0-9]*$", max_length=200)]
 GpuName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][-._A-Za-z0-9]*$", max_length=63)]  # may be a node label's value
@@ -68,7 +70,10 @@ ImageName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][-._:/@A-Za-z0-9]*$", max_
 HostName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$", max_length=253)]
 VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
 Word = Annotated[str, Meta(min_length=1, max_length=8192)]  # of a command
-Text = Annotated[str, Meta(max_length=32_768)]
+GivenWord = Annotated[str, Meta(min_length=1, max_length=2048)]
+VariableValue = Annotated[str, Meta(max_length=1024)]
+# A file of a checkpoint as text: an object would be twenty times as large in the memory of all who read it.
+JsonText = Annotated[str, Meta(max_length=FACTS_LENGTH)]
 
 Replicas = Annotated[int, Meta(ge=0, le=MAXIMUM_REPLICAS)]
 Gpus = Annotated[int, Meta(ge=1, le=MAXIMUM_GPUS)]

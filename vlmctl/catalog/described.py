@@ -24,10 +24,10 @@ from vlmctl.catalog.hf_config import (
 )
 from vlmctl.catalog.hf_parameters import GATED, PLAIN, count_decoder
 from vlmctl.catalog.hf_quantized import stored_weights_of
-from vlmctl.catalog.hf_values import Config, integer
+from vlmctl.catalog.hf_values import Config, integer, shown
 from vlmctl.catalog.hf_vision import vision_tower
 from vlmctl.catalog.hub import sees_images
-from vlmctl.errors import UnsupportedModel
+from vlmctl.errors import BeyondAnyModel, UnsupportedModel
 from vlmctl.specs.model import (
     Context,
     License,
@@ -89,8 +89,8 @@ _PROCESSED_AS: Mapping[str, str] = {
 _GATED_ENCODERS = frozenset({"silu", "swiglu"})  # activations of encoders with a gate, up and down projection
 _DEEPSTACK_MERGERS = 4  # Qwen3-VL: after three layers of the encoder and after the last (configuration_qwen3_vl.py)
 _IMAGE_CHANNELS = 3
-# What reading a value of another type or shape than its name promises ends in.
-_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+# What reading a value of another type, shape or size than its name promises ends in.
+MALFORMED = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 _SQUARED_ATTENTION = 4  # matrices of hidden x hidden: queries, keys, values, output
 
 
@@ -104,8 +104,8 @@ def described_model(
     """
     try:
         return _model(repository, config, _image_processor(processor or {}), known)
-    except _MALFORMED as error:
-        raise UnsupportedModel(f"{repository}: its configuration cannot be read: {error}.") from error
+    except MALFORMED as error:
+        raise UnsupportedModel(f"{repository}: its configuration cannot be read: {shown(str(error))}.") from error
 
 
 def _image_processor(processor: Config) -> Config:
@@ -196,6 +196,8 @@ def _read(
 ) -> TokenRuleKind | None:
     try:
         return reader(config, processor)
+    except BeyondAnyModel:
+        raise
     except UnsupportedModel:
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vlmctl.catalog.hf_unlisted import delta_state_bytes
-from vlmctl.catalog.hf_values import Config, integer, names_of, numbers, refuse, required, section
+from vlmctl.catalog.hf_values import Config, integer, names_of, numbers, refuse, required, section, shown
 from vlmctl.specs.model import AttentionKind, AttentionLayers
 
 BF16_BYTES = 2
@@ -131,7 +131,7 @@ def _layer_kinds(config: Config, model_type: str, layers: int) -> list[Attention
     if named := names_of(config, "layer_types"):
         unknown = sorted(set(named) - set(_KINDS))
         if unknown:
-            raise refuse(f"the configuration has layers of the type {unknown[0]!r}, which vlmctl does not know.")
+            raise refuse(f"the configuration has layers of the type {shown(unknown[0])}, which vlmctl does not know.")
         return [_KINDS[name] for name in named]
     if model_type == "mllama_text_model":
         stated = numbers(config, "cross_attention_layers")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from vlmctl.catalog import hf_whole_rules as whole
 from vlmctl.catalog.hf_config import required_vision, vision_section
-from vlmctl.catalog.hf_values import Config, integer, refuse, required, section
+from vlmctl.catalog.hf_values import Config, integer, refuse, required, section, within
 from vlmctl.specs.tokens import (
     FixedTokens,
     Grid,
@@ -87,7 +87,9 @@ def _aria(config: Config, processor: Config) -> TokenRuleKind:
     if processor.get("split_image") is True:
         raise refuse("its images are split into tiles, which vlmctl does not count.")
     counts = section(config, "projector_patch_to_query_dict") or {}
-    tokens = max((int(count) for count in counts.values()), default=max(_ARIA_PIXELS))
+    tokens = max(
+        (within("projector_patch_to_query_dict", int(count)) for count in counts.values()), default=max(_ARIA_PIXELS)
+    )
     side = _ARIA_PIXELS.get(tokens) or required(required_vision(config), "image_size")
     return FixedTokens(tokens=tokens, width_pixels=side, height_pixels=side, patch_pixels=_patch(config))
 

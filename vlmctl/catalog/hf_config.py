@@ -11,7 +11,7 @@ from typing import Any
 from vlmctl.catalog import hf_defaults, hf_vision_defaults
 from vlmctl.catalog.hf_attention import attention_layers
 from vlmctl.catalog.hf_unlisted import completed, restated
-from vlmctl.catalog.hf_values import Config, integer, numbers, refuse, required, section
+from vlmctl.catalog.hf_values import Config, integer, numbers, refuse, required, section, shown
 from vlmctl.specs.model import Experts, LanguageModel, Precision
 
 TEXT_SECTIONS = ("text_config", "llm_config", "language_config", "thinker_config", "llm_backbone_config")
@@ -98,7 +98,7 @@ def decoder(config: Config, *, unlisted: bool = False) -> tuple[str, Config]:
     defaults = hf_defaults.TEXT.get(model_type)
     if defaults is None:
         if model_type not in hf_defaults.EXPLICIT:
-            raise refuse(f"decoders of the type {stated!r} are not known to vlmctl.")
+            raise refuse(f"decoders of the type {shown(stated)} are not known to vlmctl.")
         return model_type, part
     filled: dict[str, Any] = {
         "vocab_size": defaults.vocabulary,
@@ -164,7 +164,7 @@ def precision(config: Config) -> tuple[Precision, int | None]:
     if method == "modelopt":
         method = str(quantized.get("quant_algo")).lower().removeprefix("w4a8_").removeprefix("w4a16_")
     if method not in _PRECISIONS:
-        raise refuse(f"weights quantized by {method or 'an unnamed method'!r} are not known to vlmctl.")
+        raise refuse(f"weights quantized by {shown(method or 'an unnamed method')} are not known to vlmctl.")
     return _PRECISIONS[method], bits
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from vlmctl.catalog.hf_patterns import Patterns
 from vlmctl.catalog.hf_values import Config, integer, section
 from vlmctl.specs.model import Precision, StoredWeights
 
@@ -46,12 +47,13 @@ def stored_weights_of(config: Config, *, layers: int, mixture: bool) -> StoredWe
     modules = {**_MODULES, "feed_forward": _SHARED if mixture else _DENSE}
     ignored = [str(entry) for name in _IGNORED for entry in quantized.get(name) or ()]
     mixed = _mixed(quantized)
+    patterns = Patterns()
     found: dict[str, Any] = {}
     for part, names in modules.items():
         if mixed:
-            own = next((each for listed, each in mixed.items() if _named(listed, names, layers)), Precision.BF16)
-            found[part] = own
-        elif part != "output_head" and _named(ignored, names, layers):
+            own = (each for listed, each in mixed.items() if _named(listed, names, layers, patterns))
+            found[part] = next(own, Precision.BF16)
+        elif part != "output_head" and _named(ignored, names, layers, patterns):
             found[part] = Precision.BF16
     group = next(iter(_group_weights(quantized)), quantized)
     return StoredWeights(
@@ -95,12 +97,12 @@ def _byte_cache(quantized: Config) -> bool:
     return str(scheme).upper() == "FP8"
 
 
-def _named(entries: Iterable[str], modules: tuple[str, ...], layers: int) -> bool:
+def _named(entries: Iterable[str], modules: tuple[str, ...], layers: int, patterns: Patterns) -> bool:
     """Whether entries cover a module in enough layers; entries without a layer's number speak of all."""
     covered: set[str] = set()
     for entry in entries:
         general = _LAYER.sub(".0", entry)
-        if not any(_matches(general, prefix + module) for module in modules for prefix in _PREFIXES):
+        if not any(_matches(general, prefix + module, patterns) for module in modules for prefix in _PREFIXES):
             continue
         if general == entry and not _LAYER.search(entry):
             return True
@@ -108,10 +110,10 @@ def _named(entries: Iterable[str], modules: tuple[str, ...], layers: int) -> boo
     return len(covered) >= _LEAST_SHARE * layers
 
 
-def _matches(entry: str, name: str) -> bool:
+def _matches(entry: str, name: str, patterns: Patterns) -> bool:
     """An entry as a regular expression (`re:`), with wildcards, or as a module within which everything is meant."""
     if entry.startswith("re:"):
-        return re.fullmatch(entry[3:], name) is not None
+        return patterns.fits(entry[3:], name)
     if "*" in entry:
         return fnmatchcase(name, entry)
     within = f".{name}."

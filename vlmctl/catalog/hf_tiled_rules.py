@@ -6,8 +6,10 @@ repository; everything that differs between checkpoints is read.
 
 from __future__ import annotations
 
+import math
+
 from vlmctl.catalog.hf_config import required_vision
-from vlmctl.catalog.hf_values import Config, integer, refuse, required, section
+from vlmctl.catalog.hf_values import MOST_TILES, Config, integer, refuse, required, section, shown, sizes, within
 from vlmctl.specs.tokens import (
     AnyRes,
     FixedTokens,
@@ -36,7 +38,8 @@ def llava_onevision(config: Config, processor: Config) -> TokenRuleKind:
     pooled = -(-(side // patch) // 2)
     frame = FrameTokens(tokens=pooled**2, width_pixels=side, height_pixels=side, patch_pixels=patch, clip_tokens=1)
     shrink = str(config.get("vision_aspect_ratio") or "").partition("anyres_max_")[2]
-    return _anyres(config, processor, video=frame, shrink_above_tiles=int(shrink) if shrink.isdigit() else None)
+    most = within("vision_aspect_ratio", int(shrink), MOST_TILES) if shrink.isdigit() else None
+    return _anyres(config, processor, video=frame, shrink_above_tiles=most)
 
 
 def internvl(config: Config, processor: Config) -> TokenRuleKind:
@@ -85,7 +88,7 @@ def idefics3(config: Config, processor: Config) -> TokenRuleKind:
         tile_pixels=tile,
         patch_pixels=patch,
         tokens_per_tile=tokens,
-        longest_side_tiles=whole // tile,
+        longest_side_tiles=within("size / max_image_size", whole // tile, math.isqrt(MOST_TILES)),
         marker_tokens=3,
         tile_marker_tokens=2,
         row_marker_tokens=1,
@@ -146,10 +149,8 @@ def phi3v(config: Config, processor: Config) -> TokenRuleKind:
 
 def deepseek_vl2(config: Config, processor: Config) -> TokenRuleKind:
     """DeepSeek-VL2: the candidate resolution that keeps most of the image, and an overview."""
-    candidates = processor.get("candidate_resolutions") or config.get("candidate_resolutions")
-    if not candidates:
-        raise refuse("the configuration does not state 'candidate_resolutions'.")
-    side = min(int(size) for pair in candidates for size in pair)
+    candidates = sizes("candidate_resolutions", processor, config)
+    side = min(size for pair in candidates for size in pair)
     patch = required(required_vision(config), "patch_size")
     cells = -(-(side // patch) // (integer(processor, "downsample_ratio") or 2))
     return Tiles(
@@ -157,8 +158,8 @@ def deepseek_vl2(config: Config, processor: Config) -> TokenRuleKind:
         tile_pixels=side,
         patch_pixels=patch,
         tokens_per_tile=cells**2,
-        max_tiles=max(int(width) * int(height) for width, height in candidates) // side**2,
-        candidates=tuple((int(width), int(height)) for width, height in candidates),
+        max_tiles=max(width * height for width, height in candidates) // side**2,
+        candidates=candidates,
         pads=True,
         overview_always=True,
         overview_tokens=cells * (cells + 1),
@@ -171,7 +172,7 @@ def deepseek_vl2(config: Config, processor: Config) -> TokenRuleKind:
 def minicpmv(config: Config, processor: Config) -> TokenRuleKind:
     """MiniCPM-V 2.6 to 4.5: an overview and slices in native aspect."""
     if str(config.get("version")) not in MINICPM_VERSIONS:
-        raise refuse(f"MiniCPM-V of the version {config.get('version')!r} is not known to vlmctl.")
+        raise refuse(f"MiniCPM-V of the version {shown(config.get('version'))} is not known to vlmctl.")
     patch = required({**config, **processor}, "patch_size")
     side, queries = required(processor, "scale_resolution"), required(config, "query_num")
     frame = FrameTokens(
@@ -199,7 +200,7 @@ def molmo(_config: Config, processor: Config) -> TokenRuleKind:
         patch_pixels=patch,
         pool=side // patch // required(processor, "image_token_length_h"),
         max_crops=required(processor, "max_crops"),
-        margin_patches=(int(margins[0]), int(margins[1])),
+        margin_patches=(within("overlap_margins", int(margins[0])), within("overlap_margins", int(margins[1]))),
         pooled_as_one=False,
         marker_tokens=4,
     )
@@ -243,13 +244,10 @@ def _anyres(
     config: Config, processor: Config, *, video: FrameTokens | None = None, shrink_above_tiles: int | None = None
 ) -> AnyRes:
     vision = required_vision(config)
-    pinpoints = config.get("image_grid_pinpoints") or processor.get("image_grid_pinpoints")
-    if not isinstance(pinpoints, list):
-        raise refuse("the configuration does not state 'image_grid_pinpoints'.")
     return AnyRes(
         tile_pixels=required(vision, "image_size"),
         patch_pixels=required(vision, "patch_size"),
-        pinpoints=tuple((int(height), int(width)) for height, width in pinpoints),
+        pinpoints=sizes("image_grid_pinpoints", config, processor),
         shrink_above_tiles=shrink_above_tiles,
         video=video,
     )

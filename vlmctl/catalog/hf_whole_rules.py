@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from vlmctl.catalog.hf_config import required_vision
-from vlmctl.catalog.hf_values import Config, integer, refuse, required, section
+from vlmctl.catalog.hf_values import Config, integer, refuse, required, section, shown
 from vlmctl.specs.tokens import (
     FixedTokens,
     FrameBudget,
@@ -37,7 +37,7 @@ def llava(config: Config, processor: Config) -> TokenRuleKind:
     if vision.get("model_type") == "pixtral":
         return RowBreaks(cell_pixels=patch, patch_pixels=patch, max_side_pixels=side)
     if vision.get("model_type") not in ("clip_vision_model", "siglip_vision_model"):
-        raise refuse(f"the image encoder {vision.get('model_type')!r} is not known with this architecture.")
+        raise refuse(f"the image encoder {shown(vision.get('model_type'))} is not known with this architecture.")
     with_class_token = config.get("vision_feature_select_strategy") == "full" and "clip" in str(vision["model_type"])
     return FixedTokens(
         tokens=(side // patch) ** 2 + with_class_token,

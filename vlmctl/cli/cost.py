@@ -52,6 +52,7 @@ def cost(
     idle_timeout: Annotated[
         str | None, options.option("Time without requests before it stops, 10m if not said.", metavar="DURATION")
     ] = None,
+    cold_start: options.ColdStartOption = None,
     storage: Annotated[
         str | None,
         options.option("Where the weights lie: hub (if not said), network, nvme or page-cache.", metavar="NAME"),

@@ -18,15 +18,17 @@ from vlmctl.units import SECONDS_PER_HOUR, parse_duration_seconds, show_seconds,
 
 IDLE_TIMEOUT = "10m"
 ROWS_SHOWN = 12
-TERMS = ("idle_timeout", "storage", "storage_speed", "machine_start", "image_cached", "compile_cached")
+OF_ESTIMATE = ("storage", "storage_speed", "machine_start", "image_cached", "compile_cached")
+TERMS = ("idle_timeout", "cold_start", *OF_ESTIMATE)
 WHERE = ("gpu", "gpu_count", "replicas", "provider", "region", "instance_type", "kind")
 
 
 class Idling(NamedTuple):
-    """When a service stops, and what its next start finds."""
+    """When a service stops, and what its next start finds, or takes where that is given."""
 
     timeout_seconds: float
     conditions: StartConditions
+    cold_start_seconds: float | None
 
 
 def idling(said: Mapping[str, Any]) -> Idling | None:
@@ -36,6 +38,13 @@ def idling(said: Mapping[str, Any]) -> Idling | None:
             option = next(iter(said)).replace("_", "-")
             raise InvalidValue(f"--{option} says how a stopped service starts.", remedy="Add --scale-to-zero.")
         return None
+    cold_start = said.get("cold_start")
+    part = next((each for each in OF_ESTIMATE if each in said), None)
+    if cold_start is not None and part is not None:
+        raise InvalidValue(
+            f"--{part.replace('_', '-')} is part of the estimate, which --cold-start replaces.",
+            remedy="Leave one of the two out.",
+        )
     storage = known_spellings("storage", [said.get("storage", Storage.HUB.value)], [each.value for each in Storage])[0]
     machine = said.get("machine_start")
     conditions = StartConditions(
@@ -45,13 +54,23 @@ def idling(said: Mapping[str, Any]) -> Idling | None:
         compile_cached=bool(said.get("compile_cached")),
         machine_seconds=None if machine is None else parse_duration_seconds(machine),
     )
-    return Idling(parse_duration_seconds(said.get("idle_timeout", IDLE_TIMEOUT)), conditions)
+    timeout = parse_duration_seconds(said.get("idle_timeout", IDLE_TIMEOUT))
+    return Idling(timeout, conditions, None if cold_start is None else parse_duration_seconds(cold_start))
 
 
 def stopped(model: ModelSpec, plans: Sequence[Plan], catalog: Catalog, idle: Idling) -> tuple[ScaleToZero, ...]:
     """Each plan's service stopped when idle; raises InvalidValue where no rate was asked for."""
-    seconds, conditions = idle.timeout_seconds, idle.conditions
-    return tuple(costs.stop_when_idle(model, plan, catalog, conditions, idle_timeout_seconds=seconds) for plan in plans)
+    return tuple(
+        costs.stop_when_idle(
+            model,
+            plan,
+            catalog,
+            idle.conditions,
+            idle_timeout_seconds=idle.timeout_seconds,
+            cold_start_seconds=idle.cold_start_seconds,
+        )
+        for plan in plans
+    )
 
 
 def data(options: Sequence[Mapping[str, Any]], found: Sequence[ScaleToZero]) -> list[dict[str, Any]]:
@@ -88,7 +107,7 @@ def blocks(plans: Sequence[Plan], found: Sequence[ScaleToZero]) -> list[Block]:
         Text(note + unknown),
         Heading("The start on the cheapest"),
         Facts([(term.name, f"{show_seconds(term.value)}: {term.formula}") for term in start.terms]),
-        Text(band),
+        *([Text(band)] if start.error_p90 > 0 else []),
     ]
 
 

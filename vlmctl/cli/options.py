@@ -137,6 +137,11 @@ ConcurrencyOption = Annotated[int | None, option("Requests in flight on one repl
 TtftOption = Annotated[str | None, option("Time to first token, 95th percentile, such as 2s.", metavar="DURATION")]
 TpotOption = Annotated[str | None, option("Time per output token, 95th percentile, such as 50ms.", metavar="DURATION")]
 
+# How it starts.
+ColdStartOption = Annotated[
+    str | None, option("Until a new replica is ready, instead of the estimate.", metavar="DURATION")
+]
+
 # Where it may run.
 GpuOption = Annotated[
     list[str] | None, option("Only this GPU; repeatable.", metavar="GPU", autocompletion=complete_gpus)

@@ -39,7 +39,7 @@ def simulate(
     weekend: own.WeekendOption = None,
     scale: own.ScaleOption = None,
     seed: own.SeedOption = 0,
-    cold_start: own.ColdStartOption = None,
+    cold_start: options.ColdStartOption = None,
     target: own.TargetOption = None,
     min_replicas: own.MinReplicasOption = None,
     max_replicas: own.MaxReplicasOption = None,

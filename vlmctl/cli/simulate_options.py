@@ -31,9 +31,6 @@ ScaleOption = Annotated[str | None, option("So many times the requests, such as 
 SeedOption = Annotated[int, typer.Option("--seed", help="Of what is drawn at random.")]
 
 # Policies.
-ColdStartOption = Annotated[
-    str | None, option("Until a new replica is ready, instead of the estimate.", metavar="DURATION")
-]
 TargetOption = Annotated[
     list[float] | None,
     option("Load of a replica, as a share of what it serves in time; repeatable.", metavar="SHARE"),

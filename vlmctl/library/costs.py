@@ -12,7 +12,7 @@ from vlmctl.library.lookup import find_gpu, find_model
 from vlmctl.library.questions import Asked, Question
 from vlmctl.planning.apis import api_usd_per_1k_requests, break_even_requests_per_month
 from vlmctl.planning.architecture import model_figures
-from vlmctl.planning.cold_start import start
+from vlmctl.planning.cold_start import given_start, start
 from vlmctl.planning.plan import plan_model
 from vlmctl.planning.quality import comparable_mode
 from vlmctl.planning.scale_to_zero import scale_to_zero
@@ -113,16 +113,28 @@ def compare_apis(model: ModelSpec, plan: Plan, catalog: Catalog) -> tuple[ApiCos
 
 
 def stop_when_idle(
-    model: ModelSpec, plan: Plan, catalog: Catalog, conditions: StartConditions, *, idle_timeout_seconds: float
+    model: ModelSpec,
+    plan: Plan,
+    catalog: Catalog,
+    conditions: StartConditions,
+    *,
+    idle_timeout_seconds: float,
+    cold_start_seconds: float | None = None,
 ) -> ScaleToZero:
-    """The plan's service stopped when idle, against always on; raises InvalidValue where no rate was asked for."""
+    """The plan's service stopped when idle, against always on; raises InvalidValue where no rate was asked for.
+
+    `cold_start_seconds`: until a replica is ready; None: the estimate under `conditions`.
+    """
     if plan.workload.requests_per_second is None or plan.cost is None:
         raise InvalidValue("scale to zero needs a rate of requests.", remedy="Say it with --rps, such as 0.01.")
-    placement = plan.placement
-    figures = model_figures(model, placement.precision)
-    gpu = find_gpu(placement.gpu, catalog=catalog)
+    if cold_start_seconds is None:
+        placement = plan.placement
+        figures, gpu = model_figures(model, placement.precision), find_gpu(placement.gpu, catalog=catalog)
+        found = start(figures, gpu, gpu_count=placement.gpu_count, conditions=conditions)
+    else:
+        found = given_start(cold_start_seconds)
     return scale_to_zero(
-        start(figures, gpu, gpu_count=placement.gpu_count, conditions=conditions),
+        found,
         plan.speed,
         plan.cost,
         requests_per_second=plan.workload.requests_per_second,

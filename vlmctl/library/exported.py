@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
 
+from vlmctl.api import reading
 from vlmctl.api import v1alpha1 as api
 from vlmctl.catalog.measured_models import MeasuredModels
 from vlmctl.errors import InvalidFile, InvalidValue, NotReachable, VlmctlError
@@ -103,7 +105,8 @@ def _described(documents: Iterable[Any], kept: Iterable[KeptBenchmark]) -> dict[
         deployment = read_deployment(each)
         facts = deployment.spec.model.facts if deployment.spec is not None else None
         if facts is not None and deployment.model in measured:
-            found[str(deployment.model)] = DescribedModel(config=facts.config, processor=facts.processor)
+            with suppress(InvalidValue):  # of others, whose operator says so in their status
+                found[str(deployment.model)] = reading.described(facts)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -112,8 +112,13 @@ def _ways_out(
 ) -> Iterator[WayOut]:
     """The smallest change of each kind that fits, nearest to what was asked first."""
     more = [count for count in GPU_COUNTS if count > gpu_count]
-    for requests in (_smaller_images(workload), _fewer_images(workload), _shorter_answers(workload)):
-        yield from _first(_try(change, model, gpu, asked, gpu_count, precision) for change, asked in requests)
+
+    def attempt(change: str, asked: Workload) -> WayOut | None:
+        return _try(change, model, gpu, asked, gpu_count, precision)
+
+    yield from _first(attempt(change, asked) for change, asked in _smaller_images(workload))
+    yield from _fewer_images(workload, attempt)
+    yield from _first(attempt(change, asked) for change, asked in _shorter_answers(workload))
     for each in model.quantizations:
         name = f"the {each.precision.value} checkpoint"
         counts = [(name, gpu_count), *((f"{name} over {n} GPUs", n) for n in more)]
@@ -144,14 +149,21 @@ def _smaller_images(workload: Workload) -> Iterator[tuple[str, Workload]]:
         yield f"images of {share:.0%} of the pixels", replace(workload, images=images)
 
 
-def _fewer_images(workload: Workload) -> Iterator[tuple[str, Workload]]:
-    """Of one size: one fewer at a time. Of several sizes: the largest alone."""
+def _fewer_images(workload: Workload, attempt: Callable[[str, Workload], WayOut | None]) -> Iterator[WayOut]:
+    """Of one size: as many as fit, by bisection (memory never shrinks with images). Of several: the largest alone."""
+    found = None
     if len(workload.images) == 1:
-        for count in range(workload.image_count - 1, 0, -1):
-            yield f"{count} images per request", replace(workload, images=(replace(workload.images[0], count=count),))
+        low, high = 0, workload.image_count - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            fewer = replace(workload, images=(replace(workload.images[0], count=middle),))
+            way = attempt(f"{middle} images per request", fewer)
+            low, high, found = (low, middle - 1, found) if way is None else (middle, high, way)
     elif workload.images:
         largest = max(workload.images, key=lambda image: image.width_pixels * image.height_pixels)
-        yield "the largest image alone", replace(workload, images=(replace(largest, count=1),))
+        found = attempt("the largest image alone", replace(workload, images=(replace(largest, count=1),)))
+    if found is not None:
+        yield found
 
 
 def _shorter_answers(workload: Workload) -> Iterator[tuple[str, Workload]]:

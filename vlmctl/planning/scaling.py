@@ -20,7 +20,7 @@ from vlmctl.specs.record import Record
 ROUNDING = 1e-9  # replicas: 6 in flight over 2 each are 3 replicas, whatever the last digit of the quotient
 LONGEST_WINDOW_SECONDS = 3600.0  # that autoscaling/v2 accepts as a stabilization window
 TREND_POINTS = 4  # observations below which a slope says nothing
-ONE_SIDED_95 = 1.645  # standard errors below an estimate that hold it up in 95% of cases, for many observations
+ONE_SIDED_95 = 1.645  # standard errors below an estimate that hold it up in 95% of cases, were there many observations
 
 _Value = TypeVar("_Value", int, float)
 
@@ -221,8 +221,14 @@ def _ahead(policy: ScalingPolicy, state: State, in_flight: float) -> float:
     slope, error = _slope(points)
     if slope <= 0.0:
         return in_flight
-    sure = min(slope - ONE_SIDED_95 * error, _slope(points[:half])[0], _slope(points[half:])[0])
+    sure = min(slope - _one_sided_95(len(points) - 2) * error, _slope(points[:half])[0], _slope(points[half:])[0])
     return in_flight + max(sure, 0.0) * policy.lead_seconds
+
+
+def _one_sided_95(freedom: int) -> float:
+    """The same of Student's t, for few of them (Abramowitz and Stegun 26.7.5, to the second term)."""
+    z = ONE_SIDED_95
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 def _slope(points: tuple[tuple[float, float], ...]) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from vlmctl.specs.tokens import Grid, Tiles
 LARGER_GRID_FILL = 0.5  # share of a grid's pixels that an image must have to prefer it on a tie; InternVL's processor
 AREA_FACTOR_CAP = 0.6  # Nemotron Nano VL's processor: area beyond this factor counts no more
 COVERING_THRESHOLD = 0.9  # Ovis' processor: share of the image's area that tiles must keep
+GRIDS_KEPT = 32  # lists of grids remembered: of each pair of limits that the processors of a catalog have
 SIZES_KEPT = 1024  # grids remembered: a family's models are asked about the same few images again and again
 IDEFICS3_MAX_SIDE_PIXELS = 4096  # transformers' Idefics3 image processor, MAX_IMAGE_SIZE
 
@@ -38,16 +39,14 @@ def choose_grid(rule: Tiles, width: int, height: int) -> tuple[int, int]:
             return longest_side(width, height, rule.tile_pixels, rule.longest_side_tiles or 1)
 
 
-@lru_cache
+@lru_cache(maxsize=GRIDS_KEPT)
 def grids(min_tiles: int, max_tiles: int) -> tuple[tuple[int, int], ...]:
     """All (columns, rows) with min_tiles to max_tiles tiles, fewest first."""
-    every = (
-        (c, r) for c in range(1, max_tiles + 1) for r in range(1, max_tiles + 1) if min_tiles <= c * r <= max_tiles
-    )
+    every = ((c, r) for c in range(1, max_tiles + 1) for r in range(max(1, -(-min_tiles // c)), max_tiles // c + 1))
     return tuple(sorted(every, key=lambda grid: grid[0] * grid[1]))
 
 
-@lru_cache
+@lru_cache(maxsize=GRIDS_KEPT)
 def _aspects(min_tiles: int, max_tiles: int) -> tuple[tuple[float, int, int], ...]:
     return tuple((c / r, c, r) for c, r in grids(min_tiles, max_tiles))
 

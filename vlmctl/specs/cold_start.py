@@ -34,7 +34,8 @@ class ColdStart(Record, frozen=True, kw_only=True):
     """Seconds from the decision to start one replica until it serves.
 
     `terms` are in seconds, in the order in which they happen; `unknown` names what nobody said and is left out.
-    `error_median`, `error_p90`: relative error over published starts that the constants were not fitted to.
+    `error_median`, `error_p90`: relative error over published starts that the constants were not fitted to; 0 where the
+    seconds were given.
     """
 
     terms: tuple[Term, ...]

@@ -39,11 +39,13 @@ policy:
   license: {{ .Values.policy.license }}
   maxUsdPer1k: {{ .Values.policy.maxUSDPer1k | quote }}
   maxUsdPerMonth: {{ .Values.policy.maxUSDPerMonth | quote }}
-  allowTrustRemoteCode: {{ .Values.policy.allowTrustRemoteCode }}
+  remoteCode: {{ toJson .Values.policy.remoteCode }}
   imageRegistries: {{ toJson .Values.policy.imageRegistries }}
+  mediaDomains: {{ toJson .Values.policy.mediaDomains }}
 scaling:
   prometheus: {{ .Values.scaling.prometheus | quote }}
   externalMetric: {{ .Values.scaling.externalMetric | quote }}
+  externalMetricLabel: {{ .Values.scaling.externalMetricLabel | quote }}
   httpScaler: {{ .Values.scaling.httpScaler | quote }}
   intervalSeconds: {{ .Values.scaling.intervalSeconds }}
 podDefaults:
@@ -53,7 +55,9 @@ hubEndpoint: {{ .Values.hub.endpoint | quote }}
 prometheus:
   namespaceLabels: {{ toJson .Values.prometheus.namespaceLabels }}
   podLabels: {{ toJson .Values.prometheus.podLabels }}
-monitorLabels: {{ toJson .Values.podMonitor.labels }}
+monitors:
+  labels: {{ toJson .Values.podMonitor.labels }}
+  interval: {{ .Values.podMonitor.interval }}
 lease:
   name: {{ include "vlm-operator.name" . }}
 workers: {{ .Values.operator.workers }}

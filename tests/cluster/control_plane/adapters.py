@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +18,8 @@ from vlm_operator.results import rfc3339
 
 from tests.cluster.clusters import Cluster
 
-KEDA = "github.com/kedacore/keda/v2@v2.21.0"
 GROUP, VERSION = "external.metrics.k8s.io", "v1beta1"
-DOWNLOAD_SECONDS = 120.0
+API = f"{VERSION}.{GROUP}"  # name of its APIService
 
 
 class Adapter:
@@ -72,54 +69,67 @@ def adapter(cluster: Cluster) -> Iterator[Adapter]:
     context.load_cert_chain(cluster.folder / "apiserver.crt", cluster.folder / "apiserver.key")
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    place = {"name": "metrics-adapter", "namespace": "default"}
-    service = {"type": "ExternalName", "externalName": "localhost"}
-    registered = {
-        "group": GROUP,
-        "version": VERSION,
-        "service": {**place, "port": server.server_address[1]},
-        "insecureSkipTLSVerify": True,
-        "groupPriorityMinimum": 100,
-        "versionPriority": 100,
-    }
-    api_service = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService"}
-    cluster.apply(
-        {"apiVersion": "v1", "kind": "Service", "metadata": place, "spec": service},
-        {**api_service, "metadata": {"name": f"{VERSION}.{GROUP}"}, "spec": registered},
-    )
+    place = ("metrics-adapter", "default")
+    cluster.apply(*registration(*place, server.server_address[1]))
     try:
         yield made
     finally:
-        cluster.kubectl("delete", "apiservice", f"{VERSION}.{GROUP}")
-        cluster.kubectl("delete", "service", place["name"], "-n", place["namespace"])
+        cluster.kubectl("delete", "apiservice", API)
+        cluster.kubectl("delete", "service", place[0], "-n", place[1])
         server.shutdown()
         server.server_close()
 
 
-def keda_crds() -> list[dict[str, Any]]:
+def registration(service: str, namespace: str, port: int) -> list[dict[str, Any]]:
+    """External metrics as a part of the API, which a server on this machine answers, beside the API server."""
+    place = {"name": service, "namespace": namespace}
+    spec = {
+        "group": GROUP,
+        "version": VERSION,
+        "service": {**place, "port": port},
+        "insecureSkipTLSVerify": True,
+        "groupPriorityMinimum": 100,
+        "versionPriority": 100,
+    }
+    here = {"type": "ExternalName", "externalName": "localhost"}
+    return [
+        {"apiVersion": "v1", "kind": "Service", "metadata": place, "spec": here},
+        {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": API}, "spec": spec},
+    ]
+
+
+def keda_crds(bin: Path) -> list[dict[str, Any]]:
     """KEDA's own definition of ScaledObjects, and a stand-in of its HTTP add-on's, which no registry has."""
-    if shutil.which("go") is None:
-        pytest.skip("KEDA's resource definitions come with its Go module")
-    done = subprocess.run(
-        ["go", "mod", "download", "-json", KEDA], capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, cwd="/"
-    )
-    if done.returncode:
-        pytest.skip(f"the Go module {KEDA} cannot be read: {done.stdout[-300:]}")
-    folder = Path(json.loads(done.stdout)["Dir"]) / "config" / "crd" / "bases"
-    return [yaml.safe_load((folder / "keda.sh_scaledobjects.yaml").read_text()), _http_scaled_objects()]
+    (scaled_objects,) = (each for each in all_keda_crds(bin) if each["metadata"]["name"] == "scaledobjects.keda.sh")
+    return [scaled_objects, open_crd("http.keda.sh", "v1alpha1", "HTTPScaledObject", "httpscaledobjects")]
 
 
-def _http_scaled_objects() -> dict[str, Any]:
-    names = {"kind": "HTTPScaledObject", "plural": "httpscaledobjects"}
+def all_keda_crds(bin: Path) -> list[dict[str, Any]]:
+    """As they are in KEDA's module."""
+    if not (bin / "keda.yaml").exists():
+        pytest.skip(f"no keda.yaml in {bin}: make cluster-tools puts it there")
+    return [each for each in yaml.safe_load_all((bin / "keda.yaml").read_text()) if each]
+
+
+def established(cluster: Cluster, crds: list[dict[str, Any]]) -> list[str]:
+    """Make the kinds known, and wait until they are; gives the objects for kubectl."""
+    cluster.apply(*crds)
+    names = [f"crd/{each['metadata']['name']}" for each in crds]
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+    return names
+
+
+def open_crd(group: str, version: str, kind: str, plural: str) -> dict[str, Any]:
+    """A definition that takes anything, for one whose own is not to be had."""
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": "httpscaledobjects.http.keda.sh"},
+        "metadata": {"name": f"{plural}.{group}"},
         "spec": {
-            "group": "http.keda.sh",
-            "names": names,
+            "group": group,
+            "names": {"kind": kind, "plural": plural},
             "scope": "Namespaced",
-            "versions": [{"name": "v1alpha1", "served": True, "storage": True, "schema": schema}],
+            "versions": [{"name": version, "served": True, "storage": True, "schema": schema}],
         },
     }

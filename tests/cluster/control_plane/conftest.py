@@ -8,8 +8,10 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from vlm_operator.kinds import HTTP_SCALED_OBJECT, MONITOR, SCALED_OBJECT
 
 from tests.cluster.clusters import Cluster, crds
+from tests.cluster.control_plane.adapters import established, open_crd
 from tests.cluster.control_plane.operators import Space
 
 _NUMBERS = count(1)
@@ -23,6 +25,17 @@ def served(control_plane: Cluster, cluster_bin: Path) -> Cluster:
     names = [f"crd/{each['metadata']['name']}" for each in definitions]
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
     return control_plane
+
+
+@pytest.fixture
+def extended(served: Cluster) -> Iterator[Cluster]:
+    """The control plane with the kinds of other projects, which hold anything."""
+    kinds = (MONITOR, SCALED_OBJECT, HTTP_SCALED_OBJECT)
+    names = established(served, [open_crd(*each.api_version.split("/"), each.kind, each.plural) for each in kinds])
+    try:
+        yield served
+    finally:
+        served.kubectl("delete", *names)
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from tests.cluster.clusters import Cluster
 
 MERGED = {"Content-Type": "application/merge-patch+json"}
 REST_SECONDS = 2.0  # in which whatever is not at rest would show
+OPERATOR = "vlm-operator"  # how its user agent begins
+RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"  # label of a namespace that lets in no other pods
 PATIENCE_SECONDS = 90.0  # the machine may be busy with other suites
 CHILDREN = (
     "Deployment",
@@ -160,6 +162,21 @@ def at_rest(space: Space, seconds: float = REST_SECONDS) -> dict[str, str]:
         return before
 
     return eventually(check)
+
+
+def scale_writers(space: Space, since: int = 0) -> list[str]:
+    """Who has written a VLMDeployment's replicas through /scale, in order: our operator, or a user's name.
+
+    `since`: so many lines of the audit log are left out.
+    """
+    return [
+        OPERATOR if each["userAgent"].startswith(OPERATOR) else each["user"]["username"].rpartition(":")[2]
+        for each in space.cluster.writes()[since:]
+        if each.get("objectRef", {}).get("namespace") == space.name
+        and each["objectRef"]["resource"] == VLMDEPLOYMENT.plural
+        and each["objectRef"].get("subresource") == "scale"
+        and each["responseStatus"]["code"] < 300
+    ]
 
 
 class OperatorProcess:

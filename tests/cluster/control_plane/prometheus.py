@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import socket
 import subprocess
@@ -25,6 +26,7 @@ RECORDED = {
     "/metrics": "vllm_0.32.txt",
     "/proxy/metrics": "haproxy_2.6.txt",
 }
+NO_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 GROWING = re.compile(r"^(?P<series>\w[\w:]*_(?:total|count|sum|bucket)(?:\{.*\})?) (?P<value>[\d.e+]+)$", re.MULTILINE)
 
 
@@ -58,17 +60,22 @@ def engine_pod() -> Iterator[str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port: int = held.getsockname()[1]
-    return port
+    """A port that nobody listens on, below those that outgoing connections are given."""
+    while True:
+        try:
+            with socket.create_server(("127.0.0.1", random.randrange(20000, 32000))) as held:
+                port: int = held.getsockname()[1]
+                return port
+        except OSError:
+            continue
 
 
 class Prometheus:
-    """Its HTTP API."""
+    """Its HTTP API, at `address`."""
 
-    def __init__(self, http: httpx.Client) -> None:
+    def __init__(self, http: httpx.Client, address: str) -> None:
         self._http = http
+        self.address = address
 
     def ask(self, path: str, **query: str) -> Any:
         """What it answers; raises httpx.HTTPError where it refuses."""
@@ -82,24 +89,52 @@ class Prometheus:
         return [float(each["value"][1]) for each in self.ask("query", query=expr)["result"]]
 
 
-@contextmanager
-def prometheus(
-    program: Path, folder: Path, *, operator: str, pods: Mapping[str, dict[str, str]]
-) -> Iterator[Prometheus]:
-    """One with the chart's rules that scrapes the operator and each of `pods` (address: labels), every second."""
+def fixed_scrapes(operator: str, pods: Mapping[str, dict[str, str]]) -> list[dict[str, Any]]:
+    """Of the operator, and each of `pods` (address: labels)."""
     labels = [{"targets": [address], "labels": given} for address, given in pods.items()]
+    return [
+        {"job_name": "vlm-operator", "honor_labels": True, "static_configs": [{"targets": [operator]}]},
+        {"job_name": "engines", "static_configs": labels},
+        {"job_name": "proxies", "metrics_path": "/proxy/metrics", "static_configs": labels},
+    ]
+
+
+def monitored_scrapes(monitor: Mapping[str, Any], targets: Path) -> list[dict[str, Any]]:
+    """What the Prometheus Operator makes of a PodMonitor: a scrape of each endpoint. `targets`: a file of them."""
+    return [
+        {
+            "job_name": f"{monitor['metadata']['namespace']}/{monitor['metadata']['name']}/{number}",
+            "metrics_path": endpoint["path"],
+            "scrape_interval": endpoint["interval"],
+            "file_sd_configs": [{"files": [str(targets)]}],
+            "relabel_configs": [
+                {"source_labels": each["sourceLabels"], "target_label": each["targetLabel"]}
+                for each in endpoint["relabelings"]
+            ],
+        }
+        for number, endpoint in enumerate(monitor["spec"]["podMetricsEndpoints"])
+    ]
+
+
+def target(pod: Mapping[str, Any], port: int) -> dict[str, Any]:
+    """A pod as a Prometheus that watches Kubernetes has it; Debian's is built without that."""
+    metadata = pod["metadata"]
+    labels = {f"__meta_kubernetes_pod_label_{NO_LABEL.sub('_', key)}": each for key, each in metadata["labels"].items()}
+    named = {"namespace": metadata["namespace"], "pod": metadata["name"]}
+    return {"targets": [f"{pod['status']['podIP']}:{port}"], "labels": {**labels, **named}}
+
+
+@contextmanager
+def prometheus(program: Path, folder: Path, *, scrapes: list[dict[str, Any]], port: int = 0) -> Iterator[Prometheus]:
+    """One with the chart's rules, that scrapes every second where `scrapes` say nothing; `port`: 0 for any free one."""
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(RULES)],
-        "scrape_configs": [
-            {"job_name": "vlm-operator", "honor_labels": True, "static_configs": [{"targets": [operator]}]},
-            {"job_name": "engines", "static_configs": labels},
-            {"job_name": "proxies", "metrics_path": "/proxy/metrics", "static_configs": labels},
-        ],
+        "scrape_configs": scrapes,
     }
     folder.mkdir()
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{port or free_port()}"
     options = {
         "config.file": folder / "prometheus.yaml",
         "storage.tsdb.path": folder / "data",
@@ -110,7 +145,7 @@ def prometheus(
         process = subprocess.Popen([program, *(f"--{name}={value}" for name, value in options.items())], stderr=log)
         try:
             with httpx.Client(base_url=f"http://{address}/api/v1", timeout=20, trust_env=False) as http:
-                found = Prometheus(http)
+                found = Prometheus(http, f"http://{address}")
                 eventually(lambda: found.ask("status/buildinfo"))
                 yield found
         finally:

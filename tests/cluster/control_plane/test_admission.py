@@ -22,7 +22,16 @@ from vlmctl.specs.workload import LicensePolicy
 CHART = str(REPOSITORY / "charts" / "vlm-operator")
 REGISTRIES = ("ghcr.io/acme", "vllm", "registry.example:5000/", "registry.corp", "localhost")
 MODEL = {"name": "qwen2.5-vl-3b-instruct"}
-RULES = {"imageRegistries": list(REGISTRIES), "license": "commercial", "maxUSDPer1k": "2.5", "maxUSDPerMonth": "1000"}
+COMMIT, DIGEST = 40 * "a", f"sha256:{64 * '0'}"
+RULES = {
+    "imageRegistries": list(REGISTRIES),
+    "license": "commercial",
+    "maxUSDPer1k": "2.5",
+    "maxUSDPerMonth": "1000",
+    "remoteCode": [f"acme/reader@{COMMIT}", f"ghcr.io/acme/reader@{DIGEST}"],
+    "mediaDomains": ["images.example", "cdn.example"],
+}
+TRUSTING = {"trustRemoteCode": True}
 WEIGHTS = {"image": {"reference": "quay.io/weights:1", "path": "/m"}}
 FROM_REPOSITORY = {"huggingFace": {"repository": "acme/reader"}}
 
@@ -55,7 +64,7 @@ class Gate:
 
 def described(license: str | None) -> dict[str, Any]:
     """A model outside the catalog, under a licence that the spec tells."""
-    facts = {"config": {}} | ({"license": license} if license is not None else {})
+    facts = {"config": "{}"} | ({"license": license} if license is not None else {})
     return {"model": {"source": FROM_REPOSITORY, "facts": facts}}
 
 
@@ -85,7 +94,12 @@ def _in_force(gate: Gate) -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ({"engine": {"trustRemoteCode": True}}, "spec.engine.trustRemoteCode is not allowed by the cluster's policy"),
+        ({"engine": TRUSTING}, "spec.engine.trustRemoteCode is not allowed by the cluster's policy"),
+        (
+            {"model": {**MODEL, "source": {"huggingFace": {"revision": 40 * "b"}}}, "engine": TRUSTING},
+            "a commit or digest of policy.remoteCode of the chart",
+        ),
+        ({"engine": {"allowedMediaDomains": ["cdn.example", "evil.example"]}}, "evil.example may not be fetched from"),
         (
             {"engine": {"image": "evil.example/vllm:1"}},
             "evil.example/vllm:1 may not be used: the cluster's policy asks",
@@ -99,7 +113,17 @@ def _in_force(gate: Gate) -> None:
         (described("cc-by-nc-4.0"), "the licence is cc-by-nc-4.0 (spec.model.facts.license), and the cluster's policy"),
         (described(None), "the licence is unknown"),
     ],
-    ids=["code", "engine image", "weights image", "cost of requests", "cost of a month", "licence", "no licence"],
+    ids=[
+        "code",
+        "another commit",
+        "host",
+        "engine image",
+        "weights image",
+        "cost of requests",
+        "cost of a month",
+        "licence",
+        "no licence",
+    ],
 )
 def test_what_the_policy_forbids_is_denied(gate: Gate, spec: dict[str, Any], words: str) -> None:
     """With a sentence that names the field or image, and whose rule it is."""
@@ -111,13 +135,22 @@ def test_what_it_allows_gets_in(gate: Gate) -> None:
     assert gate.denied({"model": MODEL}) == ""
     assert gate.denied({"model": MODEL, "engine": {"image": "ghcr.io/acme/vllm:1", "trustRemoteCode": False}}) == ""
     assert gate.denied({"model": MODEL, "budget": {"maxUSDPer1k": "2.5", "maxUSDPerMonth": "1000"}}) == ""
+    assert gate.denied({"model": MODEL, "engine": {"allowedMediaDomains": ["cdn.example", "images.example"]}}) == ""
+    for source in (
+        {"huggingFace": {"revision": COMMIT}},
+        {"image": {"reference": f"ghcr.io/acme/reader@{DIGEST}", "path": "/m"}},
+    ):
+        assert gate.denied({"model": {**MODEL, "source": source}, "engine": TRUSTING}) == ""
 
 
-def test_no_registry_named_is_no_image_let_in(served: Cluster, space: Space) -> None:
-    """The default of the chart, under which the operator runs no image that a user names."""
+def test_what_is_not_named_is_not_let_in(served: Cluster, space: Space) -> None:
+    """The default of the chart, under which users name no image, no code and no host."""
     with enforced(served, space, {}) as gate:
         assert "names no registry" in gate.denied({"model": MODEL, "engine": {"image": "vllm/vllm-openai:v1"}})
         assert "names no registry" in gate.denied({"model": {**MODEL, "source": WEIGHTS}})
+        assert "names no host" in gate.denied({"model": MODEL, "engine": {"allowedMediaDomains": ["a.example"]}})
+        pinned = {**MODEL, "source": {"huggingFace": {"revision": COMMIT}}}
+        assert "policy.remoteCode" in gate.denied({"model": pinned, "engine": TRUSTING})
         assert gate.denied(described(None)) == ""
 
 

@@ -12,8 +12,8 @@ from vlm_operator import names
 from vlm_operator.kinds import BY_KIND, VLMDEPLOYMENT
 from vlm_operator.proxy import IMAGE
 
-from tests.cluster.control_plane.operators import Space, eventually, running
-from tests.support.attacks import ATTACKS, MODEL
+from tests.cluster.control_plane.operators import Space, eventually, running, some
+from tests.support.attacks import ATTACKS, METADATA, MODEL
 from tests.support.successes import successes
 
 USER = "mallory"
@@ -126,6 +126,30 @@ def test_no_name_takes_what_others_have(attacked: Space, tmp_path: Path) -> None
     assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
 
 
+def test_metadata_reaches_nobody(attacked: Space, tmp_path: Path) -> None:
+    """Owners, finalizers, labels and annotations that he gives it: what is somebody else's stays as it was."""
+    before = attacked.find(BY_KIND["Service"], "payments")
+    owner = {"apiVersion": "v1", "kind": "Service", "name": "payments", "uid": before["metadata"]["uid"]}
+    metadata = {
+        "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
+        **{name: value for each in METADATA for name, value in each.items() if name != "ownerReferences"},
+    }
+    assert posted(attacked, "adorned", {}, metadata)
+    with running(attacked, tmp_path):
+        eventually(lambda: some(attacked.all("Deployment")))
+        children = listed(attacked, "Deployment")
+        attacked.change(VLMDEPLOYMENT, "adorned", {"metadata": {"finalizers": None}})
+    assert [each["metadata"]["ownerReferences"][0]["name"] for each in children] == ["adorned"]
+    attacked.remove("adorned")
+    eventually(lambda: gone(attacked, "adorned"))
+    after = attacked.find(BY_KIND["Service"], "payments")
+    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+
+def gone(space: Space, name: str) -> None:
+    assert name not in space.all("VLMDeployment")
+
+
 def allowed(space: Space, verb: str, what: str, namespace: str | None = None) -> bool:
     """Whether he may; kubectl ends with an error where not."""
     resource, _, subresource = what.partition("/")
@@ -138,12 +162,12 @@ def allowed(space: Space, verb: str, what: str, namespace: str | None = None) ->
     return done.stdout.strip() == "yes"
 
 
-def posted(space: Space, name: str, spec: dict[str, Any]) -> bool:
+def posted(space: Space, name: str, spec: dict[str, Any], metadata: dict[str, Any] | None = None) -> bool:
     """Whether the API server takes his VLMDeployment."""
     body = {
         "apiVersion": VLMDEPLOYMENT.api_version,
         "kind": VLMDEPLOYMENT.kind,
-        "metadata": {"name": name},
+        "metadata": {"name": name, **(metadata or {})},
         "spec": {"model": {"name": MODEL}, **spec},
     }
     path = VLMDEPLOYMENT.path(space.name)

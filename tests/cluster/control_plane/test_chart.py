@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from vlm_operator.config import PATH_VARIABLE, OperatorConfig, read_config
+from vlm_operator.desired import Monitors
 from vlm_operator.network import Prometheus
 from vlm_operator.pod_defaults import PodDefaults
 from vlm_operator.policy import Policy
@@ -23,6 +24,7 @@ from vlmctl.specs.inventory import DeclaredPool
 from vlmctl.specs.workload import LicensePolicy
 
 DEFAULTS = OperatorConfig()
+CODE = f"acme/reader@{40 * 'a'}"
 
 
 def used_in(folder: Path) -> Iterator[Path]:
@@ -72,18 +74,24 @@ def test_the_chart_passes(cluster_bin: Path) -> None:
 
 def test_the_operator_reads_what_the_chart_writes(cluster_bin: Path, tmp_path: Path) -> None:
     """Each value arrives in the operator's configuration under its own name."""
-    policy = {"license": "commercial", "maxUSDPer1k": "2.5", "maxUSDPerMonth": "1000", "allowTrustRemoteCode": True}
+    policy = {"license": "commercial", "maxUSDPer1k": "2.5", "maxUSDPerMonth": "1000", "remoteCode": [CODE]}
     given = {
         "image": {"repository": "registry.example/operator", "tag": "v9"},
         "watchNamespaces": ["team-a"],
         "inventory": [{"gpu": "l4", "nodes": 2, "usdPerGpuHour": 0.7}],
-        "policy": {**policy, "imageRegistries": ["ghcr.io"]},
+        "policy": {**policy, "imageRegistries": ["ghcr.io"], "mediaDomains": ["images.example"]},
         "engine": {"image": "vllm:1", "imagePullSecrets": ["registry"], "priorityClassName": "serving"},
         "proxy": {"image": "haproxy:1"},
-        "scaling": {"prometheus": "http://p:9090", "externalMetric": "m", "httpScaler": "s:1", "intervalSeconds": 5},
+        "scaling": {
+            "prometheus": "http://p:9090",
+            "externalMetric": "m",
+            "externalMetricLabel": "example.com/of",
+            "httpScaler": "s:1",
+            "intervalSeconds": 5,
+        },
         "hub": {"endpoint": "https://hub.example"},
         "prometheus": {"namespaceLabels": {"name": "monitoring"}, "podLabels": {"app": "prometheus"}},
-        "podMonitor": {"labels": {"release": "prometheus"}},
+        "podMonitor": {"labels": {"release": "prometheus"}, "interval": "10s"},
         "operator": {"workers": 4, "logLevel": "DEBUG"},
     }
     (tmp_path / "values.yaml").write_text(json.dumps(given))
@@ -103,13 +111,20 @@ def test_the_operator_reads_what_the_chart_writes(cluster_bin: Path, tmp_path: P
             license=LicensePolicy.COMMERCIAL,
             max_usd_per_1k=2.5,
             max_usd_per_month=1000,
-            allow_trust_remote_code=True,
+            remote_code=(CODE,),
             image_registries=("ghcr.io",),
+            media_domains=("images.example",),
         ),
-        scaling=ScalingSettings(prometheus="http://p:9090", external_metric="m", http_scaler="s:1", interval_seconds=5),
+        scaling=ScalingSettings(
+            prometheus="http://p:9090",
+            external_metric="m",
+            external_metric_label="example.com/of",
+            http_scaler="s:1",
+            interval_seconds=5,
+        ),
         hub_endpoint="https://hub.example",
         prometheus=Prometheus(namespace_labels={"name": "monitoring"}, pod_labels={"app": "prometheus"}),
-        monitor_labels={"release": "prometheus"},
+        monitors=Monitors(labels={"release": "prometheus"}, interval="10s"),
         pod_defaults=PodDefaults(image_pull_secrets=("registry",), priority_class_name="serving"),
         workers=4,
         log_level="DEBUG",
@@ -124,9 +139,7 @@ def test_the_operator_reads_what_the_chart_writes(cluster_bin: Path, tmp_path: P
 
 def test_the_values_for_no_network_are_rendered(cluster_bin: Path, tmp_path: Path) -> None:
     """Those of docs/air-gapped.md, with digests in their place: no image of a pod is from elsewhere."""
-    block = re.search(r"^```yaml\n(# values.yaml\n.*?)^```$", air_gapped.render(), re.MULTILINE | re.DOTALL)
-    assert block is not None
-    (tmp_path / "values.yaml").write_text(block[1].replace("sha256:...", "sha256:" + "0" * 64))
+    (tmp_path / "values.yaml").write_text(air_gapped.VALUES.replace("sha256:...", "sha256:" + "0" * 64))
     told = subprocess.run(
         (cluster_bin / "helm", "template", "vlm-operator", CHART, "-f", tmp_path / "values.yaml"),
         capture_output=True, text=True, timeout=60, check=True,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+from vlm_operator import names
 from vlm_operator.kinds import BY_KIND, VLMDEPLOYMENT
 
 from tests.cluster.control_plane.operators import Space, eventually, running, settled
@@ -37,3 +39,20 @@ def test_all_is_right_soon_after_a_storm(space: Space, tmp_path: Path) -> None:
             assert space.find(BY_KIND["ServiceAccount"], NAME)["automountServiceAccountToken"] is False
 
         eventually(check, seconds=RIGHT_SECONDS)
+
+
+@pytest.mark.parametrize("by", ["Helm", None])
+def test_a_child_whose_labels_were_changed_is_taken_back(space: Space, tmp_path: Path, by: str | None) -> None:
+    """As by a Helm release that adopts it, or by hand: the operator does not see it any more, and owns it."""
+    with running(space, tmp_path):
+        space.make(NAME)
+        settled(space)
+        uid = space.find(BY_KIND["NetworkPolicy"], NAME)["metadata"]["uid"]
+        space.change(BY_KIND["NetworkPolicy"], NAME, {"metadata": {"labels": {names.MANAGED_BY: by}}})
+
+        def check() -> None:
+            metadata = space.find(BY_KIND["NetworkPolicy"], NAME)["metadata"]
+            assert (metadata["labels"].get(names.MANAGED_BY), metadata["uid"]) == (names.FIELD_MANAGER, uid)
+
+        eventually(check)
+        settled(space)

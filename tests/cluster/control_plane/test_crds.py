@@ -123,7 +123,7 @@ BROKEN = {
     "a checkpoint on a volume or in an image needs name or facts, to plan with": {
         "model": {"source": {"image": {"reference": "a"}}}
     },
-    "facts describe the model of a source: give source too": {"model": {**NAMED, "facts": {"config": {}}}},
+    "facts describe the model of a source: give source too": {"model": {**NAMED, "facts": {"config": "{}"}}},
     "must not contain '..'": {"model": {**NAMED, "source": {"pvc": {"claimName": "a", "path": "/a/.."}}}},
     "must be above 0, such as 50ms or 2s": {"model": NAMED, "objectives": {"ttft": "0s"}},
     "min must not be above max": {"model": NAMED, "scaling": {"min": 2}},
@@ -154,7 +154,7 @@ def test_a_label_key_is_checked_before_any_pod_is_made(server: Server) -> None:
     assert "keys must match" in told(server.create(deployment(spec), **DRY))
 
 
-@pytest.mark.parametrize("name", ["a" * 53, "1a", "a.b"])
+@pytest.mark.parametrize("name", ["a" * 53, "1a", "a.b", "kubernetes", "kubernetes-service"])
 def test_a_name_that_its_service_could_not_have_is_refused(server: Server, name: str) -> None:
     """Children have the name too, some with more behind it."""
     assert "the name must" in told(server.create(deployment({"model": NAMED}, name), **DRY))

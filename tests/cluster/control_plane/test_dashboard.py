@@ -18,7 +18,7 @@ from vlm_operator.kinds import NODE, VLMDEPLOYMENT
 
 from tests.cluster.clusters import REPOSITORY
 from tests.cluster.control_plane.operators import Space, eventually, running, settled, some
-from tests.cluster.control_plane.prometheus import RULES, Prometheus, engine_pod, free_port, prometheus
+from tests.cluster.control_plane.prometheus import RULES, Prometheus, engine_pod, fixed_scrapes, free_port, prometheus
 from tests.cluster.control_plane.test_results import MEASURED, agents, node, ready, started
 
 DASHBOARD = REPOSITORY / "charts" / "vlm-operator" / "dashboards" / "vlmctl.json"
@@ -61,8 +61,8 @@ def watched(space: Space, cluster_bin: Path, tmp_path: Path) -> Iterator[tuple[S
                 ready(space, pod)
                 eventually(lambda: some(space.find(VLMDEPLOYMENT, NAME)["status"].get("benchmark")))
                 labels = {"namespace": space.name, "deployment": NAME, "pod": pod}
-                program = cluster_bin / "prometheus"
-                with prometheus(program, tmp_path / "prometheus", operator=address, pods={engine: labels}) as found:
+                program, scrapes = cluster_bin / "prometheus", fixed_scrapes(address, {engine: labels})
+                with prometheus(program, tmp_path / "prometheus", scrapes=scrapes) as found:
                     yield space, found, address
         finally:
             space.ask("DELETE", NODE.path(None, where))
@@ -75,19 +75,27 @@ def queries() -> dict[str, list[str]]:
 
 
 def test_every_panel_shows_something(watched: tuple[Space, Prometheus, str]) -> None:
-    """Each query of the dashboard gives numbers, and what can be chosen is there to choose."""
+    """Each query of the dashboard gives numbers, what is wrong none until it is, and what can be chosen is there."""
     space, found, _ = watched
 
-    def check(expr: str) -> None:
-        asked = expr.replace("$namespace", space.name).replace("$deployment", ".*")
-        assert any(math.isfinite(value) for value in found.values(asked)), asked
+    def values(expr: str) -> list[float]:
+        return found.values(expr.replace("$namespace", space.name).replace("$deployment", ".*"))
 
-    eventually(lambda: some(found.values("vlmctl_leader")))
+    def check(expr: str) -> None:
+        assert any(math.isfinite(value) for value in values(expr)), expr
+
+    def check_all_well(expr: str) -> None:
+        assert found.values(f'vlmctl_deployment_condition{{namespace="{space.name}"}}')
+        assert values(expr) == []
+
+    (wrong,) = queries()["Not as it should be"]
+    eventually(lambda: check_all_well(wrong))
+    space.make("refused", {**SPEC, "objectives": {"ttft": "1ms"}})
+    eventually(lambda: check(wrong))
     space.change(VLMDEPLOYMENT, NAME, {"spec": {"replicas": 2}}, "scale")  # so that there are passes to count
     for exprs in queries().values():
         for expr in exprs:
-            if "condition" not in expr:  # which shows what is wrong, and nothing is
-                eventually(lambda expr=expr: check(expr))  # type: ignore[misc]
+            eventually(lambda expr=expr: check(expr))  # type: ignore[misc]
     for variable in json.loads(DASHBOARD.read_text())["templating"]["list"]:
         if variable["type"] == "query":
             asked = re.fullmatch(r"label_values\((?P<series>.*), (?P<label>\w+)\)", variable["query"]["query"])

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
 import yaml
 from vlm_operator import names
-from vlm_operator.kinds import BY_KIND, POD, VLMDEPLOYMENT, Resource
+from vlm_operator.kinds import BY_KIND, POD, VLMDEPLOYMENT
 
-from tests.cluster.clusters import REPOSITORY, Cluster
+from tests.cluster.clusters import Cluster
 from tests.cluster.control_plane.fleet import Fleet, fleet
 from tests.cluster.control_plane.operators import MANIFEST, Space, eventually, running, settled, some
-from tests.cluster.control_plane.test_rights import RELEASE, account
+from tests.cluster.control_plane.test_rights import RELEASE, account, permissions
 
 NAME, CACHED = "vision", "cached"
 REVISIONS = 7  # more than are kept
-OPTIONAL = ("PodMonitor", "ScaledObject", "HTTPScaledObject")  # kinds that other projects bring
 AUTOSCALERS = ("HorizontalPodAutoscaler", "ScaledObject", "HTTPScaledObject")
 LEFT = ("Service", "ServiceAccount", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor")
 SETTINGS = {"scaling": {"intervalSeconds": 0.5, "externalMetric": "in_flight", "prometheus": "http://prometheus:9090"}}
@@ -34,53 +32,21 @@ class Right(NamedTuple):
     verb: str
 
 
-@pytest.fixture
-def extended(served: Cluster) -> Iterator[Cluster]:
-    """The control plane with the kinds of other projects, which hold anything."""
-    kinds = [BY_KIND[kind] for kind in OPTIONAL]
-    served.apply(*(_anything(each) for each in kinds))
-    paths = [f"crd/{each.plural}.{each.api_version.partition('/')[0]}" for each in kinds]
-    served.kubectl("wait", "--for=condition=Established", "--timeout=30s", *paths)
-    try:
-        yield served
-    finally:
-        served.kubectl("delete", *paths)
-
-
-def _anything(resource: Resource) -> dict[str, Any]:
-    group, _, version = resource.api_version.partition("/")
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{resource.plural}.{group}"},
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": {"kind": resource.kind, "plural": resource.plural},
-            "versions": [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
-        },
-    }
-
-
 def granted(cluster: Cluster, space: Space) -> set[Right]:
     """All that the chart's roles allow."""
-    chart = str(REPOSITORY / "charts" / "vlm-operator")
-    rendered = cluster.helm("template", RELEASE, chart, "-n", space.name, "--show-only", "templates/rbac.yaml")
-    return {
-        Right(group, resource, verb)
-        for role in yaml.safe_load_all(rendered)
-        for rule in role.get("rules", ())
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
+    roles = yaml.safe_load_all(permissions(cluster, space.name))
+    return {right for role in roles for rule in role.get("rules", ()) for right in rights(rule)}
 
 
-def used(cluster: Cluster, space: Space) -> tuple[set[Right], list[str]]:
-    """What the operator asked for and got, and what it was denied."""
+def rights(rule: dict[str, Any]) -> set[Right]:
+    """All that one rule allows."""
+    return {Right(*each) for each in product(rule["apiGroups"], rule["resources"], rule["verbs"])}
+
+
+def used(cluster: Cluster, space: Space) -> tuple[set[Right], dict[Right, str]]:
+    """What the operator asked for, and what of it was denied with which words."""
     done: set[Right] = set()
-    denied: list[str] = []
+    denied: dict[Right, str] = {}
     for each in cluster.requests():
         about = each.get("objectRef")
         if each["user"]["username"] != f"system:serviceaccount:{space.name}:{RELEASE}" or about is None:
@@ -89,7 +55,7 @@ def used(cluster: Cluster, space: Space) -> tuple[set[Right], list[str]]:
         right = Right(about.get("apiGroup", ""), resource, each["verb"])
         status = each.get("responseStatus", {}).get("code")
         if status == 403:
-            denied.append(f"{right}: {each['responseStatus'].get('message')}")
+            denied[right] = each["responseStatus"]["message"]
         done.add(right)
         if right.verb == "patch" and status == 201:  # a server-side apply that made the object
             done.add(right._replace(verb="create"))
@@ -108,11 +74,11 @@ def test_every_right_is_used_and_no_other(extended: Cluster, space: Space, tmp_p
         _many_revisions(space)
         _cached(space)
         _leftovers(space)
-        _crash(space, pods)
+        _crash(space, next(iter(pods.ready)))
         assert operator.stop() == 0
     expected = granted(extended, space)
     done, denied = used(extended, space)
-    assert denied == []
+    assert denied == {}
     assert done == expected
 
 
@@ -179,16 +145,27 @@ def _leftovers(space: Space) -> None:
     eventually(lambda: some(not any("left-over" in space.all(kind) for kind in LEFT)))
 
 
-def _crash(space: Space, pods: Fleet) -> None:
+def _crash(space: Space, pod: str) -> None:
     """An engine ends, and its last lines are asked for."""
-    name = next(iter(pods.ready))
+    crash(space, pod)
+
+    def check() -> None:
+        assert any(right.resource == "pods/log" for right in used(space.cluster, space)[0])
+
+    eventually(check)
+    time.sleep(1.0)  # for an Event of it
+
+
+def crash(space: Space, pod: str) -> None:
+    """As a kubelet tells that the engine of a pod ends again and again."""
     ended = {
         "exitCode": 1,
         "reason": "Error",
         "startedAt": "2026-01-01T00:00:00Z",
         "finishedAt": "2026-01-01T00:01:00Z",
     }
-    body = space.find(POD, name)
+    unknown = {"name": names.ENGINE, "image": "", "imageID": ""}
+    known = space.find(POD, pod)["status"].get("containerStatuses", [unknown])
     containers = [
         {
             **each,
@@ -200,12 +177,6 @@ def _crash(space: Space, pods: Fleet) -> None:
         }
         if each["name"] == names.ENGINE
         else each
-        for each in body["status"]["containerStatuses"]
+        for each in known
     ]
-    space.change(POD, name, {"status": {"containerStatuses": containers}}, "status")
-
-    def check() -> None:
-        assert any(right.resource == "pods/log" for right in used(space.cluster, space)[0])
-
-    eventually(check)
-    time.sleep(1.0)  # for an Event of it
+    space.change(POD, pod, {"status": {"containerStatuses": containers}}, "status")

@@ -16,11 +16,19 @@ RELEASE = "vlm-operator"
 
 def account(cluster: Cluster, space: Space, folder: Path, *options: str) -> Path:
     """A kubeconfig of the chart's service account, installed into the namespace with its roles."""
-    parts = ("serviceaccount", "rbac")
-    shown = [word for part in parts for word in ("--show-only", f"templates/{part}.yaml")]
+    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=permissions(cluster, space.name, *options))
+    return logged_in(cluster, space, folder)
+
+
+def permissions(cluster: Cluster, namespace: str, *options: str) -> str:
+    """The service account and its roles as the chart renders them."""
+    shown = [word for part in ("serviceaccount", "rbac") for word in ("--show-only", f"templates/{part}.yaml")]
     chart = str(REPOSITORY / "charts" / "vlm-operator")
-    rendered = cluster.helm("template", RELEASE, chart, "--namespace", space.name, *options, *shown)
-    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=rendered)
+    return cluster.helm("template", RELEASE, chart, "--namespace", namespace, *options, *shown)
+
+
+def logged_in(cluster: Cluster, space: Space, folder: Path) -> Path:
+    """A kubeconfig of the service account of the namespace."""
     token = cluster.kubectl("create", "token", RELEASE, "-n", space.name).strip()
     config = yaml.safe_load(cluster.kubeconfig.read_text())
     config["users"] = [{"name": "admin", "user": {"token": token}}]

@@ -11,9 +11,9 @@ import pytest
 from vlm_operator.kinds import AUTOSCALER, DEPLOYMENT, HTTP_SCALED_OBJECT, SCALED_OBJECT, VLMDEPLOYMENT, Resource
 
 from tests.cluster.clusters import Cluster
-from tests.cluster.control_plane.adapters import adapter, keda_crds
+from tests.cluster.control_plane.adapters import adapter, established, keda_crds
 from tests.cluster.control_plane.fleet import CONCURRENCY, Fleet, fleet
-from tests.cluster.control_plane.operators import MANIFEST, OperatorProcess, Space, eventually, running
+from tests.cluster.control_plane.operators import MANIFEST, OperatorProcess, Space, eventually, running, scale_writers
 
 NAME = "vision"
 OPERATOR = "vlm-operator"
@@ -36,15 +36,20 @@ SETTINGS = {
         "prometheus": "http://prometheus.monitoring:9090",
     }
 }
+# As it is, but for the pause until a kind that was not there is looked for again, which is a minute.
+IMPATIENT = """
+import sys
+from vlm_operator import __main__, informers
+
+informers.REFUSED_PAUSE_SECONDS = 1.0
+sys.exit(__main__.main())
+"""
 
 
 @pytest.fixture(scope="session")
 def with_keda(served: Cluster) -> Iterator[Cluster]:
     """The control plane with KEDA's resource definitions, without KEDA."""
-    definitions = keda_crds()
-    served.apply(*definitions)
-    names = [f"crd/{each['metadata']['name']}" for each in definitions]
-    served.kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+    names = established(served, keda_crds(served.bin))
     yield served
     served.kubectl("delete", "--ignore-not-found", *names)
 
@@ -83,21 +88,6 @@ def replicas_become(space: Space, wanted: int) -> None:
     eventually(check)
 
 
-def writers(space: Space, since: int = 0) -> list[str]:
-    """Who has written the VLMDeployment's replicas through /scale, in order: our operator, or a user's name.
-
-    `since`: so many lines of the audit log are left out.
-    """
-    return [
-        OPERATOR if each["userAgent"].startswith(OPERATOR) else each["user"]["username"].rpartition(":")[2]
-        for each in space.cluster.writes()[since:]
-        if each.get("objectRef", {}).get("namespace") == space.name
-        and each["objectRef"]["resource"] == VLMDEPLOYMENT.plural
-        and each["objectRef"].get("subresource") == "scale"
-        and each["responseStatus"]["code"] < 300
-    ]
-
-
 def scaled_by(space: Space, engine: str, **more: Any) -> int:
     """Have another engine scale, and wait until the status says that it does; gives the lines of the audit log then."""
     space.change(VLMDEPLOYMENT, NAME, {"spec": {"scaling": {"engine": engine, **more}}})
@@ -125,15 +115,15 @@ def test_replicas_follow_a_load_step_within_the_windows(space: Space, scaled: tu
     assert told["coldStartBasis"] == "measured"
     pods.spread(45)
     replicas_become(space, 5)
-    count = len(writers(space))
+    count = len(scale_writers(space))
     time.sleep(4 * INTERVAL_SECONDS)
-    assert len(writers(space)) == count
+    assert len(scale_writers(space)) == count
     began = time.monotonic()
     pods.spread(0)
     replicas_become(space, 1)
     # The last look under load may lie before it, by no more than the time between looks.
     assert time.monotonic() - began >= DOWN_SECONDS - INTERVAL_SECONDS
-    assert set(writers(space)) == {OPERATOR}
+    assert set(scale_writers(space)) == {OPERATOR}
 
 
 def test_without_metrics_nothing_is_scaled(space: Space, scaled: tuple[Fleet, OperatorProcess]) -> None:
@@ -142,12 +132,12 @@ def test_without_metrics_nothing_is_scaled(space: Space, scaled: tuple[Fleet, Op
     pods.spread(25)
     replicas_become(space, 3)
     pods.silent()
-    count = len(writers(space))
+    count = len(scale_writers(space))
     time.sleep(2 * DOWN_SECONDS)
     operator.kill()
     operator.start()
     time.sleep(2 * DOWN_SECONDS)
-    assert len(writers(space)) == count
+    assert len(scale_writers(space)) == count
     pods.spread(55)
     replicas_become(space, 6)
 
@@ -164,7 +154,7 @@ def test_a_paused_deployment_and_one_at_zero_are_left_alone(
     space.change(VLMDEPLOYMENT, NAME, {"spec": {"paused": False, "replicas": 0}})
     eventually(lambda: _assert(status(space)["scaling"]["reason"] == "Stopped"))
     time.sleep(6 * INTERVAL_SECONDS)
-    assert (replicas(space), set(writers(space))) == (0, set())
+    assert (replicas(space), set(scale_writers(space))) == (0, set())
     space.change(VLMDEPLOYMENT, NAME, {"spec": {"replicas": 1}})
     replicas_become(space, 5)
 
@@ -182,22 +172,32 @@ def test_the_autoscaler_takes_over_and_gives_back(space: Space, scaled: tuple[Fl
         replicas_become(space, 3)
         external.value = 38
         replicas_become(space, 4)
-        assert set(writers(space, lines)) == {AUTOSCALERS}
+        assert set(scale_writers(space, lines)) == {AUTOSCALERS}
         assert any("labelSelector=deployment%3Dvision" in each for each in external.asked)
         external.value = None
-        quiet = len(writers(space))
+        quiet = len(scale_writers(space))
         time.sleep(AUTOSCALER_SECONDS)
-        assert len(writers(space)) == quiet
+        assert len(scale_writers(space)) == quiet
 
         lines = scaled_by(space, "None")
         eventually(lambda: _assert(there(space, AUTOSCALER) == []))
         external.value = 60
         time.sleep(AUTOSCALER_SECONDS)
-        assert writers(space, lines) == []
+        assert scale_writers(space, lines) == []
 
         lines = scaled_by(space, "Operator")
         replicas_become(space, 5)
-        assert set(writers(space, lines)) == {OPERATOR}
+        assert set(scale_writers(space, lines)) == {OPERATOR}
+
+
+def test_auto_is_keda_once_that_is_there(space: Space, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """The operator scales until the cluster serves ScaledObjects, and then makes one."""
+    with running(space, tmp_path, program=("-c", IMPATIENT), settings=SETTINGS):
+        space.make(NAME, {**MANIFEST, "scaling": {"min": 1, "max": 6, "engine": "Auto"}})
+        eventually(lambda: _assert(status(space)["scaling"]["engine"] == "Operator"))
+        request.getfixturevalue("with_keda")
+        eventually(lambda: _assert(status(space)["scaling"]["engine"] == "KEDA"))
+        eventually(lambda: _assert(there(space, SCALED_OBJECT) == [NAME]))
 
 
 def test_keda_is_waited_for_until_it_is_gone(
@@ -212,16 +212,16 @@ def test_keda_is_waited_for_until_it_is_gone(
     space.ask("POST", AUTOSCALER.path(space.name), kedas_autoscaler(made))
     pods.spread(45)
     time.sleep(6 * INTERVAL_SECONDS)
-    assert writers(space, lines) == []
+    assert scale_writers(space, lines) == []
 
     space.change(VLMDEPLOYMENT, NAME, {"spec": {"scaling": {"engine": "Operator"}}})
     eventually(lambda: _assert(status(space)["scaling"]["reason"] == "HandingOver"))
     time.sleep(6 * INTERVAL_SECONDS)
-    assert writers(space, lines) == []
+    assert scale_writers(space, lines) == []
     space.change(SCALED_OBJECT, NAME, {"metadata": {"finalizers": None}})
     replicas_become(space, 5)
     assert there(space, SCALED_OBJECT) == there(space, AUTOSCALER) == []
-    assert set(writers(space, lines)) == {OPERATOR}
+    assert set(scale_writers(space, lines)) == {OPERATOR}
 
 
 def test_to_zero_with_the_http_add_on_alone(

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
-from array import array
 from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 
-import msgspec
 from vlm_operator.kinds import VLMDEPLOYMENT
-from vlm_operator.scaling_policy import Start, scale
 
 from tests.cluster.control_plane.fleet import fleet
 from tests.cluster.control_plane.operators import MANIFEST, Space, eventually, running, some
-from tests.vlm_operator.children import PLANNED
+from tests.cluster.foretold import agreement, foretold, policy_of, steps_of
 from vlmctl.api import v1alpha1 as api
 from vlmctl.planning.arrivals import Arrivals
 from vlmctl.planning.replica import Replica, ReplicaSpeed, Requests
-from vlmctl.planning.traffic import run_fleet
 from vlmctl.units import parse_duration_seconds
 
 NAME = "vision"
@@ -28,7 +22,7 @@ INTERVAL_SECONDS = 0.5
 CONCURRENCY = 100  # so that chance is small beside the steps
 START_SECONDS = 3.0
 LOOK_SECONDS = 0.25
-STEPS = ((0.0, 40.0), (10.0, 350.0), (40.0, 40.0), (70.0, 0.0))  # from when on, requests per second
+STEPS = ((10.0, 40.0), (30.0, 350.0), (30.0, 40.0))  # seconds, requests per second
 SPEED = ReplicaSpeed(step_seconds=(0.01,) * 251, output_tokens=100)  # a second for each of 250 at once
 SCALING = {
     "min": 1,
@@ -42,19 +36,7 @@ SCALING = {
         },
     },
 }
-AGREES_WITHIN = 1  # replicas
-AGREES_SHARE = 0.95  # of the time
-
-
-def arrivals() -> Arrivals:
-    """Random requests at the rates of the steps."""
-    rng, seconds = Random(7), array("d")
-    for (begin, rate), (end, _) in itertools.pairwise(STEPS):
-        now = begin + rng.expovariate(rate)
-        while now < end:
-            seconds.append(now)
-            now += rng.expovariate(rate)
-    return Arrivals(seconds=seconds, duration_seconds=STEPS[-1][0])
+AGREES_SHARE = 0.95  # of the time, within one replica
 
 
 class Traffic:
@@ -94,7 +76,7 @@ class Traffic:
 
 def test_the_simulator_predicts_the_replicas(space: Space, tmp_path: Path) -> None:
     """Of the same requests the simulator makes the same replicas as the operator: within one, 95% of the time."""
-    coming = arrivals()
+    coming = steps_of(STEPS)
     settings = {"scaling": {"intervalSeconds": INTERVAL_SECONDS}}
     with (
         fleet(space, start_seconds=START_SECONDS, concurrency=CONCURRENCY) as pods,
@@ -109,21 +91,15 @@ def test_the_simulator_predicts_the_replicas(space: Space, tmp_path: Path) -> No
         while traffic.now < coming.duration_seconds:
             seen.append((traffic.now, int(space.find(VLMDEPLOYMENT, NAME)["spec"].get("replicas", 1))))
             time.sleep(LOOK_SECONDS)
-    policy = scale(
-        msgspec.convert(SCALING, api.Scaling),
-        PLANNED,
-        api.BenchmarkStatus(requests_per_second="2", interval="unknown", concurrency=CONCURRENCY, measured="now"),
-        Start(seconds=start, measured=True),
-        minimum=1,
-        interval_seconds=INTERVAL_SECONDS,
-    ).policy
-    run = run_fleet(coming, SPEED, policy, cold_start_seconds=START_SECONDS, replicas_at_start=1)
-    predicted = [(sample.seconds, sample.replicas) for sample in run.samples]
-    distances = [(_distance(count, predicted, at), count, at) for at, count in seen]
-    agree = sum(distance <= AGREES_WITHIN for distance, _, _ in distances) / len(distances)
+    benchmark = api.BenchmarkStatus(
+        requests_per_second="2", interval="unknown", concurrency=CONCURRENCY, measured="now"
+    )
+    policy = policy_of(SCALING, benchmark, start, interval_seconds=INTERVAL_SECONDS)
+    predicted = foretold(coming, SPEED, policy, START_SECONDS)
+    agree = agreement(seen, predicted, interval_seconds=INTERVAL_SECONDS)
     assert max(count for _, count in seen) >= 5
     assert seen[-1][1] <= 2
-    assert agree >= AGREES_SHARE, [each for each in distances if each[0] > AGREES_WITHIN]
+    assert agree >= AGREES_SHARE, (seen, predicted)
 
 
 def _start(space: Space) -> float | None:
@@ -131,9 +107,3 @@ def _start(space: Space) -> float | None:
     told = space.find(VLMDEPLOYMENT, NAME)["status"]["scaling"]
     measured = told["basis"] == told["coldStartBasis"] == "measured"
     return parse_duration_seconds(told["coldStart"]) if measured else None
-
-
-def _distance(count: int, samples: list[tuple[float, int]], seconds: float) -> int:
-    """From the replicas predicted for that moment, or one look before or after: when the operator looks is chance."""
-    near = [foretold for at, foretold in samples if seconds - 2 * INTERVAL_SECONDS < at <= seconds + INTERVAL_SECONDS]
-    return min(abs(count - foretold) for foretold in near)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ import pytest
 import yaml
 from vlm_operator import names
 from vlm_operator.scaling_queries import answered_query, in_flight_query
+
+from docs.generate._chart import CHART
 
 OF = f'namespace="team",{names.SERIES_LABEL}="vision"'
 SESSIONS = f'haproxy_backend_current_sessions{{proxy="inference",{OF},pod="%s"}}'
@@ -46,11 +50,35 @@ def test_a_query_has_a_value_only_where_all_is_known(
     cluster_bin: Path, tmp_path: Path, query: str, series: dict[str, str], value: float | None
 ) -> None:
     """Silence is no value, which KEDA takes as an error; only the operator's word that none is there is 0."""
+    answer(cluster_bin, tmp_path, query, series, value)
+
+
+@pytest.mark.parametrize("at", ["10m", "10m30s", "11m", "11m30s", "11m59s"])
+def test_answers_are_counted_at_the_longest_interval(cluster_bin: Path, tmp_path: Path, at: str) -> None:
+    """That the chart lets in as podMonitor.interval: looks a minute apart, or a little more, see one short request."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    allowed = re.compile(schema["properties"]["podMonitor"]["properties"]["interval"]["pattern"])
+    longest = max(seconds for seconds in range(1, 1000) if allowed.search(f"{seconds}s"))
+    assert not any(allowed.search(text) for text in ("0s", "2m", "10m", "1h"))
+    answer(cluster_bin, tmp_path, ANSWERED, {ANSWERS: "5x9 6x10"}, 1, interval=f"{longest}s", at=at)
+
+
+def answer(
+    cluster_bin: Path,
+    tmp_path: Path,
+    query: str,
+    series: dict[str, str],
+    value: float | None,
+    *,
+    interval: str = "30s",
+    at: str = "9m30s",
+) -> None:
+    """Assert the value of a query over series that are scraped every `interval`; None: it has none."""
     samples: list[dict[str, Any]] = [] if value is None else [{"labels": "{}", "value": value}]
     case = {
-        "interval": "30s",
+        "interval": interval,
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
-        "promql_expr_test": [{"expr": query, "eval_time": "9m30s", "exp_samples": samples}],
+        "promql_expr_test": [{"expr": query, "eval_time": at, "exp_samples": samples}],
     }
     file = tmp_path / "test.yaml"
     file.write_text(yaml.safe_dump({"tests": [case]}))

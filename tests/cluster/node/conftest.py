@@ -42,29 +42,47 @@ def tiny_model(engine_venv: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="session")
-def node(cluster_bin: Path, engine_venv: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A whole cluster of one node, which has the images of vLLM and of this machine's programs."""
+def images(cluster_bin: Path, engine_venv: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Archives of vLLM, the proxy and this machine's programs, by the images' names."""
     if os.geteuid() != 0:
         pytest.skip("a node that runs pods needs root: sudo make test-cluster")
     if not all(shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin") for program in ("runc", "iptables")):
         pytest.skip("no runc or iptables here: make cluster-tools installs them on Debian and Ubuntu")
-    images = tmp_path_factory.mktemp("images")
-    if shutil.which("haproxy", path="/usr/sbin:/usr/bin") is None:
-        pytest.skip("no haproxy here: make cluster-tools installs it on Debian and Ubuntu")
-    files = [images / "vllm.tar", images / "shell.tar", images / "haproxy.tar"]
-    files[0].write_bytes(_shell_images("vllm", VLLM_IMAGE, engine_venv))
-    files[1].write_bytes(_shell_images("shell"))
-    files[2].write_bytes(_shell_images("haproxy", proxy.IMAGE))
+    root = cluster_bin / "haproxy.tar"
+    if not root.exists():
+        pytest.skip("no files of HAProxy's image here: make cluster-tools, as root, on Debian or Ubuntu")
+    folder = tmp_path_factory.mktemp("images")
+    made = {
+        VLLM_IMAGE: _shell_images("vllm", VLLM_IMAGE, engine_venv),
+        "localhost/shell:1": _shell_images("shell"),
+        proxy.IMAGE: _shell_images("haproxy", proxy.IMAGE, root),
+    }
+    files = {name: folder / f"{number}.tar" for number, name in enumerate(made)}
+    for name, content in made.items():
+        files[name].write_bytes(content)
+    return files
+
+
+@pytest.fixture(scope="session")
+def node_options(engine_venv: Path) -> list[str]:
+    """Of a node that shows containers what these images need of this machine."""
     mounts = _shell_images("--mounts", engine_venv).decode().split()
-    options = [word for folder in mounts for word in ("--mount", folder)]
-    with cluster_up(NODE, cluster_bin, tmp_path_factory.mktemp("node"), options) as cluster:
-        cluster.load(*files)
+    return [word for folder in mounts for word in ("--mount", folder)]
+
+
+@pytest.fixture(scope="session")
+def node(
+    cluster_bin: Path, images: dict[str, Path], node_options: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """A whole cluster of one node, which has these images."""
+    with cluster_up(NODE, cluster_bin, tmp_path_factory.mktemp("node"), node_options) as cluster:
+        cluster.load(*images.values())
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def operator_image(node: Cluster) -> str:
-    """The name of the operator's image, as it was built for release; the node has it."""
+def operator_archive() -> tuple[str, Path]:
+    """The operator's image as it was built for release: its name, and the archive."""
     named = os.environ.get("VLMCTL_OPERATOR_IMAGE")
     if not named:
         pytest.skip("no image of the operator is named: make test-cluster builds it (or set VLMCTL_OPERATOR_IMAGE)")
@@ -72,8 +90,15 @@ def operator_image(node: Cluster) -> str:
         content = archive.extractfile("manifest.json")
         assert content is not None
         (name,) = json.load(content)[0]["RepoTags"]
-    node.load(Path(named))
-    return str(name)
+    return str(name), Path(named)
+
+
+@pytest.fixture(scope="session")
+def operator_image(node: Cluster, operator_archive: tuple[str, Path]) -> str:
+    """The name of the operator's image, which the node has."""
+    name, archive = operator_archive
+    node.load(archive)
+    return name
 
 
 def claim_of(folder: Path, name: str, namespace: str) -> list[dict[str, object]]:

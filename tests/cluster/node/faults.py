@@ -58,14 +58,11 @@ class Faults:
 
     def silence_agents(self) -> None:
         """No agent answers for a while."""
-        pods = [pod["metadata"]["uid"] for pod in self._served.space.all("Pod").values()]
-        pids = list(self._processes(pods, "vlm_operator.agent.sidecar"))
-        assert pids
-        for pid in pids:
-            _send(pid, signal.SIGSTOP)
-        time.sleep(self._rng.uniform(*SILENT_SECONDS))
-        for pid in pids:
-            _send(pid, signal.SIGCONT)
+        self._silence("vlm_operator.agent.sidecar")
+
+    def silence_proxies(self) -> None:
+        """No proxy answers for a while, neither users nor who asks how much there is to do."""
+        self._silence("haproxy")
 
     def stop_api_server(self) -> None:
         """It is gone for a while, at once."""
@@ -116,6 +113,16 @@ class Faults:
             BY_KIND["PodDisruptionBudget"], NAME, {"spec": {"minAvailable": count % 2, "maxUnavailable": None}}
         )
 
+    def _silence(self, program: str) -> None:
+        pods = [pod["metadata"]["uid"] for pod in self._served.space.all("Pod").values()]
+        pids = list(self._processes(pods, program))
+        assert pids
+        for pid in pids:
+            _send(pid, signal.SIGSTOP)
+        time.sleep(self._rng.uniform(*SILENT_SECONDS))
+        for pid in pids:
+            _send(pid, signal.SIGCONT)
+
     def _away(self, part: str) -> None:
         self._served.cluster.stop(part)
         time.sleep(self._rng.uniform(*AWAY_SECONDS))
@@ -154,15 +161,15 @@ class Faults:
 
         return [eventually(leader)]
 
-    def _processes(self, pods: list[str], module: str) -> Iterator[int]:
-        """Of Python's `module` in pods of these uids."""
+    def _processes(self, pods: list[str], program: str) -> Iterator[int]:
+        """Of a program, or of a module of Python's, in pods of these uids."""
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
                 groups = (folder / "cgroup").read_text()
             except OSError:  # it has ended
                 continue
-            if module.encode() in words and any(uid in groups for uid in pods):
+            if program.encode() in words and any(uid in groups for uid in pods):
                 yield int(folder.name)
 
 
@@ -176,7 +183,12 @@ WITHOUT_ENGINE: tuple[Callable[[Faults], None], ...] = (
 )
 """After these, replicas serve on as if nothing had been."""
 
-WITH_ENGINE: tuple[Callable[[Faults], None], ...] = (Faults.kill_engine, Faults.delete_pod, Faults.contest)
+WITH_ENGINE: tuple[Callable[[Faults], None], ...] = (
+    Faults.kill_engine,
+    Faults.delete_pod,
+    Faults.contest,
+    Faults.silence_proxies,
+)
 """These take a replica, or all, out of traffic for a while."""
 
 STARTING = (Faults.kill_engine, Faults.delete_pod)

@@ -15,7 +15,7 @@ from vlm_operator import names
 from vlm_operator.kinds import Resource
 
 from tests.cluster.clusters import REPOSITORY, Cluster
-from tests.cluster.control_plane.operators import Space
+from tests.cluster.control_plane.operators import RESTRICTED, Space
 
 CHART = REPOSITORY / "charts" / "vlm-operator"
 RELEASE, NAMESPACE = "vlm-operator", "vlm-system"
@@ -26,13 +26,14 @@ WATCH_SECONDS = 3600  # longer than any module
 def installed(cluster: Cluster, *values: str) -> Iterator[None]:
     """The chart with its defaults but for `values`; at the end it goes, and all VLMDeployments with it."""
     options = [word for value in ("crds.keep=false", *values) for word in ("--set", value)]
+    cluster.kubectl("create", "namespace", NAMESPACE)
+    cluster.kubectl("label", "namespace", NAMESPACE, RESTRICTED)
     cluster.helm(
         "install",
         RELEASE,
         str(CHART),
         "--namespace",
         NAMESPACE,
-        "--create-namespace",
         "--wait",
         "--timeout=60s",
         *options,

@@ -113,6 +113,8 @@ def test_ends_with_its_owner(cluster_bin: Path, node: Cluster, tmp_path: Path) -
             assert link.exists()
             (slot_of_node,) = (node.folder / "slot").read_text().split()
             assert slot != slot_of_node
+            group = f"vlmctl-{folder.stat().st_dev}-{folder.stat().st_ino}"
+            assert list(Path("/sys/fs/cgroup").glob(f"**/{group}"))
         finally:
             owner.kill()
     until = time.monotonic() + GONE_SECONDS
@@ -120,7 +122,7 @@ def test_ends_with_its_owner(cluster_bin: Path, node: Cluster, tmp_path: Path) -
         time.sleep(0.2)
     assert not folder.exists()
     assert not link.exists()
-    assert list(Path("/sys/fs/cgroup").glob(f"**/vlmctl{slot}")) == []
+    assert list(Path("/sys/fs/cgroup").glob(f"**/{group}")) == []
 
 
 def test_account_of_pod(node: Cluster) -> None:

@@ -19,7 +19,7 @@ from vlm_operator.kinds import VLMDEPLOYMENT
 from vlm_operator.reasons import ReadyReason
 
 from tests.cluster.clusters import Cluster
-from tests.cluster.control_plane.operators import Space, eventually
+from tests.cluster.control_plane.operators import RESTRICTED, Space, eventually
 from tests.cluster.node.conftest import claim_of
 from tests.cluster.node.operators import condition, installed, remove_namespace
 from tests.cluster.node.test_node import question
@@ -66,7 +66,7 @@ class Guarded:
 @pytest.fixture(scope="module")
 def guarded(node: Cluster, operator_image: str, tiny_model: Path) -> Iterator[Guarded]:
     with installed(node), closing(Space(node, SPACE)) as space:
-        node.kubectl("label", "namespace", SPACE, "pod-security.kubernetes.io/enforce=restricted")
+        node.kubectl("label", "namespace", SPACE, RESTRICTED)
         node.apply(*claim_of(tiny_model, CLAIM, SPACE))
         space.make(NAME, manifest(tiny_model))
 
@@ -87,7 +87,7 @@ def manifest(model: Path) -> Body:
         "model": {
             "name": "tiny",
             "source": {"pvc": {"claimName": CLAIM}},
-            "facts": {name: json.loads((model / file).read_text()) for name, file in facts.items()},
+            "facts": {name: (model / file).read_text() for name, file in facts.items()},
         },
         "workload": {"images": [{"size": "224x224"}], "promptTokens": 32, "outputTokens": 16},
         "benchmark": {"policy": "None"},
@@ -114,6 +114,13 @@ def test_a_question_is_answered_with_the_key_alone(guarded: Guarded) -> None:
             refused = each.post(CHAT, json=asked())
             assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
         assert nobody.get("/health").status_code == 200
+
+
+def test_the_proxy_is_of_the_charts_release(guarded: Guarded) -> None:
+    """What these tests show, they show of the branch of HAProxy that the chart's image is tagged with."""
+    pod = guarded.pod["metadata"]["name"]
+    told = guarded.cluster.kubectl("exec", pod, "-n", SPACE, "-c", proxy.NAME, "--", "haproxy", "-v")
+    assert told.startswith(f"HAProxy version {proxy.IMAGE.rpartition(':')[2]}.")
 
 
 @pytest.mark.parametrize("path", ["/invocations", "/tokenize", "/metrics", "/load", "/pause", "/version", "/docs"])

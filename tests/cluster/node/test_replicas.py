@@ -6,7 +6,6 @@ One VLMDeployment lives through all the tests of this module, in their order.
 from __future__ import annotations
 
 import base64
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -25,6 +24,7 @@ from tests.cluster.control_plane.operators import Space, eventually
 from tests.cluster.node.conftest import claim_of
 from tests.cluster.node.operators import Recorder, condition, installed, remove_namespace, scale_operator
 from tests.cluster.node.test_node import question
+from vlmctl.bench.endpoint import Endpoint
 
 SPACE = "replicas"
 NAME = "vision"
@@ -50,15 +50,15 @@ Body = dict[str, Any]
 class Client(threading.Thread):
     """A user who asks about an image again and again, on a new connection each time."""
 
-    def __init__(self, url: str, key: str, pause_seconds: float = PAUSE_SECONDS) -> None:
+    def __init__(self, service: Endpoint) -> None:
         super().__init__(daemon=True)
-        self._pause_seconds = pause_seconds
-        self._url, self._headers = f"{url}/v1/chat/completions", {"Authorization": f"Bearer {key}"}
+        self._url = f"{service.url}/v1/chat/completions"
+        self._headers = {"Authorization": f"Bearer {service.api_key}"}
         self._over = threading.Event()
         self.answers: list[str] = []
 
     def run(self) -> None:
-        while not self._over.wait(self._pause_seconds):
+        while not self._over.wait(PAUSE_SECONDS):
             body = question() | {"model": CLAIM}
             try:
                 answer = httpx.post(
@@ -134,13 +134,16 @@ class Served:
             for each in slices
         ]
 
+    def service(self) -> Endpoint:
+        """As users have it: its address, and the key."""
+        secret = self.cluster.get("secret", f"{NAME}-api-key", "-n", self.space.name)["data"]["api-key"]
+        address = self.cluster.get("service", NAME, "-n", self.space.name)["spec"]["clusterIP"]
+        return Endpoint(url=f"http://{address}", api_key=base64.b64decode(secret).decode())
+
     @contextmanager
     def traffic(self) -> Iterator[None]:
         """Requests go on meanwhile, each is answered, and the Service always has an address."""
-        secret = self.cluster.get("secret", f"{NAME}-api-key", "-n", self.space.name)
-        key = base64.b64decode(secret["data"]["api-key"]).decode()
-        address = self.cluster.get("service", NAME, "-n", self.space.name)["spec"]["clusterIP"]
-        client, changes = Client(f"http://{address}", key), len(self.endpoints())
+        client, changes = Client(self.service()), len(self.endpoints())
         client.start()
         try:
             yield
@@ -171,7 +174,7 @@ def manifest(model: Path) -> Body:
     return {
         "model": {
             "source": {"pvc": {"claimName": CLAIM}},
-            "facts": {name: json.loads((model / file).read_text()) for name, file in facts.items()},
+            "facts": {name: (model / file).read_text() for name, file in facts.items()},
         },
         "workload": {"images": [{"size": "224x224"}], "promptTokens": 32, "outputTokens": 16},
         "benchmark": {"budget": "15s", "minimumOfMeasured": "0.1"},  # two replicas share the cores that one measured

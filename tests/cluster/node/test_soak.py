@@ -5,12 +5,11 @@ VLMCTL_SOAK_SECONDS=3600 VLMCTL_SOAK_SEED=7 make soak
 
 from __future__ import annotations
 
-import base64
 import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -20,11 +19,11 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from vlm_operator.kinds import DEPLOYMENT, VLMDEPLOYMENT
-from vlm_operator.reasons import BenchmarkReason, ReadyReason
-from vlm_operator.results import AgentResult, read_result
+from vlm_operator.reasons import AvailableReason, BenchmarkReason, ReadyReason
+from vlm_operator.results import Task
 
 from tests.cluster.clusters import Cluster
-from tests.cluster.control_plane.operators import CHILDREN, Space, at_rest, eventually
+from tests.cluster.control_plane.operators import CHILDREN, Space, at_rest, eventually, some
 from tests.cluster.node.conftest import claim_of
 from tests.cluster.node.faults import STARTING, WITH_ENGINE, WITHOUT_ENGINE, Faults
 from tests.cluster.node.operators import NAMESPACE, Recorder, condition, installed, remove_namespace
@@ -34,10 +33,13 @@ SPACE = "soak"
 SECONDS = float(os.environ.get("VLMCTL_SOAK_SECONDS", "120"))
 SEED = int(os.environ.get("VLMCTL_SOAK_SEED", "0"))
 REPLICAS = 2
+SCALING = {"min": REPLICAS, "max": REPLICAS + 1, "engine": "Operator"}  # one client never asks for more
+ASLEEP = "asleep"  # another VLMDeployment, which has no replicas
 FAULTS_AT_ONCE = 3
 RIGHT_SECONDS = 60.0  # from the last fault; an engine that has to start takes its start more
 STARTS = 2.0  # times as long as alone a start may take beside another replica's work
 LOOK_SECONDS = 0.5
+LOOKED_SHARE = 0.1  # of the time, in seconds, of which faults take a part
 LAG = timedelta(seconds=5)
 
 Body = dict[str, Any]
@@ -51,22 +53,27 @@ class Known(NamedTuple):
 
 
 class Guard(threading.Thread):
-    """Looks all the time whether a replica takes traffic that has answered no request since its engine's start."""
+    """Looks all the time whether a replica takes traffic that has answered no request since its engine's start, or has
+    not done the probe or ladder that it was told to; and whether anybody asks for other replicas.
+    """
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, served: Served) -> None:
         super().__init__(daemon=True)
-        self._space = space
+        self._served = served
         self._over = threading.Event()
         self.looks = 0
         self.unmeasured: list[str] = []
+        self.asked_for: set[int] = set()
 
     def run(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
-            try:
-                for pod in self._space.all("Pod").values():
+            pods: dict[str, Body] = {}
+            with suppress(httpx.HTTPError):  # the API server is away
+                self.asked_for.add(self._served.space.find(VLMDEPLOYMENT, NAME)["spec"]["replicas"])
+                pods = self._served.space.all("Pod")
+            for pod in pods.values():
+                with suppress(httpx.HTTPError, KeyError):  # its agent is, or it has not started
                     self._look(pod)
-            except (httpx.HTTPError, KeyError):
-                continue  # the API server, or an agent, is away
 
     def stop(self) -> None:
         self._over.set()
@@ -79,15 +86,11 @@ class Guard(threading.Thread):
         started = datetime.fromisoformat(running["startedAt"])
         if started > datetime.fromisoformat(ready["lastTransitionTime"]) and datetime.now(UTC) - started < LAG:
             return  # the kubelet tells of an engine's new start a moment before it takes the pod out of traffic
-        smoked = result(pod).smoked
+        told = self._served.result(pod)
         self.looks += 1
-        if smoked is None or datetime.fromisoformat(smoked) < started:
-            self.unmeasured.append(f"{pod['metadata']['name']}: engine {started}, answered {smoked}")
-
-
-def result(pod: Body) -> AgentResult:
-    answer = httpx.get(f"http://{pod['status']['podIP']}:8081/result", timeout=5, trust_env=False)
-    return read_result(answer.raise_for_status().content)
+        is_done = told.task is Task.SMOKE or told.probe is not None or told.measured
+        if told.smoked is None or datetime.fromisoformat(told.smoked) < started or not is_done:
+            self.unmeasured.append(f"{pod['metadata']['name']}: engine {started}, {told}")
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +98,13 @@ def served(node: Cluster, operator_image: str, tiny_model: Path) -> Iterator[Ser
     """Two replicas, of which the first was measured, and two operators."""
     with installed(node, "operator.replicas=2"), closing(Space(node, SPACE)) as space:
         node.apply(*claim_of(tiny_model, CLAIM, SPACE))
-        space.make(NAME, {**manifest(tiny_model), "replicas": REPLICAS})
+        space.make(NAME, {**manifest(tiny_model), "replicas": REPLICAS, "scaling": SCALING})
         found = Served(space, Recorder(space, ()))
         found.until(Ready=ReadyReason.READY, Benchmarked=BenchmarkReason.MEASURED)
         found.until_pods(REPLICAS)
+        space.make(ASLEEP, {**manifest(tiny_model), "replicas": 0})  # now that there is a measurement for it too
+        eventually(lambda: some(condition(space.find(VLMDEPLOYMENT, ASLEEP), "Ready")))
+        at_rest(space)
         yield found
     remove_namespace(node, SPACE)
     node.kubectl("delete", "persistentvolume", f"{SPACE}-{CLAIM}")
@@ -108,25 +114,26 @@ def test_faults_of_every_kind(served: Served) -> None:
     """Bursts of faults until the time is over. Replicas that no fault touches answer every request meanwhile."""
     rng, faults = Random(SEED), Faults(served, Random(SEED))
     known = Known(objects(served), contents(served))
-    start_seconds, guard = seconds_of_start(served), Guard(served.space)
+    start_seconds, guard = seconds_of_start(served), Guard(served)
     guard.start()
-    over, bursts = time.monotonic() + SECONDS, 0
+    order = rng.sample(WITHOUT_ENGINE, k=len(WITHOUT_ENGINE))
+    begun, bursts = time.monotonic(), 0
     try:
-        while time.monotonic() < over or bursts < 2 * len(WITH_ENGINE):
-            burst = [rng.choice(WITHOUT_ENGINE) for _ in range(rng.randint(1, FAULTS_AT_ONCE))]
+        while time.monotonic() < begun + SECONDS or bursts < 2 * len(WITH_ENGINE):  # each of all kinds at least once
+            burst = [order[bursts % len(order)], *rng.choices(WITHOUT_ENGINE, k=rng.randrange(FAULTS_AT_ONCE))]
             touched = WITH_ENGINE[bursts // 2 % len(WITH_ENGINE)] if bursts % 2 else None
             if touched is not None:  # one of these at a time: two cores start no two engines at once
                 burst.append(touched)
                 rng.shuffle(burst)
-            client = client_of(served)
+            client = Client(served.service())
             client.start()
             for fault in burst:
                 eventually(partial(fault, faults))
                 time.sleep(rng.uniform(0.0, 3.0))
-            began = time.monotonic()
+            ended = time.monotonic()
             limit = RIGHT_SECONDS + (STARTS * start_seconds if touched in STARTING else 0.0)
             eventually(lambda: is_right(served, known), seconds=limit)
-            seconds = time.monotonic() - began
+            seconds = time.monotonic() - ended
             client.stop()
             lost = [each for each in client.answers if each]
             names = ", ".join(each.__name__ for each in burst)
@@ -136,22 +143,15 @@ def test_faults_of_every_kind(served: Served) -> None:
             bursts += 1
     finally:
         guard.stop()
-    assert guard.looks
+    assert guard.looks > LOOKED_SHARE * (time.monotonic() - begun)
     assert guard.unmeasured == []
+    assert guard.asked_for == {REPLICAS}
     at_rest(served.space)
     assert "Traceback" not in logs_of_operators(served)
 
 
-def client_of(served: Served) -> Client:
-    """A user of the Service."""
-    secret = served.cluster.get("secret", f"{NAME}-api-key", "-n", SPACE)
-    key = base64.b64decode(secret["data"]["api-key"]).decode()
-    address = served.cluster.get("service", NAME, "-n", SPACE)["spec"]["clusterIP"]
-    return Client(f"http://{address}", key)
-
-
 def objects(served: Served) -> dict[str, list[str]]:
-    """The names of all that belongs to the VLMDeployment, its pods left out."""
+    """The names of all that belongs to the VLMDeployments, pods left out."""
     kinds = (*CHILDREN, "Secret", "VLMDeployment", "VLMBenchmark")
     return {kind: sorted(served.space.all(kind)) for kind in kinds}
 
@@ -182,10 +182,11 @@ def is_right(served: Served, known: Known) -> None:
     for kind in CHILDREN:
         for child in served.space.all(kind).values():
             assert len(child["metadata"]["ownerReferences"]) == 1, child["metadata"]["name"]
-    body = served.space.find(VLMDEPLOYMENT, NAME)
-    assert body["status"]["observedGeneration"] == body["metadata"]["generation"]
-    assert condition(body, "Ready")["reason"] == ReadyReason.READY, body["status"]["conditions"]
-    assert body["status"]["readyReplicas"] == REPLICAS
+    for name, reason, replicas in ((NAME, ReadyReason.READY, REPLICAS), (ASLEEP, AvailableReason.SCALED_TO_ZERO, 0)):
+        body = served.space.find(VLMDEPLOYMENT, name)
+        assert body["status"]["observedGeneration"] == body["metadata"]["generation"]
+        assert condition(body, "Ready")["reason"] == reason, body["status"]["conditions"]
+        assert body["status"].get("readyReplicas", 0) == replicas
     assert served.space.find(DEPLOYMENT, NAME)["spec"]["replicas"] == REPLICAS
     pods = [pod for pod in served.space.all("Pod").values() if "deletionTimestamp" not in pod["metadata"]]
     assert len(pods) == len(served.ready_pods()) == REPLICAS
@@ -193,7 +194,7 @@ def is_right(served: Served, known: Known) -> None:
     open_ = [one for each in slices for one in each["endpoints"] or () if one["conditions"]["ready"]]
     assert {at for one in open_ for at in one["addresses"]} == {pod["status"]["podIP"] for pod in pods}
     for pod in pods:
-        smoked = result(pod).smoked
+        smoked = served.result(pod).smoked
         assert smoked is not None
         assert smoked >= engine(pod)["state"]["running"]["startedAt"]
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.cluster.clusters import REPOSITORY, Cluster, crds
-from tests.cluster.control_plane.operators import eventually
+from tests.cluster.control_plane.operators import RESTRICTED, eventually
 from tests.cluster.node.conftest import claim_of
 from tests.cluster.node.test_node import question
 from tests.cluster.node.test_proxy import ROTATION_SECONDS
@@ -27,7 +27,7 @@ USD_PER_HOUR = "0.6"  # of the page's values
 GONE_SECONDS = 120.0
 PASSING = ("events", "events.events.k8s.io", "componentstatuses")
 PASSING_NAMES = ("IPAddress/", "Lease/kube-node-lease/")  # of Services; of nodes, a moment after they come up
-# Of a namespace that Helm was told to make.
+# Of the namespace that Helm installs into.
 LEFT_IN_NAMESPACE = {
     "Namespace/<none>/vlm-system",
     "ServiceAccount/vlm-system/default",
@@ -51,9 +51,12 @@ def walk(
 ) -> Iterator[Walk]:
     """The reader, with weights on a volume; `before` and the image come first."""
     node.apply(*claim_of(tiny_model, CLAIM, "default"))
+    node.kubectl("create", "namespace", "vlm-system")
+    node.kubectl("label", "namespace", "vlm-system", "default", RESTRICTED)
     reader = Walk(node, tmp_path_factory.mktemp("walk"))
     yield reader
     reader.end()
+    node.kubectl("label", "namespace", "default", f"{RESTRICTED.partition('=')[0]}-")
 
 
 def objects(cluster: Cluster) -> set[str]:

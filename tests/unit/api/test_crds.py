@@ -28,7 +28,7 @@ from tests.support.crd_strategies import (
 from tests.support.plans import MODEL, PLAN
 from vlmctl.api import v1alpha1 as api
 from vlmctl.api.crds import vlmbenchmark_crd, vlmdeployment_crd
-from vlmctl.api.structural_schema import INT_OR_STRING, PRESERVE, Schema
+from vlmctl.api.structural_schema import INT_OR_STRING, PRESERVE, RULES, Schema
 from vlmctl.serving.engine_args import ServeOptions
 from vlmctl.serving.manifest import vlmdeployment
 from vlmctl.specs.model import Precision
@@ -73,6 +73,18 @@ def test_every_object_knows_its_fields_or_keeps_what_it_is_given() -> None:
     for path, part in PARTS:
         if part.get("type") == "object":
             assert len({"properties", "additionalProperties", PRESERVE} & part.keys()) == 1, path
+
+
+def test_nothing_in_a_spec_is_of_any_length() -> None:
+    """Whoever writes VLMDeployments fills the memory of all who read them no further than this; nor do keys of maps."""
+    for path, part in PARTS:
+        if path.startswith(f"{api.KIND}.spec"):
+            assert PRESERVE not in part, path
+            assert part.get("type") != "string" or {"maxLength", "enum"} & part.keys(), path
+            assert part.get("type") != "array" or "maxItems" in part, path
+            assert "additionalProperties" not in part or {"maxProperties", RULES} <= part.keys(), path
+            keys = [each["message"] for each in part.get(RULES, ()) if each["message"].startswith(KEYS_MUST_MATCH)]
+            assert not any("*" in each for each in keys), path
 
 
 def test_every_default_is_within_its_bounds() -> None:

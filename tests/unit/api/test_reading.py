@@ -8,6 +8,7 @@ from vlmctl.api import reading
 from vlmctl.api import v1alpha1 as api
 from vlmctl.errors import InvalidValue
 from vlmctl.serving.manifest import api_workload
+from vlmctl.specs.measurements import DescribedModel
 from vlmctl.specs.workload import ImageInput, Objectives, VideoInput, Workload
 
 
@@ -25,6 +26,12 @@ def test_a_workload_is_read_as_it_was_written() -> None:
 def test_objectives_that_are_left_out_stay_out() -> None:
     """No objective is another than one of 0 seconds."""
     assert reading.objectives(api.Objectives(ttft="1.5s")) == Objectives(ttft_seconds=1.5)
+
+
+def test_values_that_are_no_numbers_say_nothing() -> None:
+    """Some checkpoints have them, where a bound is none."""
+    facts = api.ModelFacts(config='{"limits": [0.0, Infinity], "scale": NaN}')
+    assert reading.described(facts) == DescribedModel(config={"limits": [0.0, None], "scale": None})
 
 
 @pytest.mark.parametrize(

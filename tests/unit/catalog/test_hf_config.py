@@ -332,7 +332,11 @@ def test_unknown_precision_is_refused(quantization: dict[str, Any]) -> None:
         ({"model_type": "kimi_linear", "linear_attn_config": None}, "which layers attend linearly"),
         ({"model_type": "deepseek_v3", "routed_expert_hidden_size": 3584}, "a hidden size of their own"),
         ({"model_type": "glm4_moe"}, "cannot be divided among 96 heads"),
-        ({"model_type": "llama", "num_hidden_layers": -4}, "does not state 'num_hidden_layers'"),
+        ({"model_type": "llama", "num_hidden_layers": 0}, "does not state 'num_hidden_layers'"),
+        ({"model_type": "llama", "num_hidden_layers": -4}, "'num_hidden_layers' is -4 .* numbers from -1 to 2000"),
+        ({"model_type": "llama", "num_hidden_layers": 10**9}, "'num_hidden_layers' is 1000000000"),
+        ({"model_type": "llama", "hidden_size": "x" * 1000}, "'hidden_size' is 'x{79}… in"),
+        ({"model_type": "llama", "layer_types": ["full_attention"] * 5000}, "'layer_types' has 5000 entries"),
     ],
 )
 def test_what_cannot_be_told_is_refused(config: dict[str, Any], problem: str) -> None:

@@ -16,20 +16,19 @@ from tests.support.deployments import benchmark_spec, body, listed
 from vlmctl.specs.measurements import Load, Measured, MeasuredWorkload, Measurement, Parallelism
 
 MODEL = "in-house-reader"
-FACTS = {
-    "config": {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "vocab_size": 128256,
-        "max_position_embeddings": 8192,
-        "torch_dtype": "bfloat16",
-    }
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "max_position_embeddings": 8192,
+    "torch_dtype": "bfloat16",
 }
+FACTS = {"config": json.dumps(CONFIG)}
 ROW = Measurement(
     id="replica-1",
     source="a replica",
@@ -71,7 +70,7 @@ def test_rows_of_a_described_model_can_be_taken_in(vlmctl: CommandLine, tmp_path
     """Its facts are written beside them, and `calibrate` reads the rows by these."""
     path = tmp_path / "results.yaml"
     ran = vlmctl("bench", "export", "--write", str(path), "-o", "json")
-    assert (ran.code, ran.json["models"][MODEL]["config"]) == (0, FACTS["config"])
+    assert (ran.code, ran.json["models"][MODEL]["config"]) == (0, CONFIG)
     assert "cannot use" not in ran.err
     taken = vlmctl("calibrate", str(path), "-o", "json")
     assert taken.code == 0, taken.err

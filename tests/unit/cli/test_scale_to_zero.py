@@ -73,6 +73,22 @@ def test_what_the_start_finds_is_taken_from_the_options(vlmctl: CommandLine) -> 
     assert found["scale_to_zero"][0]["cold_start_seconds"] < bare["scale_to_zero"][0]["cold_start_seconds"]
 
 
+def test_a_start_that_is_known_replaces_the_estimate(vlmctl: CommandLine) -> None:
+    """It is counted as given, on every offer, with nothing left out of it and no error of an estimate."""
+    given = (*ASKED, "--scale-to-zero", "--cold-start", "340s")
+    (model,) = vlmctl(*given, "-o", "json").json["models"]
+    for idle in model["scale_to_zero"]:
+        assert set(idle) == KEYS
+        assert idle["cold_start_seconds"] == 340
+        assert idle["starting_seconds_per_day"] == pytest.approx(340 * idle["starts_per_day"])
+        (term,) = idle["cold_start"]["terms"]
+        assert (term["formula"], idle["cold_start"]["unknown"]) == ("as given", [])
+    page = vlmctl(*given).out
+    assert "as given" in page
+    assert "--machine-start" not in page
+    assert "Starts are off by" not in page
+
+
 def test_people_see_the_start_term_by_term(vlmctl: CommandLine) -> None:
     """The page has the day, the terms, what is not counted and how far starts are off."""
     page = vlmctl(*ASKED, "--scale-to-zero").out
@@ -88,8 +104,22 @@ def test_people_see_the_start_term_by_term(vlmctl: CommandLine) -> None:
         (*ASKED, "--scale-to-zero", "--storage", "tape"),
         (*ASKED, "--scale-to-zero", "--storage-speed", "0"),
         (*ASKED, "--scale-to-zero", "--idle-timeout", "soon"),
+        (*ASKED, "--cold-start", "3m"),
+        (*ASKED, "--scale-to-zero", "--cold-start", "soon"),
+        (*ASKED, "--scale-to-zero", "--cold-start", "3m", "--machine-start", "1m"),
+        (*ASKED, "--scale-to-zero", "--cold-start", "3m", "--image-cached"),
     ],
-    ids=["no rate", "not stopped", "unknown storage", "no speed", "no duration"],
+    ids=[
+        "no rate",
+        "not stopped",
+        "unknown storage",
+        "no speed",
+        "no duration",
+        "a start of what never stops",
+        "no duration of a start",
+        "a start and its machine's",
+        "a start and what it finds",
+    ],
 )
 def test_what_cannot_be_is_refused_with_a_remedy(vlmctl: CommandLine, words: tuple[str, ...]) -> None:
     """Each is a mistake in use, not an answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -300,6 +301,19 @@ def test_a_step_is_no_trend(lead: float) -> None:
     policy = replace(POLICY, target_in_flight=8.0, maximum_replicas=64, lead_seconds=lead)
     stepped: list[float | None] = [8.0] * 60 + [40.0] * 60
     assert max(counts(follow(policy, stepped, replicas=1))) == 5
+
+
+@pytest.mark.parametrize("looks", [4, 5, 8])
+def test_chance_is_no_trend(looks: int) -> None:
+    """Of loads that go up and down by chance alone one in twenty is followed at most, however few looks there were."""
+    rng, eager = Random(1), Direction(tolerance=0.0)
+    lead = (looks - 0.5) * POLICY.interval_seconds
+    policy = replace(POLICY, target_in_flight=1.0, maximum_replicas=99, up=eager, down=eager, lead_seconds=lead)
+    followed = 0
+    for _ in range(2000):
+        loads: list[float | None] = [rng.gauss(20.0, 4.0) for _ in range(looks)]
+        followed += follow(policy, loads, replicas=20)[-1].reason is Reason.AHEAD
+    assert followed <= 0.05 * 2000
 
 
 def test_a_short_start_is_looked_ahead_for_too() -> None:
