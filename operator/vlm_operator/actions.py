@@ -62,8 +62,9 @@ OF_ALL_REVISIONS = frozenset({"NetworkPolicy", "Secret", "ServiceAccount"})
 WITH_PODS = frozenset({"Deployment", "Job"})
 SHAPES_REMEMBERED = 1024  # sets of owned fields; objects of a kind mostly share one
 PATHS_REMEMBERED = 4096  # owned fields, taken apart
-# With a label more in these, nobody is served, or pods are open to anyone.
-SELECTORS = {"NetworkPolicy": "podSelector", "PodDisruptionBudget": "selector", "Service": "selector"}
+# Fields that are one owner's as a whole (x-kubernetes-map-type: atomic): with a label more, nobody is served, pods are
+# open to anyone, or find no node.
+SELECTORS = frozenset({"nodeSelector", "podSelector", "selector"})
 RIVALS = {"maxUnavailable": "minAvailable"}  # of a field, another that may not stand beside it
 BETWEEN = "\n"  # parts of a path: no name of a field holds one
 
@@ -190,21 +191,15 @@ def _delete(wanted: Sequence[KubernetesObject], observed: Observed, pruned: Sequ
 
 def difference(wanted: Mapping[str, Any], seen: Mapping[str, Any]) -> str | None:
     """The first field that is not as wanted, as a sentence; None where all are."""
-    path = next(_differences(wanted, seen, "", ""), None) or _selects_else(wanted, seen)
+    path = next(_differences(wanted, seen, "", ""), None)
     return None if path is None else f"{path} is not as wanted"
-
-
-def _selects_else(wanted: Mapping[str, Any], seen: Mapping[str, Any]) -> str | None:
-    """Where a selector has more than is wanted: it is one owner's as a whole (x-kubernetes-map-type: atomic)."""
-    field = SELECTORS.get(wanted.get("kind", ""))
-    return None if field is None or wanted["spec"][field] == seen["spec"].get(field) else f"spec.{field}"
 
 
 def _differences(wanted: Any, seen: Any, path: str, field: str) -> Iterator[str]:
     """Paths where `seen` falls short of `wanted`. `field`: the last name in the path."""
     if wanted == seen:
         return
-    if isinstance(wanted, dict) and isinstance(seen, dict):
+    if isinstance(wanted, dict) and isinstance(seen, dict) and field not in SELECTORS:
         for key, value in wanted.items():
             below = f"{path}.{key}".lstrip(".")
             if key in seen:

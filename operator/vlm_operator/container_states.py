@@ -13,6 +13,8 @@ from vlm_operator.records import Finding, KubernetesObject
 
 KILLED = 137  # exit code: 128 + SIGKILL
 TERMINATED = 143  # exit code: 128 + SIGTERM
+# What vLLM makes of SIGTERM while it starts, which ends with exit code 1 (launchers/api_server/entry.py@0.32.0).
+INTERRUPTED = "KeyboardInterrupt"
 # No field says that a startup probe ended a container: it is told by how long the container lived. These seconds are
 # for the kubelet's own pace on a busy node.
 PACE_SECONDS = 15
@@ -158,10 +160,10 @@ def _not_started(pod: KubernetesObject, status: KubernetesObject, message: str) 
 def _ended(
     pod: KubernetesObject, status: KubernetesObject, last: dict[str, Any], log: str, stuck: str | None
 ) -> Finding:
-    name, code = status["name"], last.get("exitCode", 0)
+    name, code, said = status["name"], last.get("exitCode", 0), last_words(log)
     if last.get("reason") == "OOMKilled":
         return _out_of_memory(pod, name)
-    if code in (KILLED, TERMINATED) and name == names.ENGINE:
+    if name == names.ENGINE and (code in (KILLED, TERMINATED) or said.startswith(INTERRUPTED)):
         if stuck is not None and stuck >= last.get("startedAt", ""):
             return Finding(
                 reason=AvailableReason.ENGINE_STUCK,
@@ -174,7 +176,6 @@ def _ended(
     known = explain(log)
     if known is not None:
         return known
-    said = last_words(log)
     how = "was killed (SIGKILL)" if code == KILLED else f"ends with exit code {code}"
     return Finding(
         reason=AvailableReason.CRASH_LOOP,

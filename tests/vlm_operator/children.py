@@ -53,6 +53,7 @@ KEYS = {
     "volumeMounts": ("mountPath",),
     "volumes": ("name",),
 }
+ATOMIC = {"nodeSelector", "podSelector", "selector"}  # x-kubernetes-map-type of the same document
 PORT_KEYS = (("containerPort", "protocol"), ("port", "protocol"))
 OPAQUE = "data"  # of ControllerRevisions and ConfigMaps: kept as it is
 IDENTITY = ("f:apiVersion", "f:kind", "f:name", "f:namespace")
@@ -139,8 +140,10 @@ def at_rest(spec: api.VLMDeploymentSpec = SPEC) -> ApiServer:
 
 def fields_of(value: Any, field: str = "") -> dict[str, Any]:
     """`fieldsV1` of an applied object; items of a list have paths of their own only where they have keys."""
+    if field in (OPAQUE, *ATOMIC):
+        return {}
     if isinstance(value, dict):
-        told = {f"f:{name}": {} if name == OPAQUE else fields_of(part, name) for name, part in value.items()}
+        told = {f"f:{name}": fields_of(part, name) for name, part in value.items()}
         return {path: below for path, below in told.items() if path not in IDENTITY or field not in ("", "metadata")}
     keys = _keys(field, value)
     if not keys:
@@ -163,7 +166,7 @@ def _keys(field: str, value: Any) -> Sequence[str]:
 def _merge(held: dict[str, Any], new: dict[str, Any]) -> None:
     for name, value in new.items():
         keys = _keys(name, value)
-        if isinstance(value, dict) and isinstance(held.get(name), dict):
+        if isinstance(value, dict) and isinstance(held.get(name), dict) and name not in ATOMIC:
             _merge(held[name], value)
         elif keys and name in held:
             for item in value:

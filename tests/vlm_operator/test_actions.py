@@ -198,20 +198,22 @@ def _sorted(value: Any) -> Any:
 @pytest.mark.parametrize(
     ("kind", "path"),
     [
-        ("Service", ("selector",)),
-        ("PodDisruptionBudget", ("selector", "matchLabels")),
-        ("NetworkPolicy", ("podSelector", "matchLabels")),
+        ("Service", "spec.selector"),
+        ("PodDisruptionBudget", "spec.selector.matchLabels"),
+        ("NetworkPolicy", "spec.podSelector.matchLabels"),
+        ("Deployment", "spec.template.spec.nodeSelector"),
     ],
 )
-def test_a_label_more_selects_something_else(kind: str, path: tuple[str, ...]) -> None:
-    """No traffic, no budget, or pods open to anyone: a selector is ours as a whole."""
-    server = at_rest()
-    labels = server.objects[kind, NAME]["spec"]
-    for part in path:
+def test_a_label_more_selects_something_else(kind: str, path: str) -> None:
+    """No traffic, no budget, pods open to anyone or without a node: a selector is ours as a whole."""
+    spec = replace(SPEC, pod=api.PodOverrides(node_selector={"zone": "a"}))
+    server = at_rest(spec)
+    labels = server.objects[kind, NAME]
+    for part in path.split("."):
         labels = labels[part]
     labels["nobody"] = "has-this"
-    (action,) = actions(wanted(), server.observed(), replicas=1)
-    assert (action.kind, action.reason.split()[0]) == (kind, f"spec.{path[0]}")
+    (action,) = actions(wanted(spec), server.observed(), replicas=1)
+    assert (action.kind, action.reason.split()[0]) == (kind, path.removesuffix(".matchLabels"))
 
 
 def test_a_rival_of_ours_goes() -> None:

@@ -145,15 +145,33 @@ def test_an_engine_that_took_too_much_memory_tells_its_limit() -> None:
     assert limit in finding.message
 
 
-@given(seconds=st.integers(0, 59 * 60))
-def test_a_kill_is_the_startup_probes_if_and_only_if_it_came_when_that_gives_up(seconds: int) -> None:
-    """No field says that a startup probe ended a container; the time it lived does."""
+TOLD_TO_END = """Traceback (most recent call last):
+  File "vllm/entrypoints/launcher.py", line 41, in signal_handler
+    raise KeyboardInterrupt("terminated")
+KeyboardInterrupt: terminated
+"""
+
+
+@given(seconds=st.integers(0, 59 * 60), how=st.sampled_from([(137, ""), (143, ""), (1, TOLD_TO_END)]))
+def test_a_kill_is_the_startup_probes_if_and_only_if_it_came_when_that_gives_up(
+    seconds: int, how: tuple[int, str]
+) -> None:
+    """No field says that a startup probe ended a container; the time it lived does, whatever it makes of the signal."""
+    code, log = how
     slow = {"failureThreshold": 120, "periodSeconds": 10, "httpGet": {"path": "/health", "port": 8000}}
-    seen = pod(container(waiting("CrashLoopBackOff"), last=terminated(137, seconds=seconds), restarts=1))
+    seen = pod(container(waiting("CrashLoopBackOff"), last=terminated(code, seconds=seconds), restarts=1))
     engine = {**seen["spec"]["containers"][0], "startupProbe": slow}
     seen["spec"] = {**seen["spec"], "containers": [engine], "terminationGracePeriodSeconds": 60}
-    is_slow = found(observed(seen)).reason == AvailableReason.STARTUP_TIMEOUT
+    is_slow = found(observed(seen, logs={"uid-reader-a": log})).reason == AvailableReason.STARTUP_TIMEOUT
     assert is_slow is (1190 <= seconds <= 1285)
+
+
+def test_an_engine_that_fails_by_itself_is_not_too_slow() -> None:
+    """A crash at the moment at which the probe gives up is told by its log."""
+    slow = {"failureThreshold": 120, "periodSeconds": 10, "httpGet": {"path": "/health", "port": 8000}}
+    seen = pod(container(waiting("CrashLoopBackOff"), last=terminated(1, seconds=1200), restarts=1))
+    seen["spec"] = {**seen["spec"], "containers": [{**seen["spec"]["containers"][0], "startupProbe": slow}]}
+    assert found(observed(seen, logs={"uid-reader-a": "KeyError: 'x'"})).reason == AvailableReason.CRASH_LOOP
 
 
 def test_an_engine_that_its_agent_found_stuck_is_told_as_such() -> None:
