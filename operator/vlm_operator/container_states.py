@@ -7,22 +7,23 @@ from datetime import datetime
 from typing import Any
 
 from vlm_operator import names, proxy
-from vlm_operator.engine_logs import explain, last_words, quote
+from vlm_operator.engine_logs import explain, last_words, quote, tells_of_interrupt
 from vlm_operator.reasons import AvailableReason
 from vlm_operator.records import Finding, KubernetesObject
 
 KILLED = 137  # exit code: 128 + SIGKILL
 TERMINATED = 143  # exit code: 128 + SIGTERM
-# What vLLM makes of SIGTERM while it starts, which ends with exit code 1 (launchers/api_server/entry.py@0.32.0).
-INTERRUPTED = "KeyboardInterrupt"
 # No field says that a startup probe ended a container: it is told by how long the container lived. These seconds are
 # for the kubelet's own pace on a busy node.
 PACE_SECONDS = 15
 ENGINE_IMAGE, MODEL_IMAGE = "spec.engine.image", "spec.model.source.image"
 CHART_IMAGES = {proxy.NAME: "the chart's proxy.image", names.AGENT: "the chart's image"}  # by container
 ANOTHER_PLAN = f"A pod keeps the images that it was planned with: after a change, set the annotation {names.REPLAN}."
+NOT_SYNCED = "failed to sync"  # the kubelet has not read the Secret or ConfigMap yet, and tries again
 NOT_MOUNTED = "ImageVolumeMountFailed"  # kubernetes/cri-api pkg/errors/errors.go
 DEFAULT_GRACE_SECONDS = 30  # terminationGracePeriodSeconds, where a pod does not say (Kubernetes API reference)
+
+_PORT = re.compile(r":\d+\b")  # a number that is no HTTP status
 
 _IMAGE_WAITS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError"}
@@ -42,12 +43,12 @@ _START_FAILS = frozenset(
 _PULL_CAUSES = (  # of the container runtime's message
     (re.compile(r"(?i)no space left"), "the node's disk is full", "Free disk on the node, or use nodes with more."),
     (
-        re.compile(r"(?i)toomanyrequests|rate limit|429"),
+        re.compile(r"(?i)toomanyrequests|rate limit|\b429\b"),
         "the registry answers that too many images were pulled",
         "Name a Secret with an account in spec.pod.imagePullSecrets, or mirror the image.",
     ),
     (
-        re.compile(r"(?i)unauthorized|authentication required|authorization failed|denied|forbidden|40[13]"),
+        re.compile(r"(?i)unauthorized|authentication required|authorization failed|denied|forbidden|\b40[13]\b"),
         "the registry gives no access to it",
         "Name a Secret with an account in spec.pod.imagePullSecrets, or correct spec.engine.image.",
     ),
@@ -100,7 +101,7 @@ def container(pod: KubernetesObject, status: KubernetesObject, log: str, stuck: 
         )
     if reason in _IMAGE_WAITS:
         return _not_pulled(pod, status, f"{reason} {message}")
-    if reason == "CreateContainerConfigError":
+    if reason == "CreateContainerConfigError" and NOT_SYNCED not in message:
         return Finding(
             reason=AvailableReason.CONFIGURATION_MISSING,
             message=f"The container {status['name']} lacks something that it is configured with: {quote(message)}.",
@@ -119,8 +120,9 @@ def _not_pulled(pod: KubernetesObject, status: KubernetesObject, message: str) -
     mounted = next((quote(each) for each in _mounted_images(pod) if each in message), None)
     if mounted is not None and image not in message:  # the kubelet tells it of the containers that mount it
         image, field = mounted, MODEL_IMAGE
+    told = _PORT.sub("", message.replace(image, ""))
     for pattern, cause, remedy in _PULL_CAUSES:
-        if pattern.search(message.replace(image, "")):
+        if pattern.search(told):
             text = f"The image {image} cannot be pulled: {cause}."
             return Finding(reason=AvailableReason.IMAGE_PULL_FAILED, message=text, remedy=_remedy(remedy, field))
     return Finding(
@@ -160,10 +162,10 @@ def _not_started(pod: KubernetesObject, status: KubernetesObject, message: str) 
 def _ended(
     pod: KubernetesObject, status: KubernetesObject, last: dict[str, Any], log: str, stuck: str | None
 ) -> Finding:
-    name, code, said = status["name"], last.get("exitCode", 0), last_words(log)
+    name, code = status["name"], last.get("exitCode", 0)
     if last.get("reason") == "OOMKilled":
         return _out_of_memory(pod, name)
-    if name == names.ENGINE and (code in (KILLED, TERMINATED) or said.startswith(INTERRUPTED)):
+    if name == names.ENGINE and (code in (KILLED, TERMINATED) or tells_of_interrupt(log)):
         if stuck is not None and stuck >= last.get("startedAt", ""):
             return Finding(
                 reason=AvailableReason.ENGINE_STUCK,
@@ -176,6 +178,7 @@ def _ended(
     known = explain(log)
     if known is not None:
         return known
+    said = last_words(log)
     how = "was killed (SIGKILL)" if code == KILLED else f"ends with exit code {code}"
     return Finding(
         reason=AvailableReason.CRASH_LOOP,

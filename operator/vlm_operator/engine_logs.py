@@ -116,6 +116,13 @@ def last_words(text: str) -> str:
     return quote(told[-1]) if told else ""
 
 
+def tells_of_interrupt(text: str) -> bool:
+    """Whether Python says that a signal interrupted it: so vLLM ends on SIGTERM while it starts, with exit code 1
+    (vllm/entrypoints/launchers/api_server/entry.py@0.32.0).
+    """
+    return any(line.startswith("KeyboardInterrupt") for line in _lines(text))
+
+
 def quote(text: str) -> str:
     """Text of others as one line of at most `QUOTE_LIMIT` characters, without secrets and control characters."""
     line = " ".join(" ".join(_lines(text)).split())

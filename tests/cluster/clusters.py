@@ -18,6 +18,7 @@ CONTROL_PLANE = SCRIPTS / "control_plane.sh"
 NODE = SCRIPTS / "node.sh"
 UP_SECONDS = 240.0  # 6 alone; the machine may be busy with other suites
 CALL_SECONDS = 120.0
+HELM_SECONDS = 300.0  # with --wait, its own --timeout is shorter
 READS = frozenset({"get", "list", "watch"})
 
 
@@ -56,7 +57,7 @@ class Cluster(NamedTuple):
 
     def helm(self, *arguments: str) -> str:
         """Run helm as the administrator."""
-        return _run((self.bin / "helm", "--kubeconfig", self.kubeconfig, *arguments))
+        return _run((self.bin / "helm", "--kubeconfig", self.kubeconfig, *arguments), seconds=HELM_SECONDS)
 
     def apply(self, *manifests: dict[str, Any]) -> None:
         """Apply objects, on the server's side."""

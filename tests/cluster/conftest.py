@@ -34,5 +34,6 @@ def cluster_bin() -> Path:
 @pytest.fixture(scope="session")
 def control_plane(cluster_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """API server, controllers and scheduler, without a node."""
-    with cluster_up(CONTROL_PLANE, cluster_bin, tmp_path_factory.mktemp("control-plane")) as cluster:
+    options = ("--controllers", "--node-monitor-grace-period=1h")  # nodes of tests tell of themselves once
+    with cluster_up(CONTROL_PLANE, cluster_bin, tmp_path_factory.mktemp("control-plane"), options) as cluster:
         yield cluster

@@ -32,7 +32,7 @@ class TestRestarts:
     def test_an_engine_that_starts_anew_sends_one_request(self, tmp_path: Path) -> None:
         """What was measured stays; the latch that its start removed is opened after a smoke request."""
         pod = pod_in(tmp_path, ScriptedEngine())
-        pod.say(Word(task=Task.LADDER, budget="2s"))
+        pod.say(Word(task=Task.LADDER, budget="6s"))
 
         async def test() -> None:
             async with running(pod):
@@ -68,7 +68,7 @@ class TestRestarts:
 
     def test_a_healthy_engine_is_not_taken_out_by_one_look(self, tmp_path: Path) -> None:
         """A connection refused once, and answered a moment later, leaves the latch and what is told as they were."""
-        pod = pod_in(tmp_path, ScriptedEngine(), pace=replace(PACE, confirm=1.0))
+        pod = pod_in(tmp_path, ScriptedEngine(), pace=replace(PACE, confirm=4.0))
 
         async def test() -> None:
             async with running(pod):
@@ -78,7 +78,7 @@ class TestRestarts:
                 await asyncio.sleep(10 * PACE.open)
                 assert pod.latch.exists()
                 await pod.engine.start()
-                await asyncio.sleep(1.5)
+                await asyncio.sleep(5.0)
                 assert pod.latch.exists()
                 assert await pod.result() == before
                 assert len(pod.engine.bodies) == asked

@@ -326,16 +326,23 @@ def test_each_request_may_go_to_another_replica(pod: Pod) -> None:
             assert client.request(method, path).headers["connection"] == "close"
 
 
+def write_keys(pod: Pod, text: str) -> None:
+    """At once, as the kubelet does."""
+    new = pod.keys.with_name("new")
+    new.write_text(text)
+    new.replace(pod.keys)
+
+
 def test_keys_change_while_streams_run(pod: Pod) -> None:
     """A second key counts beside the first, then alone; the first one's stream goes on."""
     with pod.client() as client, client.stream("POST", CHAT, content=b"stream") as answer:
         lines = answer.iter_lines()
         assert next(lines) == "data: 0"
-        pod.keys.write_text("\n  first\nsecond  \n")
+        write_keys(pod, "\n  first\nsecond  \n")
         with pod.client("second") as second, pod.client() as first:
             until(lambda: second.get("/v1/models").status_code == 200)
             assert first.get("/v1/models").status_code == 200
-            pod.keys.write_text("second")
+            write_keys(pod, "second")
             until(lambda: first.get("/v1/models").status_code == 401)
             assert second.get("/v1/models").status_code == 200
             pod.keys.unlink()
@@ -360,7 +367,7 @@ def test_a_file_that_cannot_be_read_ends_no_reading(pod: Pod) -> None:
 
 def test_no_keys_let_nobody_in(pod: Pod) -> None:
     """An empty Secret opens nothing."""
-    pod.keys.write_text("\n \n")
+    write_keys(pod, "\n \n")
     with pod.client() as first:
         until(lambda: first.get("/v1/models").status_code == 401)
     for value in (b"", b"Bearer", b"Bearer ", b"Bearer no", b"Bearer yes", b"Basic Og=="):
@@ -386,7 +393,7 @@ def test_a_soft_stop_lets_streams_end(pod: Pod) -> None:
 
 def test_a_soft_stop_waits_no_longer_than_a_request_may_take(tmp_path: Path) -> None:
     """Who says nothing holds the proxy up as long as a request has to arrive."""
-    shrunk = {"timeout http-request 30s": "timeout http-request 2s"}
+    shrunk = {"timeout http-request 30s": "timeout http-request 8s"}
     with Pod(tmp_path, shrunk).running() as pod, socket.create_connection(("127.0.0.1", pod.port)) as silent:
         until(lambda: figure(pod, 'haproxy_frontend_current_sessions{proxy="api"}') == 1)
         assert pod.process is not None
@@ -402,6 +409,8 @@ def refused(pod: Pod) -> bool:
             client.get("/health")
     except httpx.ConnectError:
         return True
+    except httpx.TransportError:  # let in, and put out as the proxy closed its door
+        return False
     return False
 
 
@@ -419,7 +428,7 @@ def test_an_engine_that_is_not_there(pod: Pod) -> None:
         answer = client.post(f"{CHAT}?secret=of-the-query", content=b"{}")
     assert answer.status_code == 503
     assert json.loads(answer.text)["error"]["type"] == "server_error"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # a wait would be timeout connect, 5 s, for each
     until(lambda: CHAT in pod.log.read_text())
     assert "of-the-query" not in pod.log.read_text()
     assert LONG_KEY not in pod.log.read_text()
@@ -446,10 +455,10 @@ def test_who_leaves_before_the_answer_is_not_waited_for(pod: Pod) -> None:
 
 def test_a_long_wait_for_the_first_token_is_not_cut(tmp_path: Path) -> None:
     """While the engine is silent the client is too; its own bound is for what it sends and takes."""
-    bound_seconds = 0.5
+    bound_seconds = 3.0
     shrunk = {"timeout client 5m": f"timeout client {bound_seconds * 1000:.0f}ms"}
     with Pod(tmp_path, shrunk).running() as pod, ThreadPoolExecutor(1) as asking, pod.client() as client:
         asked = asking.submit(client.post, CHAT, content=b"wait")
-        time.sleep(4 * bound_seconds)
+        time.sleep(1.5 * bound_seconds)
         pod.engine.more.release()
         assert asked.result(timeout=UP_SECONDS).status_code == 200

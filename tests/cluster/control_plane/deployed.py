@@ -21,7 +21,7 @@ from tests.vlm_operator.children import PLANNED, SPEC
 from vlmctl.api import v1alpha1 as api
 
 NAMESPACE = "restricted"
-LIVE_SECONDS = 60.0
+LIVE_SECONDS = 180.0
 PASSES = 4  # ControllerRevision; what it owns; the Deployment and its scale; nothing
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
+from itertools import cycle
 from typing import Any
 
 import httpx
@@ -32,7 +32,7 @@ EXPOSED = (
     'haproxy_backend_http_responses_total{{proxy="inference",code="2xx"}} {answered}\n'
 )
 InFlight = Callable[[Sequence[str]], dict[str, float]]
-_NUMBERS = count(os.getpid() % 150)
+_NUMBERS = cycle(range(20))
 
 
 class Fleet:
@@ -55,8 +55,9 @@ class Fleet:
         self.asked_in_vain: list[str] = []
         self._room = ROOM if nodes else {}
         self._lost: frozenset[str] = frozenset()  # addresses
-        network = f"127.{60 + next(_NUMBERS)}.{os.getpid() // 150 % 250}"  # of this fleet: the ports are fixed
-        self._free = [f"{network}.{number + 1}" for number in range(PLACES)]
+        pid, first = os.getpid(), PLACES * next(_NUMBERS)
+        network = f"127.{60 + pid // 250 % 150}.{pid % 250}"  # of this process: the ports are fixed
+        self._free = [f"{network}.{first + number + 1}" for number in range(PLACES)]
         self._starting: dict[str, tuple[str, float]] = {}
         self._opened: dict[str, str] = {}
         self._end = threading.Event()

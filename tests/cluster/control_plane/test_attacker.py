@@ -163,7 +163,8 @@ def allowed(space: Space, verb: str, what: str, namespace: str | None = None) ->
 
 
 def posted(space: Space, name: str, spec: dict[str, Any], metadata: dict[str, Any] | None = None) -> bool:
-    """Whether the API server takes his VLMDeployment."""
+    """Whether the API server takes his VLMDeployment, once it knows of his role."""
+    eventually(lambda: some(allowed(space, "create", "vlmdeployments.vlmctl.dev")))
     body = {
         "apiVersion": VLMDEPLOYMENT.api_version,
         "kind": VLMDEPLOYMENT.kind,

@@ -27,7 +27,7 @@ def test_a_replicas_measurement_comes_back_whole(
     measurement does not change.
     """
     vlmctl, pod = command_line(capsys), pod_in(tmp_path, ScriptedEngine(delay=lambda _: 0.02, gap=lambda _: 0.005))
-    pod.say(Word(task=Task.LADDER, budget="3s"))
+    pod.say(Word(task=Task.LADDER, budget="10s"))
 
     async def measure() -> AgentResult:
         async with running(pod):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_only_the_leader_works(space: Space, replica: Callable[[str], OperatorPr
 
 
 def test_a_killed_leader_is_followed(space: Space, replica: Callable[[str], OperatorProcess]) -> None:
-    """After kill -9 of the leader, the other puts a change back within 10 s, and makes nothing twice."""
+    """After kill -9 of the leader, the other leads within 10 s, puts a change back, and makes nothing twice."""
     leader = replica("operator-0")
     space.make("vision")
     settled(space)
@@ -62,12 +63,13 @@ def test_a_killed_leader_is_followed(space: Space, replica: Callable[[str], Oper
         eventually(lambda waiting=other: some("Waiting" in waiting.log.read_text()))  # type: ignore[misc]
         before = at_rest(space)
         leader.kill()
-        killed_at = time.monotonic()
+        killed_at = time.time()
         space.change(ACCOUNT, "vision", {"automountServiceAccountToken": True})
         eventually(lambda: some(not space.find(ACCOUNT, "vision")["automountServiceAccountToken"]))
-        seconds = time.monotonic() - killed_at
-        print(f"handover: {seconds:.1f} s")
-        assert seconds < HANDOVER_SECONDS
         assert leads(space, other)
+        acquired = space.ask("GET", LEASE.path(space.name, "vlm-operator"))["spec"]["acquireTime"]
+        seconds = datetime.fromisoformat(acquired).timestamp() - killed_at
+        print(f"handover: {seconds:.1f} s, and put back {time.time() - killed_at:.1f} s after the kill")
+        assert seconds < HANDOVER_SECONDS
         assert at_rest(space).keys() == before.keys()
         leader = other

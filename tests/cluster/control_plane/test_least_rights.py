@@ -74,12 +74,21 @@ def test_every_right_is_used_and_no_other(extended: Cluster, space: Space, tmp_p
         _many_revisions(space)
         _cached(space)
         _leftovers(space)
+        eventually(lambda: _is_rolled_out(space, pods))
         _crash(space, next(iter(pods.ready)))
         assert operator.stop() == 0
     expected = granted(extended, space)
     done, denied = used(extended, space)
     assert denied == {}
     assert done == expected
+
+
+def _is_rolled_out(space: Space, pods: Fleet) -> None:
+    """Whether no pod is going to be replaced."""
+    body = space.find(BY_KIND["Deployment"], NAME)
+    counts = {body["status"].get(name) for name in ("replicas", "updatedReplicas", "readyReplicas")}
+    assert counts == {body["spec"]["replicas"]}
+    assert len(pods.ready) == body["spec"]["replicas"]
 
 
 def _scaled(space: Space, pods: Fleet) -> None:

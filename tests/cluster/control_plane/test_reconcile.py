@@ -67,12 +67,23 @@ def test_foreign_changes(space: Space, tmp_path: Path) -> None:
         at_rest(space)
 
 
+def with_pods_at_rest(space: Space) -> dict[str, str]:
+    """At rest once the scheduler, in its own time, has found no node for the pod, and that is told."""
+
+    def told() -> None:
+        conditions = space.find(VLMDEPLOYMENT, "vision")["status"]["conditions"]
+        assert any("No node takes the pod" in each["message"] for each in conditions)
+
+    eventually(told)
+    return at_rest(space)
+
+
 def test_what_is_deleted_comes_back(space: Space, tmp_path: Path) -> None:
     """A child that somebody deletes is made again, and only that one is written."""
     with running(space, tmp_path):
         space.make("vision")
         settled(space)
-        before = at_rest(space)
+        before = with_pods_at_rest(space)
         space.ask("DELETE", SERVICE.path(space.name, "vision"))
         eventually(lambda: space.find(SERVICE, "vision"))
         after = at_rest(space)
@@ -85,7 +96,7 @@ def test_rest_and_restart(space: Space, tmp_path: Path) -> None:
     operator.start()
     space.make("vision")
     settled(space)
-    before = at_rest(space)
+    before = with_pods_at_rest(space)
     writes = len(space.writes())
     operator.kill()
     for terms in (2, 3):

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from vlm_operator.kinds import BY_KIND, VLMDEPLOYMENT
 
@@ -158,7 +159,7 @@ def test_broken_webhook(space: Space, tmp_path: Path) -> None:
     }
     path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
     space.ask("POST", path, {"metadata": {"name": space.name}, "webhooks": [hook]})
-    time.sleep(2)  # until the API server has taken it in
+    eventually(lambda: some("webhook" in probe(space).text))  # API servers take it in in their own time
     try:
         with running(space, tmp_path) as operator:
             space.make("vision")
@@ -170,6 +171,12 @@ def test_broken_webhook(space: Space, tmp_path: Path) -> None:
             settled(space)
     finally:
         space.http.delete(f"{path}/{space.name}")
+
+
+def probe(space: Space) -> httpx.Response:
+    """What the API server makes of a Service, without making it."""
+    body = {"metadata": {"name": "probe"}, "spec": {"ports": [{"port": 80}]}}
+    return space.http.post(SERVICE.path(space.name), json=body, params={"dryRun": "All"})
 
 
 def test_mutating_policy(space: Space, tmp_path: Path) -> None:
@@ -190,7 +197,7 @@ def test_mutating_policy(space: Space, tmp_path: Path) -> None:
     space.ask("POST", f"{group}/mutatingadmissionpolicies", {"metadata": {"name": space.name}, "spec": spec})
     path = f"{group}/mutatingadmissionpolicybindings"
     space.ask("POST", path, {"metadata": {"name": space.name}, "spec": binding})
-    time.sleep(3)  # until the API server has taken it in
+    eventually(lambda: some("theirs" in probe(space).text))  # API servers take it in in their own time
     try:
         with running(space, tmp_path) as operator:
             space.make("vision")

@@ -106,6 +106,7 @@ def test_an_upgrade_keeps_pods(
 ) -> None:
     """Another chart, operator and image, and changed definitions: templates and pods stay, and no object is lost."""
     cluster.helm("install", RELEASE, str(earlier / CHART), "--namespace", PLACE, "--create-namespace")
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
     with monkeypatch.context() as patched:
         patched.setenv("PYTHONPATH", f"{earlier}:{earlier / 'operator'}")
         patched.setenv("PYTHONSAFEPATH", "1")  # or the working folder comes first

@@ -21,7 +21,7 @@ ABSENT = "vlm-absent"  # the Secret, the claim
 REFUSED = "refused"  # the PriorityClass whose quota is empty
 TOKEN = {"name": "vlm-bad-token", "key": "token"}
 SMALL = {"cpu": "10m", "memory": "3Gi"}
-LOADING = {"cpu": "250m"}  # of engines that get as far as Python
+LOADING = {"cpu": "100m"}  # of engines that get as far as Python
 
 Body = dict[str, Any]
 

@@ -19,6 +19,7 @@ from tests.cluster.control_plane.operators import RESTRICTED, Space
 
 CHART = REPOSITORY / "charts" / "vlm-operator"
 RELEASE, NAMESPACE = "vlm-operator", "vlm-system"
+INSTALL_SECONDS = 180
 WATCH_SECONDS = 3600  # longer than any module
 
 
@@ -26,22 +27,14 @@ WATCH_SECONDS = 3600  # longer than any module
 def installed(cluster: Cluster, *values: str) -> Iterator[None]:
     """The chart with its defaults but for `values`; at the end it goes, and all VLMDeployments with it."""
     options = [word for value in ("crds.keep=false", *values) for word in ("--set", value)]
-    cluster.kubectl("create", "namespace", NAMESPACE)
-    cluster.kubectl("label", "namespace", NAMESPACE, RESTRICTED)
-    cluster.helm(
-        "install",
-        RELEASE,
-        str(CHART),
-        "--namespace",
-        NAMESPACE,
-        "--wait",
-        "--timeout=60s",
-        *options,
-    )
+    where = ("--namespace", NAMESPACE, "--wait", f"--timeout={INSTALL_SECONDS}s")
     try:
+        cluster.kubectl("create", "namespace", NAMESPACE)
+        cluster.kubectl("label", "namespace", NAMESPACE, RESTRICTED)
+        cluster.helm("install", RELEASE, str(CHART), *where, *options)
         yield
     finally:
-        cluster.helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--wait")
+        cluster.helm("uninstall", RELEASE, "--ignore-not-found", *where)
         remove_namespace(cluster, NAMESPACE)
 
 

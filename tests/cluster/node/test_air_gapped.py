@@ -25,7 +25,7 @@ from docs.generate import air_gapped
 from tests.cluster.clusters import NODE, Cluster, cluster_up
 from tests.cluster.control_plane.operators import RESTRICTED, Space, eventually
 from tests.cluster.node.conftest import VLLM_IMAGE, claim_of
-from tests.cluster.node.operators import CHART, NAMESPACE, RELEASE, condition
+from tests.cluster.node.operators import CHART, INSTALL_SECONDS, NAMESPACE, RELEASE, condition
 from tests.cluster.node.registry import PASSWORD, USER, Registry, registry
 from tests.cluster.node.test_node import question
 from tests.cluster.node.test_proxy import CHAT, CLAIM, ENGINE_SECONDS, NAME, manifest
@@ -135,7 +135,7 @@ def install(cluster: Cluster, mirror: Registry, folder: Path) -> None:
     cluster.kubectl("create", "namespace", NAMESPACE)
     cluster.kubectl("label", "namespace", NAMESPACE, RESTRICTED)
     create_pull_secret(cluster, NAMESPACE)
-    options = ("--namespace", NAMESPACE, "--wait", "--timeout=60s")
+    options = ("--namespace", NAMESPACE, "--wait", f"--timeout={INSTALL_SECONDS}s")
     cluster.helm("install", RELEASE, package, *options, "--values", str(values))
 
 
@@ -156,11 +156,9 @@ def pinned(values: str, digests: dict[str, str]) -> str:
 
 def test_there_is_no_way_out(cut_off: CutOff) -> None:
     """Whoever connects to elsewhere is told at once that there is no route; there is no device but the node's link."""
-    begun = time.monotonic()
     with pytest.raises(OSError, match=r"\[Errno \d+\]") as refused:
         socket.create_connection(ELSEWHERE, timeout=AT_ONCE_SECONDS).close()
     assert refused.value.errno == errno.ENETUNREACH
-    assert time.monotonic() - begun < AT_ONCE_SECONDS
     for version in ("-4", "-6"):
         assert subprocess.check_output(("ip", version, "route", "show", "default")) == b""
     devices = json.loads(subprocess.check_output(("ip", "-json", "link", "show", "up")))
@@ -183,7 +181,9 @@ def test_it_serves_and_measures_itself(cut_off: CutOff) -> None:
     key = base64.b64decode(secret["data"]["api-key"]).decode()
     address = cut_off.cluster.get("service", NAME, "-n", SPACE)["spec"]["clusterIP"]
     headers = {"Authorization": f"Bearer {key}"}
-    answer = httpx.post(f"http://{address}{CHAT}", json=question(), headers=headers, timeout=60, trust_env=False)
+    url = f"http://{address}{CHAT}"
+    # Rules for a Service come in kube-proxy's own time.
+    answer = eventually(lambda: httpx.post(url, json=question(), headers=headers, timeout=60, trust_env=False))
     assert answer.status_code == 200, answer.text
     assert answer.json()["usage"]["completion_tokens"] == question()["max_tokens"]
 

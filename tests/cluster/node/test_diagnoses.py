@@ -9,9 +9,9 @@ import pytest
 from vlm_operator.kinds import DEPLOYMENT, POD, VLMDEPLOYMENT
 
 from tests.cluster.clusters import Cluster
-from tests.cluster.control_plane.operators import Space
+from tests.cluster.control_plane.operators import Space, eventually, some
 from tests.cluster.node import hub
-from tests.cluster.node.failing import CASES, SPACE, Body, Case, surroundings
+from tests.cluster.node.failing import CASES, REFUSED, SPACE, Body, Case, surroundings
 from tests.cluster.node.operators import Recorder, condition, installed, remove_namespace
 
 WITHIN_SECONDS = 10.0  # of the state's appearance in the API
@@ -60,6 +60,8 @@ def space(node: Cluster, operator_image: str, tmp_path_factory: pytest.TempPathF
         closing(Space(node, SPACE)) as found,
     ):
         node.apply(*(each for each in needed if each not in cluster_wide))
+        # Admission passes over a quota whose controller has not counted yet.
+        eventually(lambda: some(node.get("resourcequota", REFUSED, "-n", SPACE)["status"]["hard"]))
         yield found
     for each in cluster_wide:
         node.kubectl("delete", f"{each['kind']}/{each['metadata']['name']}", "--wait=false")

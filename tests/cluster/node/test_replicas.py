@@ -234,7 +234,7 @@ def test_dead_agent(served: Served) -> None:
 
 def test_engine_starts_again(served: Served) -> None:
     """An engine that crashed, and one reported as stuck, take requests again once they answered one, and no ladder."""
-    crashed, stuck = served.ready_pods().values()
+    crashed, stuck = served.until_pods(2).values()
     served.kubectl("exec", crashed["metadata"]["name"], "-c", names.ENGINE, "--", "sh", "-c", KILL_ENGINE)
     served.kubectl("exec", stuck["metadata"]["name"], "-c", names.ENGINE, "--", "touch", "/run/vlmctl/stuck")
 
@@ -255,7 +255,7 @@ def test_engine_starts_again(served: Served) -> None:
 
 def test_without_operator(served: Served) -> None:
     """With the operator away a new pod is held to what was measured before, and takes requests by itself."""
-    leaving, staying = served.ready_pods().items()
+    leaving, staying = served.until_pods(2).items()
     scale_operator(served.cluster, 0)
     with served.traffic():
         served.kubectl("delete", "pod", leaving[0], "--wait=false")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from tests.support import virtual_time
 from tests.support.servers import ScriptedServer, serving
 from vlmctl.bench.about import About
 from vlmctl.bench.drift import Planned, drift, money, step_at
@@ -46,7 +46,7 @@ def report() -> Report:
         async with serving(ScriptedServer(delay=lambda _: 0.02, gap=lambda _: 0.005)) as url:
             return await run(Endpoint(url=url, api_key="secret"), settings)
 
-    return asyncio.run(load())
+    return virtual_time.run(load())
 
 
 def test_a_result_is_read_strictly_by_the_catalog_and_by_accuracy(report: Report, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -172,15 +173,19 @@ def test_a_server_that_does_not_serve_is_one_line(vlmctl: CommandLine, server: S
     assert "Traceback" not in ran.err
 
 
-def test_ctrl_c_keeps_what_was_measured(vlmctl: CommandLine, url: str, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_was_measured(vlmctl: CommandLine, tmp_path: Path) -> None:
     """The page and the file are written, and the exit code says that it was interrupted."""
     results = tmp_path / "r.yaml"
-    timer = threading.Timer(2.5, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    try:
+    server = ScriptedServer(delay=lambda _: 0.02, gap=lambda _: 0.002)
+
+    def interrupt() -> None:
+        while server.completed < 200:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with served(server) as url:
+        threading.Thread(target=interrupt, daemon=True).start()
         ran = vlmctl("bench", url, *SMALL, "--concurrency", "4", "--interval", "0.001", "--write", str(results))
-    finally:
-        timer.cancel()
     assert ran.code == 130
     assert "Interrupted" in ran.out
     assert "concurrency" in results.read_text()
