@@ -98,6 +98,11 @@ PULL = 'Back-off pulling image "docker.io/vllm/vllm-openai:v0.32.0": ErrImagePul
             AvailableReason.IMAGE_PULL_FAILED,
             "cannot be reached",
         ),
+        (
+            waiting("ErrImagePull", f"{PULL}read udp 10.0.0.2:40312->10.96.0.10:429: i/o timeout"),
+            AvailableReason.IMAGE_PULL_FAILED,
+            "cannot be reached",
+        ),
         (waiting("ErrImagePull", "no space left on device"), AvailableReason.IMAGE_PULL_FAILED, "disk is full"),
         (waiting("ErrImagePull", "toomanyrequests: limit"), AvailableReason.IMAGE_PULL_FAILED, "too many images"),
         (
@@ -149,6 +154,7 @@ TOLD_TO_END = """Traceback (most recent call last):
   File "vllm/entrypoints/launcher.py", line 41, in signal_handler
     raise KeyboardInterrupt("terminated")
 KeyboardInterrupt: terminated
+Exception ignored in: <function Process.__del__ at 0x7f3c1c0b5d00>
 """
 
 
@@ -195,8 +201,15 @@ def test_a_crash_loop_is_told_the_same_while_the_engine_waits_and_while_it_tries
 
 @pytest.mark.parametrize(
     "engine",
-    [SERVING, UP, CREATING, container(RUNNING), container(RUNNING, started=True, last=terminated(1), restarts=2)],
-    ids=["serving", "benchmarking", "creating", "loading", "recovered"],
+    [
+        SERVING,
+        UP,
+        CREATING,
+        container(RUNNING),
+        container(RUNNING, started=True, last=terminated(1), restarts=2),
+        container(waiting("CreateContainerConfigError", "failed to sync secret cache: timed out waiting")),
+    ],
+    ids=["serving", "benchmarking", "creating", "loading", "recovered", "secret not read yet"],
 )
 def test_an_engine_on_its_way_has_nothing_wrong(engine: dict[str, Any]) -> None:
     """What is still under way, or came up again, is no failure."""

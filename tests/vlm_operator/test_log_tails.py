@@ -85,8 +85,9 @@ def test_a_log_that_cannot_be_read(status: int, again: bool) -> None:
     asyncio.run(scenario())
 
 
-def test_what_was_read_stays_while_the_kubelet_is_silent() -> None:
-    """When another run is known to follow the log is asked for again; what is known of it holds until then."""
+@pytest.mark.parametrize("run", ["1", "2"])
+def test_what_was_read_stays_while_the_kubelet_is_silent(run: str) -> None:
+    """When another run follows, or has ended too, the log is asked for again; what is known holds until then."""
 
     async def scenario() -> None:
         async with observing() as (world, observer):
@@ -94,7 +95,7 @@ def test_what_was_read_stays_while_the_kubelet_is_silent() -> None:
             world.pod(phase="Pending", containers=ended("1", "state"))
             await observer.ask(KEY)
             world.log_status = 503
-            world.pod(phase="Pending", containers=ended("1"))
+            world.pod(phase="Pending", containers=ended(run))
             assert await observer.ask(KEY) == Asked(news=False, again_seconds=2.5)
             found = observer.snapshot(KEY)
             assert found is not None
