@@ -18,7 +18,7 @@ from vlm_operator.kinds import BY_KIND, VLMDEPLOYMENT
 
 from tests.cluster.control_plane.operators import eventually
 from tests.cluster.node.operators import NAMESPACE, RELEASE
-from tests.cluster.node.test_replicas import KILL_AGENT, KILL_ENGINE, NAME, Served
+from tests.cluster.node.test_replicas import KILL_AGENT, KILL_ENGINE, NAME, Served, engine
 
 AWAY_SECONDS = (1.0, 15.0)  # an API server or etcd: below the 40 s after which a node would count as lost
 STORM_SECONDS = (3.0, 10.0)
@@ -46,11 +46,20 @@ class Faults:
 
     def kill_agent(self) -> None:
         """A replica's: what it knew is on its volume."""
-        self._in(names.AGENT, "python3", "-c", KILL_AGENT)
+        self._served.kubectl("exec", self._replica(), "-c", names.AGENT, "--", "python3", "-c", KILL_AGENT)
 
     def kill_engine(self) -> None:
         """A replica's: it has to start again, and to answer a request before it takes any."""
-        self._in(names.ENGINE, "sh", "-c", KILL_ENGINE)
+        name = self._replica()
+        before = engine(self._served.ready_pods()[name])["restartCount"]
+        self._served.kubectl("exec", name, "-c", names.ENGINE, "--", "sh", "-c", KILL_ENGINE)
+
+        def is_told() -> None:
+            """The kubelet says so: until then all would seem right."""
+            now = engine(self._served.space.all("Pod")[name])
+            assert now["restartCount"] > before or not now["ready"]
+
+        eventually(is_told)
 
     def delete_pod(self) -> None:
         """A replica goes, as when its node is drained."""
@@ -144,9 +153,6 @@ class Faults:
         pods = self._served.ready_pods()
         assert pods
         return pods
-
-    def _in(self, container: str, *command: str) -> None:
-        self._served.kubectl("exec", self._replica(), "-c", container, "--", *command)
 
     def _pods_of_operator(self) -> list[str]:
         """The uid of the pod that holds the Lease."""
