@@ -62,8 +62,8 @@ OF_ALL_REVISIONS = frozenset({"NetworkPolicy", "Secret", "ServiceAccount"})
 WITH_PODS = frozenset({"Deployment", "Job"})
 SHAPES_REMEMBERED = 1024  # sets of owned fields; objects of a kind mostly share one
 PATHS_REMEMBERED = 4096  # owned fields, taken apart
-# Fields that are one owner's as a whole (x-kubernetes-map-type: atomic): with a label more, nobody is served, pods are
-# open to anyone, or find no node.
+# Of the fields that are one owner's as a whole (x-kubernetes-map-type: atomic), those where a label more changes what
+# is chosen: nobody is served, pods are open to anyone, or find no node.
 SELECTORS = frozenset({"nodeSelector", "podSelector", "selector"})
 RIVALS = {"maxUnavailable": "minAvailable"}  # of a field, another that may not stand beside it
 BETWEEN = "\n"  # parts of a path: no name of a field holds one
@@ -196,7 +196,7 @@ def difference(wanted: Mapping[str, Any], seen: Mapping[str, Any]) -> str | None
 
 
 def _differences(wanted: Any, seen: Any, path: str, field: str) -> Iterator[str]:
-    """Paths where `seen` falls short of `wanted`. `field`: the last name in the path."""
+    """Paths where `seen` falls short of `wanted`, or a selector is another. `field`: the last name in the path."""
     if wanted == seen:
         return
     if isinstance(wanted, dict) and isinstance(seen, dict) and field not in SELECTORS:

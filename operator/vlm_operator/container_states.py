@@ -23,7 +23,7 @@ NOT_SYNCED = "failed to sync"  # the kubelet has not read the Secret or ConfigMa
 NOT_MOUNTED = "ImageVolumeMountFailed"  # kubernetes/cri-api pkg/errors/errors.go
 DEFAULT_GRACE_SECONDS = 30  # terminationGracePeriodSeconds, where a pod does not say (Kubernetes API reference)
 
-_PORT = re.compile(r":\d+\b")  # a number that is no HTTP status
+_PORT = re.compile(r"(?<=[\w\]]):\d+\b")  # of a host: a number that is no HTTP status
 
 _IMAGE_WAITS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError"}

@@ -116,6 +116,7 @@ def last_words(text: str) -> str:
     return quote(told[-1]) if told else ""
 
 
+@lru_cache(maxsize=TEXTS_REMEMBERED)
 def tells_of_interrupt(text: str) -> bool:
     """Whether Python says that a signal interrupted it: so vLLM ends on SIGTERM while it starts, with exit code 1
     (vllm/entrypoints/launchers/api_server/entry.py@0.32.0).

@@ -81,8 +81,8 @@ class Memory(NamedTuple):
         )
 
     def with_tails(self, read: Mapping[str, Tail | None], *, runs: Mapping[str, str], now: float) -> Memory:
-        """With what was `read` of logs; None: the kubelet gave no answer, and what is known stays, of the run before
-        too. `runs`: by pod, the run of its container that ended last.
+        """With what was `read` of logs; None: the kubelet gave no answer, and what is known stays, even
+        of an earlier run. `runs`: by pod, the run of its container that ended last.
         """
         known = {uid: tail for uid, tail in self.tails.items() if uid in runs}
         failed = {uid: self.unread.get(uid, HEARD).after(now) for uid, tail in read.items() if tail is None}

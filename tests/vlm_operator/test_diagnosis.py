@@ -103,6 +103,7 @@ PULL = 'Back-off pulling image "docker.io/vllm/vllm-openai:v0.32.0": ErrImagePul
             AvailableReason.IMAGE_PULL_FAILED,
             "cannot be reached",
         ),
+        (waiting("ErrImagePull", '{"errors":[{"status":403}]}'), AvailableReason.IMAGE_PULL_FAILED, "no access"),
         (waiting("ErrImagePull", "no space left on device"), AvailableReason.IMAGE_PULL_FAILED, "disk is full"),
         (waiting("ErrImagePull", "toomanyrequests: limit"), AvailableReason.IMAGE_PULL_FAILED, "too many images"),
         (
@@ -150,10 +151,10 @@ def test_an_engine_that_took_too_much_memory_tells_its_limit() -> None:
     assert limit in finding.message
 
 
-TOLD_TO_END = """Traceback (most recent call last):
-  File "vllm/entrypoints/launcher.py", line 41, in signal_handler
-    raise KeyboardInterrupt("terminated")
-KeyboardInterrupt: terminated
+TOLD_TO_END = """(APIServer pid=1) Traceback (most recent call last):
+(APIServer pid=1)   File "vllm/entrypoints/launchers/api_server/entry.py", line 172, in _interrupt_init
+(APIServer pid=1)     raise KeyboardInterrupt("terminated")
+(APIServer pid=1) KeyboardInterrupt: terminated
 Exception ignored in: <function Process.__del__ at 0x7f3c1c0b5d00>
 """
 

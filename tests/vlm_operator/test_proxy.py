@@ -419,16 +419,19 @@ def test_an_engine_that_is_not_there(pod: Pod) -> None:
     pod.keys.write_text(LONG_KEY)
     pod.engine.shutdown()
     pod.engine.server_close()
-    started = time.monotonic()
     with pod.client(None, port=pod.metrics_port) as client:
         assert client.get("/health").status_code == 503
     with pod.client(LONG_KEY) as client:
         until(lambda: client.get("/v1/models").status_code == 503)
         assert client.get("/health").status_code == 503
-        answer = client.post(f"{CHAT}?secret=of-the-query", content=b"{}")
+        seconds = []
+        for _ in range(3):
+            started = time.monotonic()
+            answer = client.post(f"{CHAT}?secret=of-the-query", content=b"{}")
+            seconds.append(time.monotonic() - started)
     assert answer.status_code == 503
     assert json.loads(answer.text)["error"]["type"] == "server_error"
-    assert time.monotonic() - started < 10  # a wait would be timeout connect, 5 s, for each
+    assert min(seconds) < 1  # HAProxy waits so long before it tries again
     until(lambda: CHAT in pod.log.read_text())
     assert "of-the-query" not in pod.log.read_text()
     assert LONG_KEY not in pod.log.read_text()

@@ -51,13 +51,15 @@ class Faults:
     def kill_engine(self) -> None:
         """A replica's: it has to start again, and to answer a request before it takes any."""
         name = self._replica()
-        before = engine(self._served.ready_pods()[name])["restartCount"]
+        before = engine(self._served.space.all("Pod")[name])["restartCount"]
         self._served.kubectl("exec", name, "-c", names.ENGINE, "--", "sh", "-c", KILL_ENGINE)
 
         def is_told() -> None:
             """The kubelet says so: until then all would seem right."""
-            now = engine(self._served.space.all("Pod")[name])
-            assert now["restartCount"] > before or not now["ready"]
+            pods = self._served.space.all("Pod")
+            if name in pods:
+                now = engine(pods[name])
+                assert now["restartCount"] > before or not now["ready"]
 
         eventually(is_told)
 

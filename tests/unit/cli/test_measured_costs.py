@@ -68,6 +68,8 @@ def test_a_load_test_turns_the_next_cost_to_measured(vlmctl: CommandLine, measur
     assert (point["model"], point["gpu"]) == (MODEL, GPU)
     (row,) = read_results(measured.results).rows
     assert point["measured"]["requests_per_second"] == pytest.approx(row.measured.requests_per_second, rel=0.01)
+    assert point["measured"]["ttft_seconds"] == pytest.approx((row.measured.ttft_ms or 0) / 1000, rel=0.01)
+    assert point["measured"]["tpot_seconds"] == pytest.approx((row.measured.tpot_ms or 0) / 1000, rel=0.01)
     assert 0.3 * REQUESTS_PER_SECOND < point["measured"]["requests_per_second"] < 1.1 * REQUESTS_PER_SECOND
     assert 0.9 * TTFT_SECONDS < point["measured"]["ttft_seconds"] < 5 * TTFT_SECONDS
     assert 0.9 * GAP_SECONDS < point["measured"]["tpot_seconds"] < 5 * GAP_SECONDS
