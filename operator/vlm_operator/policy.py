@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from msgspec import Meta
@@ -70,22 +71,23 @@ def image_denied(image: str, policy: Policy) -> str:
 
 def code_denied(place: str, policy: Policy) -> str:
     """Why code that lies there, in a repository at a commit or an image by its digest, may not run; else empty."""
-    if place in policy.remote_code:
-        return ""
-    if not policy.remote_code:
-        return f"{place}: the cluster's policy lets no such code run (policy.remoteCode of the chart)"
-    named = " or ".join(policy.remote_code)
-    return f"{place} is not {named}, whose code the cluster's policy lets run (policy.remoteCode of the chart)"
+    runs, none = "whose code the cluster's policy lets run", "lets no such code run"
+    return _unlisted(place, policy.remote_code, "policy.remoteCode", runs, none)
 
 
 def media_denied(host: str, policy: Policy) -> str:
     """Why no pictures may be fetched from the host; empty where they may. vLLM compares whole names too."""
-    if host in policy.media_domains:
+    named, none = "which the cluster's policy names", "names no host of pictures"
+    return _unlisted(host, policy.media_domains, "policy.mediaDomains", named, none)
+
+
+def _unlisted(asked: str, listed: Sequence[str], field: str, these: str, none: str) -> str:
+    """Why what is asked for is not among what a field of the chart lists: `these` and nothing else, or `none`."""
+    if asked in listed:
         return ""
-    if not policy.media_domains:
-        return f"{host}: the cluster's policy names no host of pictures (policy.mediaDomains of the chart)"
-    named = " or ".join(policy.media_domains)
-    return f"{host} is not {named}, which the cluster's policy names (policy.mediaDomains of the chart)"
+    if not listed:
+        return f"{asked}: the cluster's policy {none} ({field} of the chart)"
+    return f"{asked} is not {' or '.join(listed)}, {these} ({field} of the chart)"
 
 
 def _lies_below(name: str, place: str) -> bool:
