@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.configs import LLAMA_8B
 from vlmctl.catalog.described import described_model
 from vlmctl.catalog.folders import shipped_folder
 from vlmctl.catalog.hf_architectures import architecture
@@ -41,16 +42,6 @@ DEEPSEEK_V3 = {
     "first_k_dense_replace": 3,
     "vocab_size": 129280,
     "max_position_embeddings": 163840,
-}
-LLAMA_8B = {
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "vocab_size": 128256,
-    "max_position_embeddings": 131072,
 }
 QWEN_MOE = {
     "model_type": "qwen2_moe",

@@ -12,19 +12,14 @@ import pytest
 
 from tests.support.api_server import FORBIDDEN, GROUP, api_server, kubeconfig, use
 from tests.support.command_line import CommandLine
+from tests.support.configs import LLAMA_8B
 from tests.support.deployments import benchmark_spec, body, listed
 from vlmctl.specs.measurements import Load, Measured, MeasuredWorkload, Measurement, Parallelism
 
 MODEL = "in-house-reader"
 CONFIG = {
+    **LLAMA_8B,
     "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "vocab_size": 128256,
     "max_position_embeddings": 8192,
     "torch_dtype": "bfloat16",
 }

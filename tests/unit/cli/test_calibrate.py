@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import CommandLine
+from tests.support.configs import LLAMA_8B
 from vlmctl.catalog.load import load_catalog
 from vlmctl.library.calibration import calibration_of
 
@@ -187,19 +188,7 @@ def test_what_cannot_be_predicted_hides_nothing_else(
 
 def test_a_file_brings_its_models(vlmctl: CommandLine, results: Path, tmp_path: Path) -> None:
     """A model that only the file describes is kept with its rows: later files and answers find it in the overlay."""
-    config = {
-        "model_type": "llama",
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "vocab_size": 128256,
-        "max_position_embeddings": 131072,
-        "rms_norm_eps": 1e-5,
-        "pad_token_id": -1,
-        "rope_scaling": None,
-    }
+    config = {**LLAMA_8B, "rms_norm_eps": 1e-5, "pad_token_id": -1, "rope_scaling": None}
     text = "workload: {prompt_tokens: 1000, output_tokens: 200}"
     row = ROW.replace("Qwen/Qwen2.5-VL-7B-Instruct", "ours/Tuned-8B").replace("0.32}", "2.0}")
     row = re.sub("workload: .*", text, row).replace("weights: bf16", "weights: bfloat16\n  note: passed over")

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.support.configs import LLAMA_8B
 from vlmctl.catalog.load import load_catalog
 from vlmctl.catalog.measured_models import MeasuredModels, spellings
 from vlmctl.catalog.measurements import MeasurementFile, SetAside
@@ -22,17 +23,7 @@ from vlmctl.specs.estimates import Basis
 from vlmctl.specs.hardware import Catalog
 from vlmctl.specs.measurements import DescribedModel, Load, Measured, MeasuredWorkload, Measurement, Parallelism
 
-LLAMA = {
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "vocab_size": 128256,
-    "max_position_embeddings": 131072,
-}
-OWN = {"meta-llama/Llama-3.1-8B": DescribedModel(config=LLAMA), "broken/Model": DescribedModel()}
+OWN = {"meta-llama/Llama-3.1-8B": DescribedModel(config=LLAMA_8B), "broken/Model": DescribedModel()}
 NO_STARTS = JudgedStarts((), (), ())
 
 
@@ -103,7 +94,7 @@ class TestModels:
         """What an overlay describes beside its measurements serves files that do not; their own comes first."""
         with_overlay = msgspec.structs.replace(catalog, described=OWN)
         assert MeasuredModels(with_overlay).find("meta-llama/Llama-3.1-8B").id == "meta-llama/Llama-3.1-8B"
-        wider = {"meta-llama/Llama-3.1-8B": DescribedModel(config={**LLAMA, "vocab_size": 200_000})}
+        wider = {"meta-llama/Llama-3.1-8B": DescribedModel(config={**LLAMA_8B, "vocab_size": 200_000})}
         found = MeasuredModels(with_overlay, wider).find("meta-llama/Llama-3.1-8B")
         assert found.language is not None
         assert found.language.vocabulary == 200_000
