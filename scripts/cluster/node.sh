@@ -166,6 +166,7 @@ podLogsDir: $D/pods
 evictionHard: {memory.available: 100Mi, nodefs.available: "1%", imagefs.available: "1%", nodefs.inodesFree: "1%"}
 imageGCHighThresholdPercent: 100
 nodeStatusUpdateFrequency: 4s
+syncFrequency: 15s # a changed Secret reaches its volume that much later, instead of a minute
 crashLoopBackOff: {maxContainerRestartPeriod: 10s} # who is killed once a minute for an hour would wait for five
 Y
 }

@@ -39,7 +39,7 @@ MODELS = {"qwen2vl": ("--enable-prompt-tokens-details", "--enable-server-load-tr
 PATIENCE_SECONDS = 60.0
 WIDTH, HEIGHT, PROMPT_TOKENS, OUTPUT_TOKENS, CONCURRENCY = 300, 200, 40, 8, 2
 STEP_SECONDS = 2.0  # many short pairs tell more than few long ones
-PAIRS = 20  # set beforehand: a comparison that ends as soon as it agrees would agree too often
+PAIRS = 12  # set beforehand: a comparison that ends as soon as it agrees would agree too often
 LIMIT = 0.10  # of the median ratio from 1
 RESAMPLES = 10_000
 
