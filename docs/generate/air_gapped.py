@@ -15,8 +15,6 @@ engine:
   image: registry.example/vllm/vllm-openai@sha256:...
   imagePullSecrets: [registry]     # in each namespace of VLMDeployments
 proxy: {image: "registry.example/library/haproxy@sha256:..."}
-policy:
-  imageRegistries: [registry.example]   # and no VLMDeployment names an image from elsewhere
 hub: {endpoint: "https://hub.registry.example"}  # where there is a mirror of the hub
 """
 TEXT = """\
@@ -56,7 +54,9 @@ One of these, in each VLMDeployment or by `hub.endpoint` for all:
 - **A mirror of the hub** (`hub.endpoint`): whatever answers as huggingface.co does. With `spec.cache.pvc` one Job reads
   from it, and no pod that serves goes out at all.
 - **A volume** that holds the checkpoint: `spec.model.source.pvc`.
-- **An image** that holds it, from `policy.imageRegistries`, where the cluster mounts images: `spec.model.source.image`.
+- **An image** that holds it, where the cluster mounts images: `spec.model.source.image`. Name the path of weights
+  alone, such as `policy.imageRegistries: [registry.example/weights]`. VLMDeployments may take engines from there too:
+  whoever may push there may run code in their namespaces. Without that value, as above, they name no image at all.
 
 With a volume or an image the engine's NetworkPolicy lets nothing out. Examples of all three:
 [operator.md](operator.md).

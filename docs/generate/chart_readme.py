@@ -25,6 +25,11 @@ Uninstalling leaves the CustomResourceDefinitions and so all VLMDeployments and 
     kubectl delete crd vlmdeployments.vlmctl.dev vlmbenchmarks.vlmctl.dev
     kubectl delete namespace vlm-system
 
+The CustomResourceDefinitions that stay are marked as those of the old release. By the same name in the same namespace
+it can be installed again; by another name, or in another namespace, Helm refuses with `invalid ownership metadata`
+unless `--take-ownership` (Helm 3.17 or newer) or `--set crds.install=false` is given. A second release beside the first
+one needs `--set crds.install=false`, and `watchNamespaces` of its own: two releases must not serve the same namespace.
+
 ## Values
 
 Written from the comments in `values.yaml`; values that are not in this list are refused.

@@ -22,6 +22,7 @@ MEANT_ELSEWHERE = frozenset(
     {"aadpodidbinding", "container", "deployment", "endpoint", "instance", "job", "namespace", "pod"}
 )
 # With a domain in front, labels and annotations are instructions to some controller: of these it is known to which.
+# Without a slash, a key with a dot is one to a container runtime: `io.kubernetes.cri-o.Devices`, `devices.nri.io`.
 LABEL_DOMAINS = frozenset({"kueue.x-k8s.io"})
 ANNOTATION_DOMAINS = frozenset({"cluster-autoscaler.kubernetes.io", "karpenter.sh", "kueue.x-k8s.io", "prometheus.io"})
 SECRET_BEGINNINGS = ("vlm-", "hugging-face")
@@ -46,11 +47,10 @@ def breaches(spec: api.VLMDeploymentSpec) -> Iterator[tuple[str, str]]:
     yield from _secrets(spec)
     yield from _labels(pod)
     for key in pod.annotations:
-        domain, slash, _ = key.partition("/")
         if key.startswith(names.DOMAIN):
             yield f"spec.pod.annotations: {key}", "is decided by the operator. Leave it out."
-        elif slash and domain not in ANNOTATION_DOMAINS:
-            yield f"spec.pod.annotations: {key}", f"may instruct a controller. {_without(ANNOTATION_DOMAINS)}"
+        elif _instructs(key, ANNOTATION_DOMAINS):
+            yield f"spec.pod.annotations: {key}", _instruction(ANNOTATION_DOMAINS)
     for toleration in pod.tolerations:
         if toleration.key is None:
             yield "spec.pod.tolerations: one", "tolerates every taint. Name the key of each."
@@ -92,16 +92,22 @@ def _secrets(spec: api.VLMDeploymentSpec) -> Iterator[tuple[str, str]]:
 
 def _labels(pod: api.PodOverrides) -> Iterator[tuple[str, str]]:
     for key in pod.labels:
-        field, (domain, slash, _) = f"spec.pod.labels: {key}", key.partition("/")
+        field = f"spec.pod.labels: {key}"
         if key in LABELS or key.startswith(names.DOMAIN):
             yield field, "is decided by the operator. Leave it out."
-        elif slash and domain not in LABEL_DOMAINS:
-            yield field, f"may instruct a controller. {_without(LABEL_DOMAINS)}"
+        elif _instructs(key, LABEL_DOMAINS):
+            yield field, _instruction(LABEL_DOMAINS)
         elif key in SELECTING:
             yield field, "may be what a Service finds its pods by. Use another name."
         elif key in MEANT_ELSEWHERE:
             yield field, "may be read as a label of metrics, or give an identity. Use another name."
 
 
-def _without(domains: frozenset[str]) -> str:
-    return f"Use a key without a domain, or of {', '.join(sorted(domains))}."
+def _instructs(key: str, known: frozenset[str]) -> bool:
+    domain, slash, _ = key.partition("/")
+    return domain not in known if slash else "." in key
+
+
+def _instruction(known: frozenset[str]) -> str:
+    instead = f"Use a key without dots and slashes, or of {', '.join(sorted(known))}."
+    return f"may instruct a controller or a container runtime. {instead}"

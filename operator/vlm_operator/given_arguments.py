@@ -16,6 +16,7 @@ import yaml
 
 from vlm_operator.reasons import PlanReason
 from vlm_operator.refusal import Refused
+from vlmctl.api.reading import DEEPEST, depth
 from vlmctl.serving.engine_args import ServeArgument
 from vlmctl.specs.record import Record
 
@@ -133,10 +134,7 @@ def _check_value(flag: str, name: str, form: str, value: str) -> None:
 def _words(flag: str, value: str) -> list[str]:
     """Every key and text of a JSON value, as vLLM decodes it; raises Refused."""
     name, *parts = flag.split(".")
-    try:
-        decoded = json.loads(value)
-    except (ValueError, RecursionError):
-        decoded = value  # as vLLM has it of a part
+    decoded = _decoded(flag, value)
     if not parts and not isinstance(decoded, dict):
         raise _refused(f'{flag} cannot be {value!r}: give a JSON object, such as {{"key": 1}}.')
     keys = [*parts, *_keys(decoded)]
@@ -144,6 +142,20 @@ def _words(flag: str, value: str) -> list[str]:
     if unknown:
         raise _refused(f"{flag} cannot have the key {unknown[0]!r}: {UNKNOWN}.")
     return [*keys, *_texts(decoded)]
+
+
+def _decoded(flag: str, value: str) -> Any:
+    """The value as JSON has it; what is none stays a text, as vLLM has it of a part. Raises Refused for a deep one."""
+    try:
+        decoded = json.loads(value)
+        is_deep = depth(decoded) > DEEPEST
+    except RecursionError:  # how deep that is depends on the release of Python
+        is_deep = True
+    except ValueError:
+        return value
+    if is_deep:
+        raise _refused(f"{flag} cannot have more than {DEEPEST} objects and lists inside each other.")
+    return decoded
 
 
 def _keys(decoded: Any) -> Iterator[str]:

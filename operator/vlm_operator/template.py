@@ -41,6 +41,9 @@ NO_DOMAIN = "none.invalid"
 LISTENS = (f"--host={proxy.ENGINE_HOST}", f"--port={proxy.ENGINE_PORT}")
 # Storage of a node that a pod takes beside its checkpoint: compiled graphs, logs, and xet's cache of up to 10 GB.
 SCRATCH_GIB = 20
+# Of the folder that engine and agent write to: two empty files, and a result of 512 KiB at most, twice while it is
+# written. What else an engine writes there is its pod's loss, not the node's.
+RUN_SIZE = "64Mi"
 CHECKPOINT_MARGIN = 2  # a repository may hold the weights in two layouts (consolidated.safetensors)
 # In the place of the search list of resolv.conf (glibc, c-ares): a host that pictures may come from is a whole name,
 # where `postgres.other` would else be found as a Service.
@@ -177,7 +180,7 @@ def _volumes(name: str, digest: str, spec: api.VLMDeploymentSpec, planned: Plann
     else:
         yield {"name": kubernetes.CACHE, "emptyDir": {"sizeLimit": f"{_storage_gib(planned)}Gi"}}
     yield kubernetes.shared_memory_volume(planned.plan)
-    yield {"name": "run", "emptyDir": {}}
+    yield {"name": "run", "emptyDir": {"sizeLimit": RUN_SIZE}}
     yield {"name": "config", "configMap": {"name": names.of_revision(name, digest)}}
     task = {"apiVersion": "v1", "fieldPath": f"metadata.annotations['{names.BENCHMARK}']"}
     yield {"name": "pod", "downwardAPI": {"items": [{"path": names.WORD_FILE, "fieldRef": task}]}}

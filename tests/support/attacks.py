@@ -262,6 +262,9 @@ ATTACKS: tuple[Attack, ...] = (
                 "namespace",
                 "job",
                 "sidecar.istio.io/inject",
+                "io.kubernetes.cri-o.Devices",
+                "org.systemd.property.SuccessAction",
+                "devices.nri.io",
             )
         ),
     ),
@@ -278,7 +281,21 @@ ATTACKS: tuple[Attack, ...] = (
                 "vault.hashicorp.com/agent-inject",
                 "iam.amazonaws.com/role",
                 "sidecar.istio.io/inject",
-                "io.kubernetes.cri-o.userns-mode",
+            )
+        ),
+    ),
+    *_pod(
+        "annotations{}",
+        "the node, by its container runtime",
+        *(
+            {"annotations": {key: value}}
+            for key, value in (
+                ("io.kubernetes.cri-o.userns-mode", "auto"),
+                ("io.kubernetes.cri-o.Devices", "/dev/fuse"),
+                ("org.systemd.property.SuccessAction", "'poweroff-force'"),
+                ("devices.nri.io", "- path: /dev/fuse"),
+                ("mounts.nri.io", "- source: /"),
+                ("io.katacontainers.config.hypervisor.virtio_fs_extra_args", '["--sandbox=none"]'),
             )
         ),
     ),

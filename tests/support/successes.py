@@ -17,6 +17,11 @@ PLANNED_FLAGS = frozenset({"--revision", MEDIA_DOMAINS, *(word.partition("=")[0]
 MOST_BYTES = 32_768  # of a pod, of which half is for what its spec says
 CONTAINERS = frozenset({names.ENGINE, names.DOWNLOAD, proxy.NAME, names.AGENT})
 TOLERATED = frozenset({"nvidia.com/gpu", "amd.com/gpu"})
+# Of pods' labels: what the suite's own specs ask for, and what the API server gives to those of a Job.
+HARMLESS_LABELS = frozenset({"team"})
+OF_JOBS = frozenset(
+    {"batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"}
+)
 VOLUMES = frozenset({"configMap", "downwardAPI", "emptyDir", "image", "persistentVolumeClaim", "secret"})
 
 
@@ -44,13 +49,20 @@ def successes(
             pod = template["spec"]
             found += _of_pod(pod, metadata["labels"][names.DEPLOYMENT], images, usual["spec"], weights)
             found += _of_hosts(pod, {f"{MEDIA_DOMAINS}={each}" for each in (NO_DOMAIN, *hosts)})
-            domains = {key.partition("/")[0] for key in template["metadata"].get("annotations", {}) if "/" in key}
-            found += [f"annotation of {domain}" for domain in domains]
+            found += _of_metadata(template["metadata"], usual["metadata"])
             length = len(json.dumps(template))
             found += [f"{length:,} bytes in each pod"] if length > MOST_BYTES else []
         if kind == "NetworkPolicy":
             found += _of_network(each["spec"])
     return found
+
+
+def _of_metadata(metadata: Body, usual: Body) -> Iterator[str]:
+    for key in metadata.get("annotations", {}):
+        if "/" in key or "." in key:
+            yield f"the annotation {key}"
+    for key in metadata["labels"].keys() - usual["labels"].keys() - HARMLESS_LABELS - OF_JOBS:
+        yield f"the label {key}"
 
 
 def _of_pod(pod: Body, name: str, images: set[str], usual: Body, weights: str) -> Iterator[str]:
@@ -70,6 +82,8 @@ def _of_pod(pod: Body, name: str, images: set[str], usual: Body, weights: str) -
         reference = volume.get("image", {}).get("reference")
         if reference is not None and not (weights and reference.startswith(f"{weights}/")):
             yield f"the image {reference}"
+    if pod.get("priorityClassName", "").startswith("system-"):
+        yield f"the priority {pod['priorityClassName']}"
     for toleration in pod["tolerations"]:
         if not toleration.get("key") or toleration["key"] not in TOLERATED:
             yield f"a toleration: {toleration}"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from vlm_operator.actions import IMMUTABLE, Verb, actions, owned_paths
 from vlm_operator.records import KubernetesObject
+from vlm_operator.template import RUN_SIZE
 
 from tests.vlm_operator.children import (
     CACHED,
@@ -240,7 +241,7 @@ def test_what_stands_in_the_place_of_ours_is_replaced() -> None:
     assert action.instead is not None
     there = action.instead["spec"]["template"]["spec"]
     (engine, agent, proxy) = there["containers"]
-    assert {"name": "run", "emptyDir": {}} in there["volumes"]
+    assert {"name": "run", "emptyDir": {"sizeLimit": RUN_SIZE}} in there["volumes"]
     assert {"name": "proxy", "emptyDir": {}} in there["volumes"]
     assert [port["containerPort"] for port in there["initContainers"][0]["ports"]] == [8000, 8082]
     assert list(engine["livenessProbe"]).count("httpGet") == 0

@@ -114,7 +114,8 @@ def test_code_that_was_read_runs() -> None:
 
 def test_a_success_would_be_seen(usual: dict[str, Any]) -> None:
     """The judge finds what it is to find: images, a Secret, a variable, an argument, what the kubelet would put into
-    one, a volume, a toleration, a host's network, names of Services, a host of pictures, more than a pod may hold.
+    one, a volume, a toleration, a host's network, names of Services, a host of pictures, more than a pod may hold, and
+    what Services, controllers, container runtimes and the scheduler find on it.
     """
     made = list(children({}))
     (deployment,) = (each for each in made if each["kind"] == "Deployment")
@@ -130,6 +131,9 @@ def test_a_success_would_be_seen(usual: dict[str, Any]) -> None:
     engine["args"].insert(3, "--allowed-media-domains=evil.example")
     pod["volumes"].append({"name": "b", "image": {"reference": "10.0.0.1/a"}})
     pod["tolerations"].append({"key": "CriticalAddonsOnly", "operator": "Exists"})
-    deployment["spec"]["template"]["metadata"]["annotations"] = {"note": 32_768 * "a"}
+    pod["priorityClassName"] = "system-node-critical"
+    metadata = deployment["spec"]["template"]["metadata"]
+    metadata["annotations"] = {"note": 32_768 * "a", "devices.nri.io": "a", "example.com/a": "a"}
+    metadata["labels"] |= {"app": "payments", "example.com/a": "a"}
     found = successes(made, "team", images={AGENT, IMAGE, "vllm/vllm-openai:v0.32.0"}, usual=usual)
-    assert len(found) == 12, found
+    assert len(found) == 17, found

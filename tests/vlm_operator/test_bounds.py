@@ -21,12 +21,17 @@ TOKEN = {"name": "vlm-reader-api-key", "key": "api-key"}
         ({"pod": {"tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"}]}}, "the cluster's own nodes"),
         ({"model": {**MODEL, "source": {"huggingFace": {"tokenSecret": TOKEN}}}}, "the keys of a VLMDeployment"),
         ({"pod": {"labels": {"namespace": "other"}}}, "a label of metrics"),
+        ({"pod": {"labels": {"devices.nri.io": "a"}}}, "without dots and slashes, or of kueue.x-k8s.io."),
+        (
+            {"pod": {"annotations": {"org.systemd.property.SuccessAction": "'poweroff-force'"}}},
+            "without dots and slashes",
+        ),
         (
             {"pod": {"annotations": {"a": 4000 * "a"}}, "engine": {"arguments": 7 * ["--seed=" + 2000 * "1"]}},
             "18,112 bytes, once more in each pod. Give 16,384 at most.",
         ),
     ],
-    ids=["variable", "add-ons", "keys for a token", "series", "length"],
+    ids=["variable", "add-ons", "keys for a token", "series", "label of a runtime", "a node off", "length"],
 )
 def test_what_is_not_the_writers_is_named(fields: dict[str, Any], says: str) -> None:
     """Field, reason, and what to do instead; the same without it is let through."""

@@ -11,6 +11,7 @@ from vlm_operator.given_arguments import NO_VALUE, PLAIN_VALUE, RULES, given_arg
 from vlm_operator.reasons import PlanReason
 from vlm_operator.refusal import Refused
 
+from vlmctl.api.reading import DEEPEST
 from vlmctl.serving.engine_args import ServeArgument
 
 PLANNED = (
@@ -107,6 +108,18 @@ def test_no_value_is_read_as_something_else(given: list[str]) -> None:
     """A flag behind an allowed one, a value of a switch, a variable of the container, a path in other letters."""
     with pytest.raises(Refused, match=r"spec\.engine\.arguments"):
         words(*given)
+
+
+@given(st.integers(min_value=0, max_value=3_000), st.sampled_from(["[]", '{"num_frames":}']))
+def test_json_of_an_argument_ends(more: int, around: str) -> None:
+    """However deep it is, and wherever a release of Python gives up: let through up to a bound, else one sentence."""
+    deep = around[:-1] * more + "1" + around[-1] * more
+    for word in (f'--media-io-kwargs={{"video": {deep}}}', f'--media-io-kwargs.video={{"num_frames": {deep}}}'):
+        if more < DEEPEST:
+            assert words(word) == [word]
+        else:
+            with pytest.raises(Refused, match=r"cannot have more than 16 objects and lists inside each other\.$"):
+                words(word)
 
 
 @pytest.mark.parametrize("key", ["cache_dir", "code_revision", "font_path", "proxies", "subfolder", "token"])

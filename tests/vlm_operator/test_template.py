@@ -266,6 +266,9 @@ def test_a_pod_takes_no_more_of_its_node_than_its_checkpoint_explains() -> None:
     """
     kept = volume(made(SPEC, replace(PLANNED, download_bytes=10 * GIB)), "cache")
     assert kept["emptyDir"] == {"sizeLimit": "40Gi"}
+    assert volume(made(), "run")["emptyDir"] == {"sizeLimit": "64Mi"}
+    own = [each["emptyDir"] for each in made()["spec"]["volumes"] if "emptyDir" in each]
+    assert all("sizeLimit" in each for each in own)
     assert "ephemeral-storage" not in container(made())["resources"]["requests"]
 
 

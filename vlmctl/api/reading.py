@@ -66,8 +66,18 @@ def described(facts: ModelFacts) -> DescribedModel:
 
 
 def running_plan(status: VLMDeploymentStatus) -> PlanStatus | None:
-    """The plan of what runs; None where that is an earlier revision, as the status has the plan of what is wanted."""
-    return None if any(each.reason == ROLLED_BACK for each in status.conditions) else status.plan
+    """The plan of what runs; None where an earlier revision does, or does too: the status has what is wanted alone."""
+    return None if is_rolling_out(status) or _went_back(status) else status.plan
+
+
+def is_rolling_out(status: VLMDeploymentStatus) -> bool:
+    """Whether replicas of one revision serve while another one is wanted, of which the figures of the status are."""
+    both = None not in (status.current_revision, status.update_revision)
+    return both and not _went_back(status)
+
+
+def _went_back(status: VLMDeploymentStatus) -> bool:
+    return any(each.reason == ROLLED_BACK for each in status.conditions)
 
 
 def _file(text: str, field: str, name: str) -> dict[str, Any]:
@@ -79,7 +89,7 @@ def _file(text: str, field: str, name: str) -> dict[str, Any]:
         raise InvalidValue(
             f"spec.model.facts.{field} is not the text of a JSON object.", remedy=f"Give the whole of {name} there."
         )
-    if _depth(found) > DEEPEST:
+    if depth(found) > DEEPEST:
         raise InvalidValue(
             f"spec.model.facts.{field} has more than {DEEPEST} objects and lists inside each other.",
             remedy=f"Give {name} as it is beside the weights.",
@@ -87,13 +97,13 @@ def _file(text: str, field: str, name: str) -> dict[str, Any]:
     return found
 
 
-def _depth(value: Any) -> int:
-    """Of objects and lists inside each other, counted level by level: they may be deeper than calls can be."""
-    depth, level = 0, [value]
+def depth(value: Any) -> int:
+    """Of objects and lists of JSON inside each other, counted level by level: they may be deeper than calls can be."""
+    levels, level = 0, [value]
     while level := [each for each in level if isinstance(each, dict | list)]:
-        depth += 1
+        levels += 1
         level = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
-    return depth
+    return levels
 
 
 def _video(asked: asked_for.Video) -> VideoInput:
