@@ -29,6 +29,7 @@ The CustomResourceDefinitions that stay are marked as those of the old release. 
 it can be installed again; by another name, or in another namespace, Helm refuses with `invalid ownership metadata`
 unless `--take-ownership` (Helm 3.17 or newer) or `--set crds.install=false` is given. A second release beside the first
 one needs `--set crds.install=false`, and `watchNamespaces` of its own: two releases must not serve the same namespace.
+Keep them on one version, and upgrade first the one that has the definitions.
 
 ## Values
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 import aiohttp
 import msgspec
 
+from vlm_operator import log_lines
 from vlm_operator.kinds import POD, Resource
 from vlm_operator.metrics import API_WRITES, VERBS
 from vlm_operator.names import FIELD_MANAGER
@@ -145,7 +146,11 @@ class Cluster:
     async def pages(
         self, resource: Resource, namespace: str | None
     ) -> AsyncIterator[tuple[list[KubernetesObject], str]]:
-        """All objects, a page at a time, each time with the version that the whole list has."""
+        """All objects, a page at a time, each time with the version that the whole list has.
+
+        No version is asked for ("0" would be any that the API server has), so that the list is as new as etcd: none
+        that is asked for later has a lower version, whichever API server answers.
+        """
         query = {"limit": str(resource.page), **_selecting(resource)}
         while True:
             async with self._paging:
@@ -266,7 +271,8 @@ class Cluster:
             raise self._gone(error) from error
         if self._away:
             self._away = False
-            log.warning("The API server answers again.")
+            with log_lines.about(None):
+                log.warning("The API server answers again.")
         return content
 
     def _open(
@@ -308,7 +314,8 @@ class Cluster:
         told = str(error) or type(error).__name__
         if not self._away:
             self._away = True
-            log.warning("The API server does not answer: %s. Trying on.", told)
+            with log_lines.about(None):
+                log.warning("The API server does not answer: %s. Trying on.", told)
         return Unreachable(told)
 
 

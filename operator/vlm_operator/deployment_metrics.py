@@ -14,9 +14,8 @@ from prometheus_client.registry import Collector
 from vlm_operator.records import KubernetesObject
 from vlm_operator.status import previous
 from vlmctl.api import v1alpha1 as api
-from vlmctl.api.reading import objectives, running_plan
+from vlmctl.api.reading import objectives, running_benchmark, running_plan
 from vlmctl.errors import InvalidValue
-from vlmctl.specs.estimates import Basis
 
 UNKNOWN = "unknown"
 OF_ONE = ("namespace", "deployment")
@@ -25,7 +24,7 @@ Sample = tuple[tuple[str, ...], float]  # values of the labels beside OF_ONE (or
 
 
 class Deployed(NamedTuple):
-    """A VLMDeployment as it is read for its metrics. `plan`: of what runs."""
+    """A VLMDeployment as it is read for its metrics. `plan`, `benchmark`: of what runs, None while revisions change."""
 
     namespace: str
     name: str
@@ -33,6 +32,7 @@ class Deployed(NamedTuple):
     objectives: api.Objectives
     status: api.VLMDeploymentStatus
     plan: api.PlanStatus | None
+    benchmark: api.BenchmarkStatus | None
 
 
 class Family(NamedTuple):
@@ -69,7 +69,8 @@ def _deployed(parent: KubernetesObject) -> Deployed:
     with suppress(msgspec.ValidationError):
         asked = msgspec.convert(spec.get("objectives") or {}, api.Objectives)
     wanted, status = spec.get("replicas", 1), previous(parent)
-    return Deployed(metadata["namespace"], metadata["name"], wanted, asked, status, running_plan(status))
+    runs = running_plan(status), running_benchmark(status)
+    return Deployed(metadata["namespace"], metadata["name"], wanted, asked, status, *runs)
 
 
 def _of_money(each: Deployed) -> tuple[str, ...]:
@@ -99,22 +100,22 @@ def _phase(each: Deployed) -> Iterator[Sample]:
 
 
 def _gpus(each: Deployed) -> Iterator[Sample]:
-    if each.plan is not None:
-        yield (), each.plan.gpu_count * _paid(each)
+    if each.status.cost is not None and each.status.cost.gpus is not None:
+        yield (), each.status.cost.gpus
 
 
 def _rates(each: Deployed) -> Iterator[Sample]:
     if each.plan is not None:
         yield ("planned",), float(each.plan.requests_per_second)
-    if each.status.benchmark is not None:
-        yield ("measured",), float(each.status.benchmark.requests_per_second)
+    if each.benchmark is not None:
+        yield ("measured",), float(each.benchmark.requests_per_second)
 
 
 def _concurrency(each: Deployed) -> Iterator[Sample]:
     if each.plan is not None:
         yield ("planned",), each.plan.concurrency
-    if each.status.benchmark is not None:
-        yield ("measured",), each.status.benchmark.concurrency
+    if each.benchmark is not None:
+        yield ("measured",), each.benchmark.concurrency
 
 
 def _drift(each: Deployed) -> Iterator[Sample]:
@@ -138,13 +139,13 @@ def _per_1k(each: Deployed) -> Iterator[Sample]:
         return
     saturated = float(cost.saturated_per_1k)
     yield ("saturated",), saturated
-    rates = {basis: rate for (basis,), rate in _rates(each)}
-    if cost.basis != Basis.MEASURED:
+    if each.status.benchmark is None:
         yield ("planned",), saturated
-    elif "measured" in rates:
-        yield ("measured",), saturated
-        if rates.get("planned"):
-            yield ("planned",), saturated * rates["measured"] / rates["planned"]
+        return
+    yield ("measured",), saturated
+    if each.plan is not None and float(each.plan.requests_per_second) > 0:
+        measured = float(each.status.benchmark.requests_per_second)
+        yield ("planned",), saturated * measured / float(each.plan.requests_per_second)
 
 
 def _start(each: Deployed) -> Iterator[Sample]:
@@ -190,7 +191,8 @@ FAMILIES = (
     Family("vlmctl_deployment_gpus", "GPUs of nodes that its pods hold.", OF_MONEY, _gpus),
     Family(
         "vlmctl_deployment_requests_per_second",
-        "Requests per second that a replica can answer within the objectives: planned, and measured by itself.",
+        "Requests per second that a replica can answer within the objectives: planned, and measured, here or in "
+        "the same circumstances. Missing while one revision takes over from another.",
         (*OF_ONE, "basis"),
         _rates,
     ),

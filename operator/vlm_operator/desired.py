@@ -10,6 +10,7 @@ from vlm_operator.names import Component
 from vlm_operator.network import Prometheus
 from vlm_operator.records import KubernetesObject, Revision
 from vlm_operator.rollout import Rollout
+from vlm_operator.scaling_queries import READY_LABEL
 from vlm_operator.template import claim
 from vlmctl.api import v1alpha1 as api
 from vlmctl.serving import host, kubernetes
@@ -178,21 +179,39 @@ def _disruption_budget(parent: KubernetesObject) -> KubernetesObject:
 
 
 def _monitor(parent: KubernetesObject, monitors: Monitors) -> KubernetesObject:
+    """The engine's page and the proxy's; and of the proxy's once more whether it answers, while the pod is ready.
+
+    Who counts must go on counting pods that are not ready, under one set of labels. Who scales must know of which pods
+    the load has to be known.
+    """
     of_pod = f"__meta_kubernetes_pod_label_{names.DEPLOYMENT.replace('.', '_').replace('/', '_')}"
-    relabelings = [
-        {"sourceLabels": [of_pod], "targetLabel": names.SERIES_LABEL},
-        {"sourceLabels": ["__metrics_path__"], "targetLabel": "metrics_path"},  # keeps the `up` of both pages apart
+    usual = {"port": proxy.METRICS, "interval": monitors.interval}
+    owner = _relabeling("replace", [of_pod], targetLabel=names.SERIES_LABEL)
+    path = _relabeling("replace", ["__metrics_path__"], targetLabel="metrics_path")  # keeps the `up` of pages apart
+    ready = [
+        _relabeling("keep", ["__meta_kubernetes_pod_ready"], regex="true"),
+        _relabeling("replace", ["__meta_kubernetes_pod_ready"], targetLabel=READY_LABEL),
     ]
+    asked = {
+        **usual,
+        "path": proxy.METRICS_PATH,
+        "params": {"scope": ["backend"]},
+        "relabelings": [*ready, owner],
+        "metricRelabelings": [_relabeling("drop", ["__name__"], regex=".*")],  # `up` alone is left
+    }
+    pages = [{**usual, "path": each, "relabelings": [owner, path]} for each in ("/metrics", proxy.METRICS_PATH)]
     fields = {
         "selector": {"matchLabels": names.selector(parent["metadata"]["name"])},
-        "podMetricsEndpoints": [
-            {"port": proxy.METRICS, "path": path, "interval": monitors.interval, "relabelings": relabelings}
-            for path in ("/metrics", proxy.METRICS_PATH)
-        ],
+        "podMetricsEndpoints": [*pages, asked],
     }
     child = _child(parent, "monitoring.coreos.com/v1", "PodMonitor", Component.ENGINE)
     child["metadata"]["labels"] = {**monitors.labels, **child["metadata"]["labels"]}
     return {**child, "spec": fields}
+
+
+def _relabeling(action: str, labels: list[str], **more: str) -> dict[str, Any]:
+    """With the action, which the API server would fill in else."""
+    return {"action": action, "sourceLabels": labels, **more}
 
 
 def _deployment(parent: KubernetesObject, rollout: Rollout, *, surge: bool) -> Iterator[KubernetesObject]:

@@ -69,6 +69,17 @@ _UNSTABLE = (  # what differs from one start to the next, and would change a mes
     (re.compile(r" ?\(Request ID: [^()]*\)"), ""),
     (re.compile(r"\bpid[= ]\d+"), "pid *"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "*"),  # of a container
+    (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "*"),  # of a request
+    (re.compile(r"(?<=[\da-f\]]):\d{1,5}(?=->)"), ":*"),  # the port that a client has by chance: 10.0.0.5:43512->
+    # When it was, as RFC 3339 or Go writes it, and how long it took.
+    (
+        re.compile(
+            r"\b(?:\d{4}-\d\d-\d\d[T ])?\d\d:\d\d:\d\d\b(?:[.,]\d{1,9})?(?:Z| ?[+-]\d\d:?\d\d)?"
+            r"(?: UTC)?(?: m=[+-][\d.]{1,20})?"
+        ),
+        "*",
+    ),
+    (re.compile(r"\b(?:\d{1,4}[hm]){0,2}\d{1,9}\.\d{1,9}[mnuµ]?s\b"), "*"),
 )
 _EXCEPTION = re.compile(
     r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Exit|Interrupt|Fault)\b.*|.*\b(?:[Ee]rror|ERROR|[Ff]atal): \S.*"
@@ -124,12 +135,14 @@ def tells_of_interrupt(text: str) -> bool:
     return any(line.startswith("KeyboardInterrupt") for line in _lines(text))
 
 
-def quote(text: str) -> str:
-    """Text of others as one line of at most `QUOTE_LIMIT` characters, without secrets and control characters."""
+def quote(text: str, *, limit: int = QUOTE_LIMIT) -> str:
+    """Text of others as one line of at most `limit` characters, without secrets and control characters, and the same
+    whenever it says the same.
+    """
     line = " ".join(" ".join(_lines(text)).split())
     for pattern, instead in _UNSTABLE:
         line = pattern.sub(instead, line)
-    return line if len(line) <= QUOTE_LIMIT else line[: QUOTE_LIMIT - 1].rstrip() + "…"
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
 @cache

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 import msgspec
 
-EXTRAS = ("namespace", "deployment")  # set with `extra`
+from vlm_operator.records import Key
+
 KEYS = {
     "time": "when, in UTC, to the millisecond (RFC 3339)",
     "level": "debug, info, warning or error",
@@ -19,6 +23,19 @@ KEYS = {
     "traceback": "of an error that nobody foresaw: a bug",
 }
 REPEATED = "Request attempt"  # how kopf begins to tell of every request that failed; cluster.py tells it once
+
+
+_subject: ContextVar[Key | None] = ContextVar("subject", default=None)
+
+
+@contextmanager
+def about(key: Key | None) -> Iterator[None]:
+    """Whatever is logged meanwhile, in this task and those that it starts, names the VLMDeployment, or none."""
+    before = _subject.set(key)
+    try:
+        yield
+    finally:
+        _subject.reset(before)
 
 
 class JsonLines(logging.Formatter):
@@ -32,7 +49,9 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        told.update({name: str(getattr(record, name)) for name in EXTRAS if hasattr(record, name)})
+        subject = _subject.get()
+        if subject is not None:
+            told |= {"namespace": subject.namespace, "deployment": subject.name}
         if record.exc_info:
             told["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(told).decode()

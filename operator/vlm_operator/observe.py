@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -19,7 +20,7 @@ from vlm_operator.container_states import is_up
 from vlm_operator.kinds import NODE, POD, REVISION, VLMBENCHMARK, VLMDEPLOYMENT
 from vlm_operator.pod_memory import POLL_SECONDS, Memory, Tail
 from vlm_operator.records import Key, KubernetesObject, Observed, Revision
-from vlm_operator.reported import container
+from vlm_operator.reported import container, is_cut_off
 from vlm_operator.results import MAXIMUM_BYTES, AgentResult, Stage, read_result
 from vlm_operator.store import Name, Store
 from vlm_operator.template import AGENT_PORT
@@ -28,6 +29,8 @@ from vlmctl.errors import InvalidFile, InvalidValue
 
 AGENT_SECONDS = 2.0
 LOG_SECONDS = 5.0  # the kubelet has to answer the API server
+CONNECTIONS = 256  # to agents at once: below what a process may have open
+SLOW_PASSES = 8  # that ask agents or kubelets at once who gave no answer the last time: half of all, by default
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +45,8 @@ class Asked(NamedTuple):
 class Observer:
     """Reads for the reconciler. What agents and engines told is remembered only so as not to ask twice.
 
-    `monitors`: whether the cluster has PodMonitors.
+    `monitors`: whether the cluster has PodMonitors. `slow_passes`: that may wait at once for agents and kubelets who
+    gave no answer the last time.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Observer:
         cluster: Cluster,
         *,
         monitors: Callable[[], bool],
+        slow_passes: int = SLOW_PASSES,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,6 +65,8 @@ class Observer:
         self._clock = clock
         self._monotonic = monotonic
         self._session: aiohttp.ClientSession | None = None
+        self._places = asyncio.Semaphore(CONNECTIONS)  # not the connector's: waiting for one is nobody's time
+        self._slow_places = slow_passes  # that are free
         self._memories: dict[Key, Memory] = {}
         self._unreadable: set[str] = set()  # uids of revisions that were told in the log
         self._is_told_logs = False  # that they may not be read
@@ -67,8 +74,11 @@ class Observer:
         self._benchmarks: dict[Name, tuple[int, api.VLMBenchmark | None]] = {}  # by name: the version, and what it says
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=AGENT_SECONDS)
-        self._session = aiohttp.ClientSession(timeout=timeout, trust_env=False)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            timeout=aiohttp.ClientTimeout(total=AGENT_SECONDS),
+            trust_env=False,
+        )
         return self
 
     async def __aexit__(
@@ -90,14 +100,19 @@ class Observer:
         now = self._monotonic()
         ended = {uid: (pod, run) for uid, pod in pods.items() if (run := _ended_run(pod)) is not None}
         due, logs = known.due(working, now), known.due_logs(ended, now)
-        told, read = await asyncio.gather(
-            asyncio.gather(*(self._ask_agent(pods[uid]) for uid in due)),
-            asyncio.gather(*(self._tail(*ended[uid], known.tails.get(uid)) for uid in logs)),
-        )
-        now, answers = self._monotonic(), dict(zip(due, told, strict=True))
+        answers: dict[str, AgentResult | str | None] = dict.fromkeys(due)
+        tails: dict[str, Tail | None] = dict.fromkeys(logs)
+        with self._place(known, due, logs) as (agents, kubelets):
+            told, read = await asyncio.gather(
+                asyncio.gather(*(self._ask_agent(pods[uid]) for uid in agents)),
+                asyncio.gather(*(self._tail(*ended[uid], known.tails.get(uid)) for uid in kubelets)),
+            )
+        answers.update(zip(agents, told, strict=True))
+        tails.update(zip(kubelets, read, strict=True))
+        now = self._monotonic()
         memory = known.after(answers, pods=pods, working=working, now=now)
         runs = {uid: run for uid, (_, (_, run, _)) in ended.items()}
-        memory = memory.with_tails(dict(zip(logs, read, strict=True)), runs=runs, now=now)
+        memory = memory.with_tails(tails, runs=runs, now=now)
         memory = memory.without_rows(uid for uid, pod in pods.items() if is_kept(pod, memory.results.get(uid)))
         for uid in memory.doubted.keys() - known.doubted.keys():
             log.warning("%s of %s: %s", names.AGENT, pods[uid]["metadata"]["name"], memory.doubted[uid])
@@ -108,6 +123,21 @@ class Observer:
         pauses = [memory.pause_seconds(uid, now) for uid in at_work]
         pauses += [max(POLL_SECONDS, each.until - now) for each in memory.unread.values()]
         return Asked(news=memory.tells_more_than(known), again_seconds=min(pauses, default=None))
+
+    @contextmanager
+    def _place(self, known: Memory, due: list[str], logs: list[str]) -> Iterator[tuple[list[str], list[str]]]:
+        """Those of agents and kubelets that the pass asks. Who gave no answer the last time is asked by few passes at
+        once, and gives none else: a worker that waits for him looks at no other VLMDeployment.
+        """
+        quick = [uid for uid in due if uid not in known.silent], [uid for uid in logs if uid not in known.unread]
+        if quick == (due, logs) or not self._slow_places:
+            yield quick
+        else:
+            self._slow_places -= 1
+            try:
+                yield due, logs
+            finally:
+                self._slow_places += 1
 
     def keep(self, there: Collection[Key]) -> None:
         """Forget what was told of all other VLMDeployments."""
@@ -193,7 +223,10 @@ class Observer:
         host = f"[{address}]" if ":" in address else address
         try:
             # A pod may not send the operator elsewhere.
-            async with self._session.get(f"http://{host}:{AGENT_PORT}/result", allow_redirects=False) as response:
+            async with (
+                self._places,
+                self._session.get(f"http://{host}:{AGENT_PORT}/result", allow_redirects=False) as response,
+            ):
                 content = b""
                 async for piece in response.content.iter_any():
                     content += piece
@@ -231,7 +264,8 @@ def _is_running(pod: KubernetesObject) -> bool:
     status = pod.get("status", {})
     if status.get("phase") != "Running" or not status.get("podIP") or "deletionTimestamp" in pod["metadata"]:
         return False
-    return "running" in container(pod, names.AGENT).get("state", {})
+    # Of a lost node all is told as it was.
+    return not is_cut_off(pod) and "running" in container(pod, names.AGENT).get("state", {})
 
 
 def _is_settled(pod: KubernetesObject, result: AgentResult | None) -> bool:

@@ -19,7 +19,7 @@ from vlm_operator.records import Key, Planned
 from vlm_operator.refusal import Refused
 from vlm_operator.store import Store
 from vlmctl.api import v1alpha1 as api
-from vlmctl.serving.inventory import inventory
+from vlmctl.serving.inventory import declared_pools, inventory
 from vlmctl.specs.estimates import Placement
 from vlmctl.specs.hardware import Catalog
 from vlmctl.specs.inventory import Inventory
@@ -47,6 +47,7 @@ class ClusterPlans:
         self._store = store
         self._catalog = catalog
         self._planner = Planner(catalog)
+        self._priced = declared_pools(config.inventory, catalog)
         self._inventory: Inventory | None = None
         self._kinds: Inventory | None = None  # the same, however many nodes of each kind there are
         self._nodes = 0  # how often that has changed
@@ -83,6 +84,22 @@ class ClusterPlans:
     def check(self, spec: api.VLMDeploymentSpec, planned: Planned) -> None:
         """Raise Refused where a plan that was made for the spec is not allowed any more."""
         self._planner.check(spec, planned, self._config.policy)
+
+    def priced(self, planned: Planned) -> Planned:
+        """At the price that the chart's values declare now for the GPUs it runs on; where they do not, as planned."""
+        its = [
+            each for each in self._priced if each.label == planned.node_label and each.product in planned.node_products
+        ]
+        held = [each for each in its if each.gpus_per_node >= planned.plan.placement.gpu_count] or its
+        if not held:
+            return planned
+        pool = min(held, key=lambda each: each.usd_per_gpu_hour or 0.0)  # as a plan takes it
+        return replace(
+            planned,
+            usd_per_gpu_hour=pool.usd_per_gpu_hour,
+            price_source=pool.price_source,
+            price_as_of=pool.price_as_of,
+        )
 
     def budget(self, spec: api.VLMDeploymentSpec) -> Budget:
         """The limits that hold for it."""

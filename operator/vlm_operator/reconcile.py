@@ -229,7 +229,7 @@ class Reconciler:
                 tries.changed(key, each)
             if not left:
                 break
-            if not tried.is_checked and any(_makes(each, observed) for each in left):
+            if not tried.is_checked:  # what is known of it may be old
                 tried.is_checked = True
                 if not await self._writer.is_alive(observed.parent) or self._is_edited(key, tried):
                     return None
@@ -270,6 +270,7 @@ class Reconciler:
             api_key=next((each.name for each in tried.done if each.kind == "Secret"), None),
             scaling=None if by is None else scaling_status(by, spec, blind=self._scaler.is_blind(key)),
             realised=self._scaler.realised(key, observed.parent["metadata"]["uid"]),
+            priced=self.plans.priced,
         )
         await self._writer.answer(observed.parent, status)
         told = [f"{action.kind} {action.name}: {error}" for action, error in tried.refused]
@@ -285,7 +286,8 @@ class Reconciler:
         kept = await self._writer.keep(key, measured(observed, self._observer.node_label))
         refused = Finding(reason=error.reason, message=error.message)
         found = Findings(refused=refused, problem=write_refused(kept.refused))
-        await self._writer.answer(observed.parent, build(observed, None, Rollout(), found))
+        status = build(observed, None, Rollout(), found, priced=self.plans.priced)
+        await self._writer.answer(observed.parent, status)
         return self._ended(key, asked, _Tried(_asks(observed.parent), refused=kept.refused))
 
     def _decide(self, observed: Observed, spec: api.VLMDeploymentSpec) -> Decision:
@@ -321,20 +323,13 @@ class Reconciler:
         """Log why a pass was not done, once for as long as it is the same."""
         said = told if bug is None else "".join(traceback.format_exception(bug))
         if self._told.get(key) != said:
-            extra = {"namespace": key.namespace, "deployment": key.name}
-            log.log(level, "A pass over %s/%s failed: %s", key.namespace, key.name, told, exc_info=bug, extra=extra)
+            log.log(level, "A pass over %s/%s failed: %s", key.namespace, key.name, told, exc_info=bug)
         self._told[key] = said
 
 
 def _asks(parent: KubernetesObject) -> Asks:
     metadata = parent["metadata"]
     return metadata["uid"], metadata.get("generation"), metadata.get("annotations")
-
-
-def _makes(action: Action, observed: Observed) -> bool:
-    """Whether it makes something that is not there."""
-    is_there = action.name in observed.children.get(action.kind, {})
-    return action.verb in (Verb.APPLY, Verb.CREATE) and not is_there
 
 
 def _is_among(action: Action, others: Collection[Action], *, whole: bool = False) -> bool:

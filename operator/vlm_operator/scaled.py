@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from msgspec.structs import replace
 
 from vlm_operator import proxy
 from vlm_operator.benchmarks import decimal
+from vlm_operator.engine_logs import quote
 from vlm_operator.facts import is_serving, live_pods, measured
 from vlm_operator.reasons import ScalingReason
 from vlm_operator.records import KubernetesObject, Observed, Revision
@@ -18,12 +21,14 @@ from vlm_operator.scalers import (
     Choice,
     Means,
     choose,
+    goes_to_zero,
     is_of,
     objects,
     others,
 )
 from vlm_operator.scaling_policy import Scale, scale, start_of
 from vlm_operator.status import previous
+from vlmctl.api import reading
 from vlmctl.api import v1alpha1 as api
 from vlmctl.api.spec import ScalingEngine
 from vlmctl.specs.estimates import Basis
@@ -36,13 +41,17 @@ GOOD_CONDITIONS = {
     AUTOSCALER: ("AbleToScale", "ScalingActive"),
 }
 ASLEEP = "ScalingDisabled"
+# What KEDA and an autoscaler say where a query has no value, as the load has none while no replica takes traffic.
+NO_VALUE = frozenset({"TriggerError", "FailedGetExternalMetric"})
 SAID_LENGTH = 300  # characters of what another program says
 
 
 class Scaled(Record, frozen=True, kw_only=True):
     """What a pass decided. `generation`: of the VLMDeployment that it is about; `revision`: that new replicas are of.
     `in_the_way`: objects of other engines that are not gone yet. `hindrance`: what the engine's object says keeps it
-    from scaling, empty where nothing does. `usd_per_replica_hour` of None: no price is known.
+    from scaling, empty where nothing does. `asleep`: that there is no replica is KEDA's doing, and nobody's word.
+    `wakes_to`: the replicas to write, as KEDA brings none back any more; 0: none. `ladder_seconds`: the longest that a
+    replica may measure itself before it takes traffic.
     """
 
     generation: int
@@ -51,7 +60,9 @@ class Scaled(Record, frozen=True, kw_only=True):
     revision: str = ""
     in_the_way: tuple[str, ...] = ()
     hindrance: str = ""
-    usd_per_replica_hour: float | None = None
+    asleep: bool = False
+    wakes_to: int = 0
+    ladder_seconds: float = 0.0
 
     @property
     def by_operator(self) -> bool:
@@ -77,16 +88,42 @@ def scaled(observed: Observed, spec: api.VLMDeploymentSpec, revision: Revision, 
         for each in _serving(observed) or [revision]
     ]
     children = {kind: tuple(each) for kind, each in observed.children.items()}
+    in_the_way = others(children, metadata["name"], choice.engine)
+    asleep = spec.replicas == 0 and (choice.to_zero or _slept(observed, before))
     return Scaled(
         generation=metadata.get("generation", 0),
         revision=revision.name,
         choice=choice,
         # Where replicas of two revisions share the load, the weaker must not be overloaded.
         scale=min(each_made_of, key=lambda each: each.concurrency),
-        in_the_way=others(children, metadata["name"], choice.engine),
+        in_the_way=in_the_way,
         hindrance=_hindrance(observed, choice.engine),
-        usd_per_replica_hour=revision.planned.usd_per_hour,
+        asleep=asleep,
+        wakes_to=_wakes_to(observed, choice) if asleep and not in_the_way else 0,
+        ladder_seconds=_ladder_seconds(spec.benchmark),
     )
+
+
+def _slept(observed: Observed, before: api.VLMDeploymentStatus) -> bool:
+    """Whether the replicas slept at the last pass, as the status says, or KEDA's object where that says nothing."""
+    if before.scaling is None:
+        return any(map(goes_to_zero, _scaled_objects(observed)))
+    return before.scaling.asleep
+
+
+def _wakes_to(observed: Observed, choice: Choice) -> int:
+    """The replicas that were to be there all the time, once KEDA is told so too: it would take them away again."""
+    if choice.to_zero or any(map(goes_to_zero, _scaled_objects(observed))):
+        return 0
+    return 1 if choice.engine is ScalingEngine.NONE else choice.minimum
+
+
+def _scaled_objects(observed: Observed) -> Collection[KubernetesObject]:
+    return observed.children.get(SCALED_OBJECT, {}).values()
+
+
+def _ladder_seconds(asked: api.BenchmarkSpec) -> float:
+    return 0.0 if asked.policy is api.BenchmarkPolicy.NONE else reading.seconds(asked.budget)
 
 
 def _serving(observed: Observed) -> list[Revision]:
@@ -97,14 +134,15 @@ def _serving(observed: Observed) -> list[Revision]:
 
 def _hindrance(observed: Observed, engine: ScalingEngine) -> str:
     """What the engine's objects say keeps it from scaling, as a sentence; empty where nothing does."""
+    is_right = NO_VALUE | {ASLEEP} if live_pods(observed) and not _serving(observed) else {ASLEEP}
     for kind, conditions in GOOD_CONDITIONS.items():
         for name, body in sorted(observed.children.get(kind, {}).items()):
             if not is_of(engine, kind, name == observed.parent["metadata"]["name"]):
                 continue
             for found in (condition(body, each) for each in conditions):
-                if found.get("status") == "False" and found.get("reason") != ASLEEP:
-                    told = " ".join(f"{found.get('reason', '')}: {found.get('message', '')}".split())
-                    said = told[:SAID_LENGTH].strip(" .:")
+                if found.get("status") == "False" and found.get("reason") not in is_right:
+                    told = f"{found.get('reason', '')}: {found.get('message', '')}"
+                    said = quote(told, limit=SAID_LENGTH).strip(" .:")
                     return f"{engine.value} does not scale now: {kind} {name} says {said}."
     return ""
 
@@ -118,7 +156,9 @@ def _seen(observed: Observed, means: Means) -> Means:
 
 def wanted(parent: KubernetesObject, found: Scaled, means: Means) -> tuple[KubernetesObject, ...]:
     """The chosen engine's objects, once it is alone."""
-    return () if found.in_the_way else objects(parent, found.choice, found.scale, means)
+    if found.in_the_way:
+        return ()
+    return objects(parent, found.choice, found.scale, means, ladder_seconds=found.ladder_seconds)
 
 
 def scaling_status(found: Scaled, spec: api.VLMDeploymentSpec, *, blind: bool) -> api.ScalingStatus:
@@ -135,6 +175,7 @@ def scaling_status(found: Scaled, spec: api.VLMDeploymentSpec, *, blind: bool) -
         cold_start_basis=None if start is None else (Basis.MEASURED if start.measured else Basis.ESTIMATED).value,
         cold_start_made=None if start is None else start.made or None,
         revision=found.revision,
+        asleep=found.asleep,
     )
 
 
@@ -146,7 +187,7 @@ def _reason(found: Scaled, spec: api.VLMDeploymentSpec, *, blind: bool) -> tuple
     if found.in_the_way:
         left = ", ".join(found.in_the_way)
         return ScalingReason.HANDING_OVER, f"{choice.engine.value} scales as soon as {left} is gone."
-    if spec.replicas == 0 and choice.minimum > 0:
+    if spec.replicas == 0 and choice.minimum > 0 and not found.asleep:
         return (
             ScalingReason.STOPPED,
             "Nobody scales while spec.replicas is 0, as with a HorizontalPodAutoscaler. Set it to 1 to go on.",

@@ -17,16 +17,18 @@ from vlm_operator import names
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
 from vlm_operator.kinds import POD, VLMDEPLOYMENT
 from vlm_operator.load import Load, Reading, Scraper, load, takes_traffic
+from vlm_operator.log_lines import about
 from vlm_operator.realised import Realised, look
 from vlm_operator.records import Key, KubernetesObject
 from vlm_operator.reported import has_ended, is_cut_off, is_of_engine, is_paid, revision_of
 from vlm_operator.scaled import Scaled
 from vlm_operator.scaling_policy import INTERVAL_SECONDS
+from vlm_operator.status import previous, was_about
 from vlm_operator.store import Store
-from vlmctl.planning.scaling import Decision, Observation, State, decide
+from vlmctl.planning.scaling import Decision, Observation, Reason, State, decide
 from vlmctl.specs.record import Record
 
-METER_SECONDS = 60.0  # between looks at what requests cost, of all that have a price
+METER_SECONDS = 60.0  # between looks at what requests cost, of all
 BLIND_SECONDS = 60.0  # without a word from any replica, until the status says so
 BLIND_LOOKS = 3  # and no fewer than so many of them
 
@@ -42,11 +44,9 @@ class _Known(Record, frozen=True, kw_only=True):
 
 
 class _Cost(Record, frozen=True, kw_only=True):
-    """What requests cost of one VLMDeployment. `subject`: its uid, the revision, and USD per hour of a replica: of
-    another one it says nothing.
-    """
+    """What requests cost of one VLMDeployment. `subject`: its uid and the revision: of another one it says nothing."""
 
-    subject: tuple[str, str, float]
+    subject: tuple[str, str]
     realised: Realised
 
 
@@ -95,7 +95,7 @@ class Scaler:
     def realised(self, key: Key, uid: str) -> Realised | None:
         """What requests answered of late cost, idle time included; None as long as nothing is known of it."""
         cost, plan = self._costs.get(key), self._plans.get(key)
-        if cost is None or cost.subject[0] != uid or (plan is not None and cost.subject != _subject(uid, plan)):
+        if cost is None or cost.subject[0] != uid or (plan is not None and cost.subject[1] != plan.revision):
             return None
         return cost.realised
 
@@ -115,22 +115,22 @@ class Scaler:
         now = self._clock()
         metering = self._metered_at is None or now - self._metered_at >= METER_SECONDS
         self._metered_at = now if metering else self._metered_at
-        keys = [
-            key
-            for key, plan in self._plans.items()
-            if plan.by_operator or (metering and plan.usd_per_replica_hour is not None)
-        ]
+        keys = [key for key, plan in self._plans.items() if plan.by_operator or plan.wakes_to or metering]
         if metering:
             for key in self._costs.keys() - set(self._store.deployments()):
                 del self._costs[key]
         for key in [each for each in self._known if each not in self._plans or not self._plans[each].by_operator]:
             self._forget(key)
-        ends = await asyncio.gather(*(self._look(key, metering=metering) for key in keys), return_exceptions=True)
-        for key, end in zip(keys, ends, strict=True):
-            if isinstance(end, Exception):
-                log.error("A bug while %s/%s was scaled; it is tried again.", *key, exc_info=end)
+        await asyncio.gather(*(self._look(key, metering=metering) for key in keys))
 
     async def _look(self, key: Key, *, metering: bool) -> None:
+        with about(key):
+            try:
+                await self._scale_and_meter(key, metering=metering)
+            except Exception:
+                log.exception("A bug while %s/%s was scaled; it is tried again.", *key)
+
+    async def _scale_and_meter(self, key: Key, *, metering: bool) -> None:
         pods = [pod for pod in self._pods(key) if is_of_engine(pod)]
         # Who is on the way out still answers, and is paid for.
         asked = [pod for pod in pods if takes_traffic(pod) or (metering and not has_ended(pod) and not is_cut_off(pod))]
@@ -138,10 +138,21 @@ class Scaler:
         plan, parent = self._plans.get(key), self._store.get(VLMDEPLOYMENT.kind, *key)  # as they are by now
         if plan is None or parent is None:
             return
-        if metering and plan.usd_per_replica_hour is not None:
-            self._meter(key, parent["metadata"]["uid"], plan, pods, readings)
-        if plan.by_operator:
+        if metering:
+            self._meter(key, parent, plan, pods, readings)
+        if plan.wakes_to:
+            await self._wake(key, plan, parent)
+        elif plan.by_operator:
             await self._scale(key, plan, parent, load(pods, readings))
+
+    async def _wake(self, key: Key, plan: Scaled, parent: KubernetesObject) -> None:
+        """Bring back what KEDA took away and does not bring back any more."""
+        metadata, spec = parent["metadata"], parent["spec"]
+        is_changed = metadata.get("generation", 0) != plan.generation or spec.get("replicas", 1) != 0
+        if not is_changed and "deletionTimestamp" not in metadata and not spec.get("paused"):
+            message = "KEDA scales it to 0 no more"
+            woken = Decision(replicas=plan.wakes_to, reason=Reason.BOUNDED, message=message, state=State())
+            await self._write(key, parent, woken)
 
     def _pods(self, key: Key) -> Iterable[KubernetesObject]:
         return (body for body, _ in self._store.owned(key, POD.kind))
@@ -185,9 +196,8 @@ class Scaler:
             if not (error.is_conflict or error.is_missing):  # else it has changed, or is gone: look again
                 log.warning("%s/%s cannot be scaled: %s", *key, error)
             return False
-        place = {"namespace": key.namespace, "deployment": key.name}
         told = f"{decision.message} ({decision.reason.value})"
-        log.info("Scaled %s/%s from %d to %d: %s.", *key, before, decision.replicas, told, extra=place)
+        log.info("Scaled %s/%s from %d to %d: %s.", *key, before, decision.replicas, told)
         return True
 
     def _look_blind(self, key: Key, known: _Known, seen: Load, now: float) -> None:
@@ -199,21 +209,27 @@ class Scaler:
             self._changed(key)
 
     def _meter(
-        self, key: Key, uid: str, plan: Scaled, pods: list[KubernetesObject], readings: Mapping[str, Reading]
+        self,
+        key: Key,
+        parent: KubernetesObject,
+        plan: Scaled,
+        pods: list[KubernetesObject],
+        readings: Mapping[str, Reading],
     ) -> None:
-        cost, subject = self._costs.get(key), _subject(uid, plan)
+        cost, subject = self._costs.get(key), (parent["metadata"]["uid"], plan.revision)
         pods = [pod for pod in pods if names.of_revision(key.name, revision_of(pod)) == plan.revision]
         own = {str(pod["metadata"]["uid"]) for pod in pods}
         before = cost.realised if cost is not None and cost.subject == subject else None
         after = look(
             before,
             {pod: each.answered for pod, each in readings.items() if pod in own},
-            usd_per_hour=(plan.usd_per_replica_hour or 0.0) * sum(is_paid(pod) for pod in pods),
+            replicas=sum(is_paid(pod) for pod in pods),
             alive=frozenset(str(pod["metadata"]["uid"]) for pod in pods if not has_ended(pod)),
             now=self._clock(),
         )
+        after = after if before is not None else _as_said(after, parent, plan.revision)
         self._costs[key] = _Cost(subject=subject, realised=after)
-        if before is not None and (before.usd_per_1k, before.idle) != (after.usd_per_1k, after.idle):
+        if before is not None and _figures(before) != _figures(after):
             self._changed(key)
 
     def _forget(self, key: Key) -> None:
@@ -221,9 +237,22 @@ class Scaler:
         self._blind.discard(key)
 
 
-def _subject(uid: str, plan: Scaled) -> tuple[str, str, float]:
-    """What a cost is of: another revision, or another price, begins anew."""
-    return uid, plan.revision, plan.usd_per_replica_hour or 0.0
+def _figures(counted: Realised) -> tuple[float | None, float | None, bool | None]:
+    return counted.replica_hours_per_1k, counted.replicas, counted.idle
+
+
+def _as_said(counted: Realised, parent: KubernetesObject, revision: str) -> Realised:
+    """With what the status says of the revision, which an operator counted before: an hour of ours takes its place."""
+    status = previous(parent)
+    if status.cost is None or status.cost.realised_replica_hours_per_1k is None or was_about(status) != revision:
+        return counted
+    hours, replicas = status.cost.realised_replica_hours_per_1k, status.cost.realised_replicas
+    return replace(
+        counted,
+        replica_hours_per_1k=float(hours),
+        replicas=None if replicas is None else float(replicas),
+        whole=True,
+    )
 
 
 def observation(seen: Load, replicas: int) -> Observation:
@@ -231,4 +260,4 @@ def observation(seen: Load, replicas: int) -> Observation:
     would be theirs may not show on the others.
     """
     missing = max(replicas - seen.reported, seen.silent)
-    return Observation(replicas=replicas, in_flight=seen.in_flight, missing=missing)
+    return Observation(replicas=replicas, in_flight=seen.in_flight, missing=missing, silent=seen.silent)

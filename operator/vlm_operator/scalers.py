@@ -31,7 +31,7 @@ USUAL_TOLERANCE = 0.1  # the HPA's own: unsaid, as older clusters have no field 
 HOLD_STARTS = 2.0  # requests are held for so many cold starts
 SHORTEST_HOLD_SECONDS = 60.0
 ANSWER_SECONDS = 3600  # until an answer begins: the proxy's `timeout server`; the add-on's own was 500 ms until 0.13
-UNKNOWN_START_SECONDS = 600.0  # what a held request is given where nothing is known of a start
+UNKNOWN_START_SECONDS = 600.0  # what a start is given where nothing is known of it
 
 
 class ScalingSettings(Record, frozen=True, kw_only=True):
@@ -66,6 +66,11 @@ class Choice(Record, frozen=True, kw_only=True):
     message: str
     minimum: int
     wrong: bool = False
+
+    @property
+    def to_zero(self) -> bool:
+        """Whether KEDA takes the last replica away, and brings it back."""
+        return self.engine is ScalingEngine.KEDA and self.minimum == 0
 
 
 def choose(spec: api.Scaling, means: Means) -> Choice:
@@ -143,20 +148,29 @@ def is_of(engine: ScalingEngine, kind: str, has_its_name: bool) -> bool:
     return engine is ScalingEngine.KEDA and (kind != AUTOSCALER or not has_its_name)
 
 
-def objects(parent: KubernetesObject, choice: Choice, scale: Scale, means: Means) -> tuple[KubernetesObject, ...]:
-    """What the chosen engine is told; nothing where the operator or nobody scales."""
+def goes_to_zero(body: KubernetesObject) -> bool:
+    """Whether a ScaledObject lets KEDA take the last replica away."""
+    return bool(body.get("spec", {}).get("minReplicaCount") == 0)
+
+
+def objects(
+    parent: KubernetesObject, choice: Choice, scale: Scale, means: Means, *, ladder_seconds: float = 0.0
+) -> tuple[KubernetesObject, ...]:
+    """What the chosen engine is told; nothing where the operator or nobody scales. `ladder_seconds`: the longest that a
+    replica may measure itself before it takes traffic.
+    """
     settings = means.settings
     if choice.engine is ScalingEngine.HPA:
         return (_autoscaler(parent, scale, means),)
     if choice.engine is not ScalingEngine.KEDA or settings.prometheus is None:
         return ()
     place = (parent["metadata"]["namespace"], parent["metadata"]["name"])
-    load = in_flight_query(*place, to_zero=choice.minimum == 0)
+    load = in_flight_query(*place, to_zero=choice.to_zero)
     threshold = f"{scale.policy.target_in_flight:g}"
     triggers = [_prometheus_trigger(settings.prometheus, load, threshold)]
-    if choice.minimum > 0:
+    if not choice.to_zero:
         return (_scaled_object(parent, scale, triggers),)
-    routed = _http_scaled_object(parent, scale)
+    routed = _http_scaled_object(parent, scale, hold_seconds(scale, ladder_seconds))
     triggers.append(_prometheus_trigger(settings.prometheus, answered_query(*place), "1"))
     triggers.append(
         {
@@ -164,13 +178,19 @@ def objects(parent: KubernetesObject, choice: Choice, scale: Scale, means: Means
             "metadata": {"scalerAddress": settings.http_scaler, "httpScaledObject": routed["metadata"]["name"]},
         }
     )
-    return (routed, _scaled_object(parent, scale, triggers))
+    found = _scaled_object(parent, scale, triggers)
+    # Until a trigger was active KEDA counts from when its object was made, and at once if nothing is said.
+    first_seconds = scale.policy.idle_seconds + _start_seconds(scale) + ladder_seconds
+    return (routed, {**found, "spec": {**found["spec"], "initialCooldownPeriod": int(first_seconds)}})
 
 
-def hold_seconds(scale: Scale) -> float:
+def hold_seconds(scale: Scale, ladder_seconds: float = 0.0) -> float:
     """How long the HTTP add-on holds a request for a replica that starts."""
-    start = UNKNOWN_START_SECONDS if scale.start is None else scale.start.seconds
-    return max(HOLD_STARTS * start, SHORTEST_HOLD_SECONDS)
+    return max(HOLD_STARTS * _start_seconds(scale) + ladder_seconds, SHORTEST_HOLD_SECONDS)
+
+
+def _start_seconds(scale: Scale) -> float:
+    return UNKNOWN_START_SECONDS if scale.start is None else scale.start.seconds
 
 
 def go_duration(seconds: int) -> str:
@@ -258,7 +278,7 @@ def _prometheus_trigger(address: str, query: str, threshold: str) -> dict[str, A
     }
 
 
-def _http_scaled_object(parent: KubernetesObject, scale: Scale) -> KubernetesObject:
+def _http_scaled_object(parent: KubernetesObject, scale: Scale, held_seconds: float) -> KubernetesObject:
     """The interceptor's route: requests for the Service's own names, held while no replica is there."""
     policy, metadata = scale.policy, parent["metadata"]
     name, namespace = metadata["name"], metadata["namespace"]
@@ -269,7 +289,7 @@ def _http_scaled_object(parent: KubernetesObject, scale: Scale) -> KubernetesObj
         "scaledownPeriod": int(policy.idle_seconds),
         "scalingMetric": {"concurrency": {"targetValue": max(int(policy.target_in_flight), 1)}},
         "timeouts": {
-            "conditionWait": go_duration(round(hold_seconds(scale))),
+            "conditionWait": go_duration(round(held_seconds)),
             "responseHeader": go_duration(ANSWER_SECONDS),
         },
     }

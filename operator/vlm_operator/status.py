@@ -6,7 +6,7 @@ with its status alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -56,12 +56,13 @@ def build(
     api_key: str | None = None,
     scaling: api.ScalingStatus | None = None,
     realised: Realised | None = None,
+    priced: Callable[[Planned], Planned] = lambda planned: planned,
 ) -> api.VLMDeploymentStatus:
     """The status of `observed.parent` at `observed.now`.
 
     `spec`: None where it cannot be read. `found`: what stands in the way. `api_key`: the Secret with the key, once it
     is made; None: as it was said before. `scaling`: who scales. `realised`: what requests really cost; what is not
-    known of it is as it was said before.
+    known of it is as it was said before. `priced`: a plan at the prices of now.
     """
     metadata, before = observed.parent["metadata"], previous(observed.parent)
     name, generation = metadata["name"], metadata.get("generation", 0)
@@ -89,41 +90,54 @@ def build(
     )
     if runs is None:
         return status
-    status = _with_figures(status, observed, runs, before)
+    status = _with_figures(status, observed, runs, before, priced)
     # While a revision is rolled out, what is counted may be of the one before it.
     counted = realised if scaling is None or scaling.revision == runs.name else None
-    return _with_realised(status, before if was_about(before) == runs.name else NOTHING_SAID, counted)
+    before = before if was_about(before) == runs.name else NOTHING_SAID
+    return _with_realised(status, before, counted, priced(runs.planned).usd_per_hour)
 
 
 def _with_realised(
-    status: api.VLMDeploymentStatus, before: api.VLMDeploymentStatus, realised: Realised | None
+    status: api.VLMDeploymentStatus,
+    before: api.VLMDeploymentStatus,
+    realised: Realised | None,
+    usd_per_replica_hour: float | None,
 ) -> api.VLMDeploymentStatus:
-    """And what requests really cost, where a price is known. `before`: what was said of the same revision."""
-    if status.cost is None or status.cost.hourly is None:
+    """And what requests really took and, where a price is known, cost. `before`: what was said of the same revision."""
+    if status.cost is None:
         return status
     said = before.cost or api.CostStatus()
     idle = said.idle if realised is None or realised.idle is None else realised.idle
-    per_1k, hourly = (None, None) if idle else (said.realised_per_1k, said.realised_hourly)
-    if not idle and realised is not None and realised.usd_per_1k is not None:
-        per_1k = decimal(realised.usd_per_1k)
-        hourly = None if realised.usd_per_hour is None else decimal(realised.usd_per_hour)
-    cost = msgspec.structs.replace(status.cost, realised_per_1k=per_1k, realised_hourly=hourly, idle=idle)
+    hours, replicas = (None, None) if idle else (said.realised_replica_hours_per_1k, said.realised_replicas)
+    if not idle and realised is not None and realised.replica_hours_per_1k is not None:
+        hours, replicas = decimal(realised.replica_hours_per_1k), decimal(realised.replicas or 0.0)
+    usd = None if hours is None or usd_per_replica_hour is None else float(hours) * usd_per_replica_hour
+    cost = msgspec.structs.replace(
+        status.cost,
+        realised_per_1k=None if usd is None else decimal(usd),
+        realised_replica_hours_per_1k=hours,
+        realised_replicas=replicas,
+        idle=idle,
+    )
     return msgspec.structs.replace(status, cost=cost)
 
 
 def _with_figures(
-    status: api.VLMDeploymentStatus, observed: Observed, runs: Revision, before: api.VLMDeploymentStatus
+    status: api.VLMDeploymentStatus,
+    observed: Observed,
+    runs: Revision,
+    before: api.VLMDeploymentStatus,
+    priced: Callable[[Planned], Planned],
 ) -> api.VLMDeploymentStatus:
     """And what is known of the revision that runs: speed, money for the replicas, and when it came how far."""
     benchmark = measured(observed, runs, before)
-    prices = {each.digest: each.planned.usd_per_hour for each in observed.revisions}
-    of_replica = runs.planned.usd_per_hour
-    paid = [prices.get(revision_of(pod), of_replica) for pod in engine_pods(observed, leaving=True) if is_paid(pod)]
+    plan, plans = priced(runs.planned), {each.digest: priced(each.planned) for each in observed.revisions}
+    paid = [plans.get(revision_of(pod), plan) for pod in engine_pods(observed, leaving=True) if is_paid(pod)]
     return msgspec.structs.replace(
         status,
         benchmark=benchmark,
         drift=None if benchmark is None else drift(runs.planned, benchmark),
-        cost=cost(runs.planned, paid, benchmark),
+        cost=cost(plan, paid, benchmark),
         timeline=_timeline(observed, runs, before),
     )
 
@@ -171,17 +185,20 @@ def drift(planned: Planned, benchmark: api.BenchmarkStatus) -> api.Drift | None:
     return api.Drift(throughput=decimal(float(f"{float(benchmark.requests_per_second) / expected:.2g}")))
 
 
-def cost(planned: Planned, paid: Sequence[float | None], benchmark: api.BenchmarkStatus | None) -> api.CostStatus:
+def cost(planned: Planned, paid: Sequence[Planned], benchmark: api.BenchmarkStatus | None) -> api.CostStatus:
     """Money for replicas, each at the price of its own revision, in USD per hour; per request of `planned`, at the
-    measured rate where there is one. Unknown stays unsaid.
+    measured rate where there is one. Unknown stays unsaid. `paid`: of each replica that is, what it was planned with.
     """
-    of_replica, known = planned.usd_per_hour, [each for each in paid if each is not None]
+    gpus = sum(each.plan.placement.gpu_count for each in paid)
+    of_replica, prices = planned.usd_per_hour, [each.usd_per_hour for each in paid]
+    known = [each for each in prices if each is not None]
     if of_replica is None:
-        return api.CostStatus(replicas=len(paid), price_source=UNKNOWN)
+        return api.CostStatus(replicas=len(paid), gpus=gpus, price_source=UNKNOWN)
     speed = planned.plan.speed
     rate = float(benchmark.requests_per_second) if benchmark is not None else speed.requests_per_second
     return api.CostStatus(
         replicas=len(paid),
+        gpus=gpus,
         hourly=decimal(sum(known)) if len(known) == len(paid) else None,
         saturated_per_1k=decimal(usd_per_1k_requests(of_replica, rate)) if rate > 0 else None,
         basis=Basis.MEASURED.value if benchmark is not None else speed.basis.value,

@@ -71,20 +71,26 @@ class Store:
         """How often anything of the kind has changed."""
         return self._changes[kind]
 
-    def put(self, body: KubernetesObject) -> tuple[bool, Key | None]:
-        """Take in an object unless a newer version is known; gives whether that changed anything, and whose it is."""
+    def put(self, body: KubernetesObject, *, listed_at: int = 0) -> set[Key | None]:
+        """Take in an object unless a newer version is known; gives whose it is, and whose it was, if anything changed.
+
+        None stands for nobody. `listed_at`: the version of the whole list that tells of it. What such a list tells of
+        an older version than is known up to its own: etcd was restored from a snapshot, and the list is right.
+        """
         kind, metadata = body["kind"], body["metadata"]
         name = (metadata.get("namespace", ""), metadata["name"])
         version = int(metadata["resourceVersion"])
         known = self._kinds.get(kind, {}).get(name)
-        if known is not None and version <= known.version:
-            return False, known.owner
+        if known is not None and (version == known.version or known.version > max(version, listed_at)):
+            return set()
         # Of a VLMDeployment nobody asks, and whoever writes it says under whose name.
         fields = frozenset() if kind == VLMDEPLOYMENT.kind else owned_paths(metadata.get("managedFields", ()))
         content = _ENCODER.encode(_kept(body))
         entry = Entry(metadata["uid"], version, _owner(kind, name, metadata), content, fields)
         self._set(kind, name, entry)
-        return known is None or known.content != entry.content, entry.owner
+        if known is None:
+            return {entry.owner}
+        return set() if known.content == entry.content else {known.owner, entry.owner}
 
     def written(self, body: KubernetesObject) -> None:
         """Take in what a write answered, so that the next pass sees it, unless the watch has come further already."""
@@ -106,6 +112,20 @@ class Store:
     def reached(self, kind: str, watched: str, version: int) -> None:
         """A watch over the namespace `watched` ("" for all) has told everything up to this version."""
         self._reached[kind, watched] = max(version, self._reached.get((kind, watched), 0))
+
+    def listing(self, resource: Resource, watched: str, version: int) -> None:
+        """A list of all there is, read at `version`, has begun, and its objects follow.
+
+        Such a list is never older than what was told before, unless etcd was restored from a snapshot. Then versions of
+        before say nothing: whatever the list tells, or does not hold, is taken from it.
+        """
+        if version >= self._reached.get((resource.kind, watched), 0):
+            return
+        self._reached[resource.kind, watched] = version
+        objects = self._kinds.get(resource.kind, {})
+        for name, entry in objects.items():
+            if watched in ("", name[0]):
+                objects[name] = entry._replace(version=0)
 
     def replace(self, resource: Resource, watched: str, listed: Collection[Name], version: int) -> set[Key]:
         """Forget what a whole list, read at `version`, does not hold; gives whose it was.

@@ -18,7 +18,7 @@ from vlm_operator.kinds import SECRET
 from vlm_operator.records import Key
 
 FIRST_PAUSE_SECONDS = 1.0
-MOST_PAUSE_SECONDS = 60.0
+MOST_PAUSE_SECONDS = 30.0  # so that all is tried, and time left to do it, within a minute of an outage's end
 LONG_AGO_SECONDS = 120.0  # after it could be tried again, what is still wanted has been
 FIGHT_SECONDS = 30.0  # in which somebody who repairs an object by hand does not change it back `FIGHT_WRITES` times
 FIGHT_WRITES = 5

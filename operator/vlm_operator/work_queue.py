@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import NamedTuple
 
+from vlm_operator.log_lines import about
 from vlm_operator.metrics import QUEUE_LENGTH
 from vlm_operator.records import Key
 
 REST_SECONDS = 0.2  # after a pass: what happens meanwhile, our own writes above all, is taken in one more
 FAILED_REST_SECONDS = 1.0  # the same after one that failed
 FIRST_BACKOFF_SECONDS = 1.0
-MOST_BACKOFF_SECONDS = 60.0
+MOST_BACKOFF_SECONDS = 30.0  # so that all is tried, and time left to do it, within a minute of an outage's end
 
 log = logging.getLogger(__name__)
 
@@ -90,11 +91,12 @@ class WorkQueue:
             self._waiting.pop(key, None)
             QUEUE_LENGTH.set(len(self._waiting))
             self._busy.add(key)
-            try:
-                outcome = await self._work(key)
-            except Exception:
-                log.exception("A pass over %s/%s ended with a bug.", key.namespace, key.name)
-                outcome = Outcome(failed=True)
+            with about(key):
+                try:
+                    outcome = await self._work(key)
+                except Exception:
+                    log.exception("A pass over %s/%s ended with a bug.", key.namespace, key.name)
+                    outcome = Outcome(failed=True)
             self._settle(key, outcome)
 
     def _settle(self, key: Key, outcome: Outcome) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -61,8 +62,10 @@ class Writer:
     async def is_alive(self, parent: KubernetesObject, *, deleted: bool = False) -> bool:
         """Whether the API server itself says that this very VLMDeployment is there and not being deleted.
 
-        Asked before something is made for it: what is known of it may be old, and nobody would clean up. `deleted`: one
-        that is being deleted counts too.
+        Asked before anything is written for it, as what is known of it may be old: nobody would clean up what is made
+        for one that is gone, and replicas that an older spec asks for would end others. What it says now is taken in
+        even where that is of an older version: etcd may have been restored from a snapshot. `deleted`: one that is
+        being deleted counts too.
         """
         metadata = parent["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
@@ -73,7 +76,7 @@ class Writer:
                 raise
             self._store.forget(key)
             return False
-        self._store.put(found)
+        self._store.put(found, listed_at=int(metadata["resourceVersion"]))
         is_same = found["metadata"]["uid"] == metadata["uid"]
         return bool(is_same and (deleted or "deletionTimestamp" not in found["metadata"]))
 
@@ -95,8 +98,7 @@ class Writer:
     async def act(self, key: Key, action: Action) -> None:
         """One write; what was refused a moment ago is refused without another request."""
         self.tries.check(key, action)
-        place = {"namespace": key.namespace, "deployment": key.name}
-        log.info("%s %s %s: %s.", action.verb.value, action.kind, action.name, action.reason, extra=place)
+        log.info("%s %s %s: %s.", action.verb.value, action.kind, action.name, action.reason)
         try:
             await self._act(key, action)
         except ApiError as error:
@@ -113,10 +115,20 @@ class Writer:
         elif action.verb is Verb.ANNOTATE and action.body is not None:
             self._store.written(await self._cluster.merge(resource, key.namespace, action.name, action.body))
         elif action.verb is Verb.SCALE:
-            scale = {"spec": {"replicas": action.replicas}}
-            await self._cluster.merge(DEPLOYMENT, key.namespace, action.name, scale, subresource="scale")
+            await self._scale(key, action)
         elif action.verb is Verb.DELETE:
             await self._cluster.delete(resource, key.namespace, action.name, uid=action.uid)
+
+    async def _scale(self, key: Key, action: Action) -> None:
+        """And look at the Deployment, which the answer does not hold: as long as the watch is behind, each pass would
+        write the same again.
+        """
+        scale = {"spec": {"replicas": action.replicas}}
+        await self._cluster.merge(DEPLOYMENT, key.namespace, action.name, scale, subresource="scale")
+        with suppress(ApiError, Unreachable):  # the watch will tell
+            found = await self._cluster.find(DEPLOYMENT, key.namespace, action.name)
+            if found is not None:
+                self._store.written(found)
 
     async def _apply(self, key: Key, action: Action, body: KubernetesObject) -> KubernetesObject:
         resource = BY_KIND[action.kind]

@@ -127,7 +127,8 @@ def ready(
         status["timeline"]["benchmarked"] = "2026-11-20T11:59:30Z"
     if realised is not None:
         status["cost"]["realisedPer1kUSD"] = f"{realised:g}"
-        status["cost"]["realisedHourlyUSD"] = status["cost"]["hourlyUSD"]
+        status["cost"]["realisedReplicaHoursPer1k"] = f"{realised * replicas / hourly:.6g}"
+        status["cost"]["realisedReplicas"] = f"{replicas}"
     return body(name, model, status, **{"replicas": replicas, **spec})
 
 

@@ -97,16 +97,34 @@ def test_a_figure_that_is_none_does_not_hide_the_others(part: str, figures: dict
 
 
 def test_after_a_rollback_the_plan_is_not_what_runs() -> None:
-    """The status has the plan that failed: its GPUs, rate and GPU's name are not of what is paid for."""
+    """The status has the plan that failed: its rate and its GPU's name are not of what is paid for."""
     status = serving()
     back = [
         replace(each, reason="RolledBack") if each.type is api.ConditionType.DEGRADED else each
         for each in status.conditions
     ]
     found = scraped(with_status(replace(status, conditions=tuple(back))))
-    assert found["vlmctl_deployment_gpus"] == {}
+    assert list(found["vlmctl_deployment_gpus"].values()) == [PRICED.plan.placement.gpu_count]
     assert set(by(found["vlmctl_deployment_requests_per_second"], "basis")) == {"measured"}
     assert set(by(found["vlmctl_deployment_cost_usd_per_hour"], "gpu")) == {"unknown"}
+
+
+def test_while_a_revision_takes_over_no_rate_is_told() -> None:
+    """Replicas of two plans run, and the status has the wanted one's: what is paid and held is told of no GPU alone."""
+    status = replace(serving(), current_revision="vision-old", update_revision="vision-new")
+    found = scraped(with_status(replace(status, cost=replace(status.cost, replicas=2, gpus=5, hourly="5.1"))))
+    assert list(found["vlmctl_deployment_gpus"].values()) == [5]
+    assert by(found["vlmctl_deployment_cost_usd_per_hour"], "gpu") == {"unknown": 5.1}
+    assert found["vlmctl_deployment_requests_per_second"] == {}
+    assert found["vlmctl_deployment_concurrent_requests"] == {}
+
+
+def test_a_plan_by_measurements_of_others_is_planned() -> None:
+    """Its basis is `measured`, while nothing was measured for this deployment."""
+    status = serving()
+    of_others = replace(status, benchmark=None, cost=replace(status.cost, basis="measured"))
+    costs = by(scraped(with_status(of_others))["vlmctl_deployment_cost_usd_per_1k_requests"], "basis")
+    assert set(costs) == {"planned", "saturated"}
 
 
 def test_gpus_and_money_are_of_the_replicas_that_are_paid_for() -> None:

@@ -412,13 +412,30 @@ def test_monitors_where_there_are_any() -> None:
     assert [(each["port"], each["path"]) for each in endpoints] == [
         ("metrics", "/metrics"),
         ("metrics", "/proxy/metrics"),
+        ("metrics", "/proxy/metrics"),
     ]
     # One label alone says whose series they are, as on those of the operator.
     assert "podTargetLabels" not in child("PodMonitor")["spec"]
-    for each in endpoints:
+    for each in endpoints[:2]:
         assert [rule["targetLabel"] for rule in each["relabelings"]] == ["deployment", "metrics_path"]
     plain = desired(PARENT, SPEC, serving(), new_api_key="k")
     assert "PodMonitor" not in {each["kind"] for each in plain}
+
+
+def test_readiness_is_told_apart_from_what_is_counted() -> None:
+    """Counts go on over it, under the same labels; `up` alone is there once more, of pods that are ready."""
+    *counted, asked = child("PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert "__meta_kubernetes_pod_ready" not in json.dumps(counted)
+    keep, *labels = asked["relabelings"]
+    assert (keep["action"], keep["sourceLabels"], keep["regex"]) == ("keep", ["__meta_kubernetes_pod_ready"], "true")
+    assert [rule["targetLabel"] for rule in labels] == ["ready", "deployment"]
+    assert asked["metricRelabelings"] == [{"action": "drop", "sourceLabels": ["__name__"], "regex": ".*"}]
+
+
+def test_a_monitor_that_the_api_server_filled_in_is_right() -> None:
+    """It puts the usual action where none is said, which would be a difference for ever."""
+    for each in child("PodMonitor")["spec"]["podMetricsEndpoints"]:
+        assert all("action" in rule for rule in [*each["relabelings"], *each.get("metricRelabelings", [])])
 
 
 def test_monitors_are_found_by_the_prometheus_that_is_there() -> None:

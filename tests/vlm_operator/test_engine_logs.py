@@ -107,6 +107,32 @@ def test_what_is_no_secret_is_quoted_whole(line: str) -> None:
     assert quote(line) == line == last_words(line)
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("read tcp 10.1.0.5:{port}->10.2.0.9:9090: i/o timeout", "read tcp 10.1.0.5:*->10.2.0.9:9090: i/o timeout"),
+        ("read tcp [fd00::5]:{port}->[fd00::9]:9090: EOF", "read tcp [fd00::5]:*->[fd00::9]:9090: EOF"),
+        ("no samples at 2026-11-21T12:00:{second}.5Z", "no samples at *"),
+        ("no samples at 2026-11-21 12:00:{second}.123456789 +0000 UTC m=+7.{port}", "no samples at *"),
+        ("gave up after 1m3.{port}s, since 12:00:{second}", "gave up after *, since *"),
+        ("403, RequestID: 3f1c2b4a-0000-4000-8000-0000000{port}", "403, RequestID: *"),
+        ("dial tcp 10.2.0.9:9090: timeout of 30s, 1073741824 bytes", None),
+    ],
+)
+@given(port=st.integers(10_000, 65_535), second=st.integers(10, 59))
+def test_what_says_the_same_is_quoted_the_same(said: str, shown: str | None, port: int, second: int) -> None:
+    """Whenever it is said: a status with it is not written anew each time. Ports of servers and limits are told."""
+    line = said.format(port=port, second=second)
+    assert quote(line) == (line if shown is None else shown)
+
+
+def test_a_quote_ends_somewhere() -> None:
+    """What is longer says so at its end."""
+    said = "so " * 100 + "on"
+    assert quote(said) == "so " * 66 + "s…"
+    assert quote(said, limit=len(said)) == said
+
+
 # What patterns begin with, repeat or look for: the words of each pattern of the file, and pieces of secrets.
 PIECES = sorted(
     {word for each in patterns() for word in re.findall(r"[\w ':/-]{3,}", each.pattern)}

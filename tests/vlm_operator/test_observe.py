@@ -14,13 +14,14 @@ from aiohttp import web
 from msgspec.structs import replace
 from vlm_operator import names, revisions
 from vlm_operator.cluster import Cluster, Connection
-from vlm_operator.observe import Asked, Observer
+from vlm_operator.observe import AGENT_SECONDS, CONNECTIONS, SLOW_PASSES, Asked, Observer
 from vlm_operator.pod_memory import POLL_SECONDS
 from vlm_operator.records import Key
 from vlm_operator.results import MAXIMUM_BYTES, AgentResult, Figures, Ladder, Stage, encode
 from vlm_operator.store import Store
 from vlm_operator.template import AGENT_PORT
 
+from tests.support import virtual_time
 from tests.vlm_operator.children import NAME, PARENT, revision
 from tests.vlm_operator.test_results import ROW
 
@@ -38,6 +39,7 @@ class World:
         self.result = encode(AgentResult())
         self.log_status = 200
         self.words = "last words"
+        self.answer_seconds = 0.0
         self.asked: list[str] = []
 
     def put(self, body: dict[str, Any], **metadata: Any) -> None:
@@ -45,9 +47,11 @@ class World:
         own = {**body["metadata"], **metadata, "resourceVersion": str(self.version)}
         self.store.put({**body, "metadata": own})
 
-    def pod(self, name: str = "p", *, annotations: dict[str, str] | None = None, **status: Any) -> None:
+    def pod(
+        self, name: str = "p", *, deployment: str = NAME, annotations: dict[str, str] | None = None, **status: Any
+    ) -> None:
         more = {} if annotations is None else {"annotations": annotations}
-        labels = {**names.labels(NAME, names.Component.ENGINE)}
+        labels = {**names.labels(deployment, names.Component.ENGINE)}
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "team", "labels": labels}}
         containers = {names.ENGINE: {"state": RUNNING}, names.AGENT: {"state": RUNNING}, **status.pop("containers", {})}
         listed = [{"name": container, **state} for container, state in containers.items()]
@@ -56,6 +60,7 @@ class World:
 
     async def agent(self, _: web.Request) -> web.Response:
         self.asked.append("agent")
+        await asyncio.sleep(self.answer_seconds)
         return web.Response(body=self.result)
 
     async def logs(self, request: web.Request) -> web.Response:
@@ -66,20 +71,29 @@ class World:
 
 
 @asynccontextmanager
-async def observing(monotonic: Callable[[], float] = time.monotonic) -> AsyncIterator[tuple[World, Observer]]:
+async def observing(
+    monotonic: Callable[[], float] = time.monotonic, *, slow_passes: int = SLOW_PASSES
+) -> AsyncIterator[tuple[World, Observer]]:
     world, runners = World(), []
     for address, port, answer in ((AGENT_ADDRESS, AGENT_PORT, world.agent), ("127.0.0.1", 0, world.logs)):
         app = web.Application()
         app.router.add_get("/{path:.*}", answer)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, address, port).start()
+        await web.TCPSite(runner, address, port, backlog=2 * CONNECTIONS).start()
         runners.append(runner)
     host, port = runners[1].addresses[0]
     connection = Connection(f"http://{host}:{port}", ssl.create_default_context(), dict)
     async with (
         Cluster(connection) as cluster,
-        Observer(world.store, cluster, monitors=lambda: True, clock=lambda: 5.0, monotonic=monotonic) as observer,
+        Observer(
+            world.store,
+            cluster,
+            monitors=lambda: True,
+            slow_passes=slow_passes,
+            clock=lambda: 5.0,
+            monotonic=monotonic,
+        ) as observer,
     ):
         yield world, observer
     for runner in runners:
@@ -133,10 +147,11 @@ def test_agents_are_asked_until_their_pods_take_traffic() -> None:
         {"phase": "Pending"},
         {"podIP": None},
         {"containers": {names.AGENT: {"state": {"waiting": {"reason": "CrashLoopBackOff"}}}}},
+        {"conditions": [{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "True"}]},
     ],
 )
 def test_agents_that_do_not_run_are_not_asked(status: dict[str, Any]) -> None:
-    """A pod without an address or without its agent is waited for without asking."""
+    """A pod without an address or without its agent is waited for without asking, as is one whose node is lost."""
 
     async def scenario() -> None:
         async with observing() as (world, observer):
@@ -201,6 +216,62 @@ def test_a_silent_agent_is_asked_later_and_later() -> None:
             assert await observer.ask(KEY) == Asked(news=False, again_seconds=POLL_SECONDS)
 
     asyncio.run(scenario())
+
+
+def test_agents_that_are_asked_at_once_do_not_cost_each_other_time() -> None:
+    """Each has its two seconds from when a connection is its own."""
+
+    async def scenario() -> None:
+        async with observing() as (world, observer):
+            world.put(PARENT)
+            world.answer_seconds = 0.7 * AGENT_SECONDS
+            pods = [f"p{number}" for number in range(CONNECTIONS + 1)]
+            for name in pods:
+                world.pod(name)
+            await observer.ask(KEY)
+            found = observer.snapshot(KEY)
+            assert found is not None
+            assert found.results.keys() == {f"uid-{name}" for name in pods}
+
+    virtual_time.run(scenario())
+
+
+def test_who_does_not_answer_keeps_few_passes_waiting() -> None:
+    """Of those known for it no more are asked at once than there are places; the others are asked later, and who
+    answers is asked all the same.
+    """
+
+    async def scenario() -> None:
+        now = 0.0
+        async with observing(lambda: now, slow_passes=2) as (world, observer):
+            keys = [Key("team", f"d{number}") for number in range(5)]
+            for key in keys:
+                world.pod(f"{key.name}-silent", deployment=key.name)
+            world.answer_seconds = 2 * AGENT_SECONDS
+
+            async def look() -> list[float]:
+                """The pauses until the next, after one pass over each; they begin together."""
+                world.asked.clear()
+                told = await asyncio.gather(*(observer.ask(key) for key in keys))
+                return [each.again_seconds or 0.0 for each in told]
+
+            assert await look() == [2.5] * 5
+            assert world.asked == ["agent"] * 5  # nobody is known for it yet
+            now += 2.5
+            assert await look() == [5.0] * 5
+            assert world.asked == ["agent"] * 2
+            now += 5.0
+            world.answer_seconds = 0.0
+            for key in keys[2:]:
+                world.pod(f"{key.name}-new", deployment=key.name)
+            await look()
+            assert world.asked == ["agent"] * 5
+            now += 10.0
+            observer._memories.clear()
+            await look()
+            assert world.asked == ["agent"] * 8
+
+    virtual_time.run(scenario())
 
 
 def test_a_revision_that_cannot_be_read_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,7 @@ from vlm_operator.store import Store
 from tests.support.gpu_nodes import node, pool
 from vlmctl import library
 from vlmctl.api import v1alpha1 as api
-from vlmctl.specs.inventory import Inventory, Pool
+from vlmctl.specs.inventory import DeclaredPool, Inventory, Pool
 from vlmctl.specs.workload import LicensePolicy
 
 CATALOG = library.load_catalog()
@@ -139,6 +139,30 @@ def test_a_price_that_rose_is_counted() -> None:
     planned = plan(spec, cheap, L4)
     assert planned.plan.placement.gpu == "L40S"
     assert "2x L4 in" in better(spec, planned, replace(cheap, usd_per_gpu_hour=50.0), L4)
+
+
+def test_what_runs_costs_what_the_values_declare_now() -> None:
+    """Whatever it was planned at; GPUs that the values name no price for keep theirs."""
+    planned = plan(spec_of(), L4)
+    for declared, usd in (
+        ((), planned.usd_per_gpu_hour),
+        ((DeclaredPool(gpu="L40S", usd_per_gpu_hour=9.0),), planned.usd_per_gpu_hour),
+        ((DeclaredPool(gpu="L4"),), planned.usd_per_gpu_hour),
+        ((DeclaredPool(gpu="L4", usd_per_gpu_hour=0.2), DeclaredPool(gpu="L4", usd_per_gpu_hour=0.3)), 0.3),
+        ((DeclaredPool(gpu="L4", usd_per_gpu_hour=0.0),), 0.0),
+        (
+            (
+                DeclaredPool(gpu="L4", gpus_per_node=1, usd_per_gpu_hour=0.1),  # too small for it
+                DeclaredPool(gpu="L4", gpus_per_node=4, usd_per_gpu_hour=0.2),
+                DeclaredPool(gpu="L4", gpus_per_node=8, usd_per_gpu_hour=0.6),
+            ),
+            0.2,
+        ),
+    ):
+        plans = ClusterPlans(OperatorConfig(inventory=declared), Store(), CATALOG)
+        assert plans.priced(planned).usd_per_gpu_hour == usd
+        unpriced = replace(planned, usd_per_gpu_hour=None)
+        assert plans.priced(unpriced).usd_per_gpu_hour == (None if usd == planned.usd_per_gpu_hour else usd)
 
 
 def test_a_placement_that_the_cluster_has_no_nodes_for_any_more_is_told() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from vlm_operator import names
-from vlm_operator.cluster import ApiError
+from vlm_operator.cluster import ApiError, Unreachable
 from vlm_operator.config import OperatorConfig
-from vlm_operator.kinds import VLMDEPLOYMENT
+from vlm_operator.kinds import VLMDEPLOYMENT, Resource
 from vlm_operator.load import Scraper
 from vlm_operator.observe import Observer
 from vlm_operator.reconcile import Reconciler
@@ -19,7 +19,8 @@ from vlm_operator.records import Key
 from vlm_operator.scaler import Scaler
 from vlm_operator.scalers import Means
 from vlm_operator.store import Store
-from vlm_operator.tries import FIGHT_WRITES
+from vlm_operator.tries import FIGHT_WRITES, MOST_PAUSE_SECONDS
+from vlm_operator.work_queue import MOST_BACKOFF_SECONDS
 
 from tests.support.fake_cluster import Body, FakeCluster
 from vlmctl.api import v1alpha1 as api
@@ -410,7 +411,7 @@ def test_a_page_that_is_not_found_is_no_deployment_that_is_gone() -> None:
 
 
 def test_what_is_refused_is_tried_less_and_less_and_passes_go_on() -> None:
-    """Agents are heard as often as ever, while a write that a policy refuses for good is asked for once a minute."""
+    """Agents are heard as often as ever, a write that a policy refuses for good is asked for some times a minute."""
 
     async def scenario(world: World) -> None:
         world.make()
@@ -421,9 +422,125 @@ def test_what_is_refused_is_tried_less_and_less_and_passes_go_on() -> None:
                 assert outcome.paced
                 assert "PodDisruptionBudget" in world.status()
                 later(2.5)
-        assert 10 < len([each for each in world.cluster.writes if each[1] == "PodDisruptionBudget"]) < 30
+        asked = [each for each in world.cluster.writes if each[1] == "PodDisruptionBudget"]
+        assert 600 / MOST_PAUSE_SECONDS < len(asked) < 50
 
     run(scenario)
+
+
+def test_what_fails_is_tried_again_well_within_a_minute() -> None:
+    """However long an outage was: a minute after its end all is to be right."""
+    assert max(MOST_PAUSE_SECONDS, MOST_BACKOFF_SECONDS) <= 30
+
+
+def _scaled_by_another(world: World) -> None:
+    deployment = world.cluster.objects["Deployment", NAME]
+    world.hold({**deployment, "spec": {**deployment["spec"], "replicas": 8}})
+
+
+def _changed_by_another(world: World) -> None:
+    deployment = world.cluster.objects["Deployment", NAME]
+    world.hold({**deployment, "spec": {**deployment["spec"], "progressDeadlineSeconds": 1}})
+
+
+def _left_over(world: World) -> None:
+    budget = world.cluster.objects["PodDisruptionBudget", NAME]
+    world.hold({**budget, "metadata": {**budget["metadata"], "name": "old", "uid": "old"}})
+
+
+def test_what_etcd_was_restored_to_is_what_is_asked_for() -> None:
+    """Before a watch or a list tells of it: the answer of an older version is the newer one."""
+
+    async def scenario(world: World) -> None:
+        body = world.make(replicas=2)
+        await world.settle()
+        before = world.cluster.objects[api.KIND, NAME]
+        metadata = {**before["metadata"], "generation": 2, "resourceVersion": "1000000"}
+        world.hold({**before, "metadata": metadata, "spec": {**body["spec"], "replicas": 8}})
+        world.cluster.objects[api.KIND, NAME] = before
+        world.cluster.writes.clear()
+        await world.reconciler(KEY)
+        assert world.cluster.objects["Deployment", NAME]["spec"]["replicas"] == 2
+        await world.settle()
+        assert world.cluster.writes == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("differs", [_scaled_by_another, _changed_by_another, _left_over])
+@pytest.mark.parametrize("news", ["edited", "deleted", "gone"])
+def test_nothing_that_runs_is_changed_by_an_older_spec(differs: Callable[[World], None], news: str) -> None:
+    """The watch of VLMDeployments may be behind: replicas that were asked for since would be taken away. It is asked
+    once in a pass.
+    """
+
+    async def scenario(world: World) -> None:
+        body = world.make(replicas=2)
+        await world.settle()
+        differs(world)
+        held = world.cluster.objects[api.KIND, NAME]
+        if news == "edited":
+            metadata, spec = {**held["metadata"], "generation": 2}, {**body["spec"], "replicas": 8}
+            world.cluster.hold({**held, "metadata": metadata, "spec": spec})
+        elif news == "deleted":
+            world.cluster.hold({**held, "metadata": {**held["metadata"], "deletionTimestamp": "2026-11-21T12:00:00Z"}})
+        else:
+            del world.cluster.objects[api.KIND, NAME]
+        world.cluster.writes.clear()
+        asked = _noting_reads(world)
+        outcome = await world.reconciler(KEY)
+        assert world.cluster.writes == []
+        assert asked == [api.KIND]
+        assert outcome.after_seconds is not None
+        await world.settle()
+        if news == "edited":
+            assert world.cluster.objects["Deployment", NAME]["spec"]["replicas"] == 8
+        else:
+            assert world.cluster.writes == []
+
+    run(scenario)
+
+
+def _noting_reads(world: World) -> list[str]:
+    """The kinds that are read from now on, one by one."""
+    asked, get = list[str](), world.cluster.get
+
+    async def noting(resource: Resource, namespace: str | None, name: str) -> Body:
+        asked.append(resource.kind)
+        return await get(resource, namespace, name)
+
+    world.cluster.get = noting  # type: ignore[method-assign]
+    return asked
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_replicas_are_written_once_while_the_watch_is_behind(readable: bool) -> None:
+    """Each pass would write the same again, as if somebody else changed it back."""
+
+    async def scenario(world: World) -> None:
+        body = world.make()
+        await world.settle()
+        metadata = {**world.cluster.objects[api.KIND, NAME]["metadata"], "generation": 2}
+        edited = {
+            **world.cluster.objects[api.KIND, NAME],
+            "metadata": metadata,
+            "spec": {**body["spec"], "replicas": 3},
+        }
+        world.hold(edited)
+        world.cluster.writes.clear()
+        if not readable:
+            world.cluster.find = _unreachable  # type: ignore[method-assign]
+        await world.settle(2 * FIGHT_WRITES if readable else 1)
+        assert world.cluster.writes.count(("merge", "Deployment", NAME)) == 1
+        assert "does not stay" not in world.status()
+        assert "'observedGeneration': 2" in world.status()
+
+    run(scenario)
+
+
+async def _unreachable(resource: Resource, namespace: str, name: str) -> Body | None:
+    del resource, namespace, name
+    raise Unreachable("no answer")
 
 
 def test_a_fight_over_an_object_ends() -> None:

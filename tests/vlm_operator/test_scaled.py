@@ -124,6 +124,85 @@ def test_a_cold_start_is_remembered_while_its_revision_runs() -> None:
     assert scaling_status(scaled(gone, SCALED, OTHER, KEDA), SCALED, blind=False).cold_start is None
 
 
+TO_ZERO = Means(keda=True, http_add_on=True, settings=READS)
+ZERO = replace(by("Auto", min=0), replicas=0)
+
+
+def asleep(*, told: bool = True, minimum: int | None = 0) -> Observed:
+    """KEDA took the last replica. `told`: whether a status says so; `minimum`: of KEDA's object, None: it is gone."""
+    seen = observed()
+    if minimum is not None:
+        seen = with_child(seen, "ScaledObject", NAME)
+        seen.children["ScaledObject"][NAME]["spec"] = {"minReplicaCount": minimum}
+    if not told:
+        return seen
+    said = scaling_status(scaled(seen, ZERO, REVISION, TO_ZERO), ZERO, blind=False)
+    return answered(seen, build(seen, ZERO, rollout(), scaling=said))
+
+
+@pytest.mark.parametrize(
+    ("spec", "means", "minimum", "wakes_to"),
+    [
+        pytest.param(ZERO, TO_ZERO, 0, 0, id="as it is"),
+        pytest.param(by("Auto", min=2), TO_ZERO, 0, 0, id="minimum raised, not told to KEDA yet"),
+        pytest.param(by("Auto", min=2), TO_ZERO, 2, 2, id="minimum raised"),
+        pytest.param(by("Operator", min=0), TO_ZERO, 0, 0, id="another engine, KEDA's object there"),
+        pytest.param(by("Operator", min=0), TO_ZERO, None, 1, id="another engine"),
+        pytest.param(by("HPA", min=3), TO_ZERO, None, 3, id="the autoscaler"),
+        pytest.param(by("None", min=3), TO_ZERO, None, 1, id="no engine"),
+        pytest.param(by("Auto", min=0), KEDA, 1, 1, id="no add-on any more"),
+        pytest.param(by("Auto", min=0), Means(keda=True, http_add_on=True), None, 1, id="no Prometheus any more"),
+        pytest.param(by("KEDA", min=0), Means(), None, 1, id="no KEDA any more"),
+    ],
+)
+@pytest.mark.parametrize("told", [True, False])
+def test_what_sleeps_is_woken_once_nobody_else_wakes_it(
+    spec: api.VLMDeploymentSpec, means: Means, minimum: int | None, wakes_to: int, told: bool
+) -> None:
+    """To what is kept from then on, as soon as KEDA does not take it away again; a restart of the operator forgets
+    nothing, and where the status was lost KEDA's object tells, as long as it is the one that goes to 0.
+    """
+    seen, spec = asleep(told=told, minimum=minimum), replace(spec, replicas=0)
+    found = scaled(seen, spec, REVISION, means)
+    knows = told or minimum == 0
+    assert found.asleep is knows
+    assert found.wakes_to == (wakes_to if knows else 0)
+    said = scaling_status(found, spec, blind=False)
+    assert said.asleep is knows
+    if knows:
+        assert said.reason != "Stopped"
+
+
+def test_what_is_not_woken_yet_is_not_forgotten() -> None:
+    """Each status passes it on, whatever else it says, until there are replicas."""
+    spec, seen = replace(by("Operator"), replicas=0), asleep()
+    for _ in range(2):
+        said = scaling_status(scaled(seen, spec, REVISION, TO_ZERO), spec, blind=False)
+        assert (said.reason, said.asleep) == ("HandingOver", True)
+        seen = answered(seen, build(seen, spec, rollout(), scaling=said))
+    awake = replace(spec, replicas=1)
+    said = scaling_status(scaled(seen, awake, REVISION, TO_ZERO), awake, blind=False)
+    assert not said.asleep
+    seen = answered(seen, build(seen, awake, rollout(), scaling=said))
+    stopped = scaled(replace(seen, children={}), spec, REVISION, TO_ZERO)
+    assert (stopped.asleep, stopped.wakes_to) == (False, 0)
+    assert scaling_status(stopped, spec, blind=False).reason == "Stopped"
+
+
+@pytest.mark.parametrize("engine", ["Operator", "KEDA", "HPA", "None"])
+def test_what_somebody_stopped_is_not_woken(engine: str) -> None:
+    """Whoever scales it then; and where KEDA went to 0 but the replicas were awake when somebody wrote both."""
+    awake = replace(ZERO, replicas=1)
+    seen = with_child(observed(), "ScaledObject", NAME)
+    seen.children["ScaledObject"][NAME]["spec"] = {"minReplicaCount": 0}
+    said = scaling_status(scaled(seen, awake, REVISION, TO_ZERO), awake, blind=False)
+    seen = answered(seen, build(seen, awake, rollout(), scaling=said))
+    spec = replace(by(engine), replicas=0)
+    for world in (seen, replace(seen, children={})):
+        found = scaled(world, spec, REVISION, TO_ZERO)
+        assert (found.asleep, found.wakes_to) == (False, 0)
+
+
 def planned_for(concurrency: int) -> Planned:
     """A plan of replicas that serve so many at once."""
     return replace(PLANNED, plan=replace(PLANNED.plan, speed=replace(PLANNED.plan.speed, concurrency=concurrency)))
@@ -131,9 +210,8 @@ def planned_for(concurrency: int) -> Planned:
 
 @pytest.mark.parametrize("concurrency", [4, 64])
 def test_while_a_new_revision_is_fetched_replicas_are_those_of_the_one_that_runs(concurrency: int) -> None:
-    """A new spec changes neither what a replica that runs serves, nor what it costs."""
-    before = replace(planned_for(16), usd_per_gpu_hour=1.0)
-    after = replace(planned_for(concurrency), usd_per_gpu_hour=9.0)
+    """A new spec does not change what a replica that runs serves."""
+    before, after = planned_for(16), planned_for(concurrency)
     seen = running(plan=lambda _: before)
     changed = replace(by("Operator"), workload=api.Workload(output_tokens=7))
     decision = decide(
@@ -147,7 +225,6 @@ def test_while_a_new_revision_is_fetched_replicas_are_those_of_the_one_that_runs
     assert decision.rollout.wanted != decision.rollout.carried
     assert decision.scaled is not None
     assert decision.scaled.scale.concurrency == 16
-    assert decision.scaled.usd_per_replica_hour == before.usd_per_hour
 
 
 @pytest.mark.parametrize(
@@ -198,6 +275,34 @@ def test_an_engine_that_says_it_does_not_scale_is_not_said_to(
     assert (f"{name} says {condition[2]}: no matching metrics found." in found.message) is (reason == "EngineFailing")
 
 
+@pytest.mark.parametrize(
+    ("pods", "reason"), [((UP,), "Scaling"), ((UP, SERVING), "EngineFailing"), ((), "EngineFailing")], ids=str
+)
+def test_that_a_starting_replica_has_no_figure_is_no_failure(pods: tuple[Any, ...], reason: str) -> None:
+    """Its load is not known until it takes traffic; of those that do, and where none is, it should be."""
+    there = [pod(each, name=f"p{number}") for number, each in enumerate(pods)]
+    seen = with_child(observed(*there), "ScaledObject", NAME)
+    seen.children["ScaledObject"][NAME]["status"] = {
+        "conditions": [{"type": "Ready", "status": "False", "reason": "TriggerError", "message": "no"}]
+    }
+    spec = by("KEDA")
+    assert scaling_status(scaled(seen, spec, REVISION, KEDA), spec, blind=False).reason == reason
+
+
+@pytest.mark.parametrize(("policy", "first_seconds"), [("FirstOfRevision", 90), ("None", 0)])
+def test_what_a_replica_measures_itself_in_is_part_of_its_start(policy: str, first_seconds: int) -> None:
+    """A replica that measures nothing has no ladder to wait for."""
+    spec = replace(by("Auto", min=0), benchmark=api.BenchmarkSpec(policy=api.BenchmarkPolicy(policy)))
+    assert scaled(observed(), spec, REVISION, TO_ZERO).ladder_seconds == first_seconds
+    decision = decided(running(), spec, TO_ZERO)
+    (found,) = (each.body for each in decision.actions if each.kind == "ScaledObject")
+    assert found is not None
+    assert decision.scaled is not None
+    start = decision.scaled.scale.start
+    seconds = (600 if start is None else start.seconds) + first_seconds
+    assert found["spec"]["initialCooldownPeriod"] == int(300 + seconds)
+
+
 def test_what_cannot_be_had_is_in_the_conditions() -> None:
     """An engine that cannot scale makes Degraded; a minimum that cannot be is in Ready's message, which stays True."""
     decision = decided(running(), by("KEDA"), Means())
@@ -213,10 +318,11 @@ def test_what_cannot_be_had_is_in_the_conditions() -> None:
 def test_realised_cost_stays_until_it_is_known_anew() -> None:
     """A restart of the operator takes no figure away."""
     seen = observed(pod(SERVING), results=measured())
-    known = Realised(began=0.0, at=0.0, usd_per_1k=1.25, idle=False)
+    known = Realised(began=0.0, at=0.0, replica_hours_per_1k=1.25, idle=False)
     status = build(seen, SCALED, rollout(), realised=known)
     assert status.cost is not None
-    assert status.cost.realised_per_1k == "1.25"
+    assert status.cost.realised_replica_hours_per_1k == "1.25"
+    assert status.cost.realised_per_1k == "1"  # at 0.8 USD an hour
     for told in (None, Realised(began=0.0, at=0.0)):
         again = build(answered(seen, status), SCALED, rollout(), realised=told)
         assert again.cost == status.cost
@@ -225,23 +331,25 @@ def test_realised_cost_stays_until_it_is_known_anew() -> None:
 def test_idleness_takes_the_place_of_the_figure() -> None:
     """It is said as long as nothing comes, over restarts too; what was paid per request before does not come back."""
     seen = observed(pod(SERVING), results=measured())
-    busy = build(seen, SCALED, rollout(), realised=Realised(began=0.0, at=0.0, usd_per_1k=1.25, idle=False))
+    busy = build(seen, SCALED, rollout(), realised=Realised(began=0.0, at=0.0, replica_hours_per_1k=1.25, idle=False))
     idle = build(answered(seen, busy), SCALED, rollout(), realised=Realised(began=0.0, at=0.0, idle=True))
     again = build(answered(seen, idle), SCALED, rollout())
     asked = build(answered(seen, idle), SCALED, rollout(), realised=Realised(began=0.0, at=0.0, idle=False))
     costs = [each.cost for each in (idle, again, asked) if each.cost is not None]
-    assert [(each.idle, each.realised_per_1k) for each in costs] == [(True, None), (True, None), (False, None)]
+    assert [each.idle for each in costs] == [True, True, False]
+    assert [each.realised_replica_hours_per_1k for each in costs] == [None] * 3
 
 
 def test_what_another_revision_cost_is_not_said_of_this_one() -> None:
     """Neither what the status had of it, nor what is still counted of it while this one is rolled out."""
     seen = observed(pod(SERVING), results=measured())
-    status = build(seen, SCALED, rollout(), realised=Realised(began=0.0, at=0.0, usd_per_1k=1.25, idle=False))
+    known = Realised(began=0.0, at=0.0, replica_hours_per_1k=1.25, idle=False)
+    status = build(seen, SCALED, rollout(), realised=known)
     other = replace(status, current_revision="reader-0000000000")
     counted = api.ScalingStatus(engine="Operator", reason="Scaling", message="", revision="reader-0000000000")
     for found in (
         build(answered(seen, other), SCALED, rollout()),
-        build(seen, SCALED, rollout(), realised=Realised(began=0.0, at=0.0, usd_per_1k=1.25), scaling=counted),
+        build(seen, SCALED, rollout(), realised=known, scaling=counted),
     ):
         assert found.cost is not None
         assert found.cost.realised_per_1k is None

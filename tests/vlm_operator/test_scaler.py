@@ -368,17 +368,36 @@ def test_a_replica_that_does_not_tell_at_once_after_a_long_start_is_not_blindnes
 
 
 def test_what_requests_cost_is_known_of_those_that_nobody_scales_too() -> None:
-    """At 3.60 USD an hour, 60 requests in five minutes cost 5 USD a thousand; the pass is asked to say so once."""
+    """60 requests in five minutes take 1.4 hours a thousand; the pass is asked to say so once."""
 
     async def scenario(world: World) -> None:
-        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6)
+        world.plan(replace(SPEC, max=1))
         world.load(1, 1)
         for _ in range(7):
             await world.sweep(int(METER_SECONDS / INTERVAL))
             world.answered = min(world.answered + 30, 60)
-        assert world.cost.usd_per_1k == pytest.approx(5.0)
+        assert world.cost.replica_hours_per_1k == pytest.approx(1.4)
         assert world.changed == [KEY]
         assert world.writes == []
+
+    in_world(scenario)
+
+
+def test_what_another_operator_counted_holds_until_there_is_an_hour() -> None:
+    """A lull of minutes after a restart is not what the day was like."""
+
+    async def scenario(world: World) -> None:
+        world.plan(replace(SPEC, max=1))
+        cost = {"realisedReplicaHoursPer1k": "0.5", "realisedReplicas": "4"}
+        world.load(1, 1)
+        world.version += 1
+        metadata = {**world.parent["metadata"], "resourceVersion": str(world.version)}
+        status = {"currentRevision": REVISION.name, "cost": cost}
+        world.store.put({**world.parent, "metadata": metadata, "status": status})
+        await world.meter(7, answers=30)
+        assert (world.cost.replica_hours_per_1k, world.cost.replicas) == (0.5, 4.0)
+        await world.meter(60, answers=30)
+        assert world.cost.replica_hours_per_1k == pytest.approx(0.56)  # one for an hour, which answered 1,800
 
     in_world(scenario)
 
@@ -387,7 +406,7 @@ def test_an_hour_without_requests_is_told_once() -> None:
     """The pass is asked to say so when the hour is over, and not again while it lasts."""
 
     async def scenario(world: World) -> None:
-        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6)
+        world.plan(replace(SPEC, max=1))
         world.load(0, 1)
         await world.meter(200)
         assert world.cost.idle
@@ -400,7 +419,7 @@ def test_answers_of_a_replica_that_leaves_are_counted() -> None:
     """It gets no new requests, and answers those that it has: it is paid for as long."""
 
     async def scenario(world: World) -> None:
-        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6)
+        world.plan(replace(SPEC, max=1))
         world.load(1, 1)
         await world.meter(2)
         body = next(world.store.all("Pod"))
@@ -408,29 +427,28 @@ def test_answers_of_a_replica_that_leaves_are_counted() -> None:
         body["metadata"] |= {"deletionTimestamp": "2026-11-21T12:00:00Z", "resourceVersion": str(world.version)}
         world.store.put(body)
         await world.meter(answers=30)
-        assert (world.cost.answered, world.cost.usd) == (30, pytest.approx(2 * 3.6 / 60))
+        assert (world.cost.answered, world.cost.replica_seconds) == (30, 2 * METER_SECONDS)
 
     in_world(scenario)
 
 
-@pytest.mark.parametrize("change", ["revision", "usd_per_replica_hour", "uid"])
+@pytest.mark.parametrize("change", ["revision", "uid"])
 def test_what_another_one_cost_says_nothing_of_this_one(change: str) -> None:
-    """Another revision, another price, or an object that was made anew under the same name begins from nothing."""
+    """Another revision, or an object that was made anew under the same name begins from nothing."""
 
     async def scenario(world: World) -> None:
-        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6)
+        world.plan(replace(SPEC, max=1))
         world.load(1, 1)
         await world.meter(7, answers=30)
-        assert world.cost.usd_per_1k is not None
+        assert world.cost.replica_hours_per_1k is not None
         if change == "uid":
             world.put(1, uid="another")
             assert world.scaler.realised(KEY, "another") is None
         else:
-            more = {"revision": "reader-2"} if change == "revision" else {}
-            world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6 if more else 7.2, **more)
+            world.plan(replace(SPEC, max=1), revision="reader-2")
             assert world.scaler.realised(KEY, world.parent["metadata"]["uid"]) is None  # before anything was counted
         await world.meter()
-        assert world.cost.usd_per_1k is None
+        assert world.cost.replica_hours_per_1k is None
 
     in_world(scenario)
 
@@ -439,11 +457,11 @@ def test_replicas_of_another_revision_are_not_counted_with_this_one() -> None:
     """While one is rolled out, those of the other are paid at another price, and answer for it."""
 
     async def scenario(world: World) -> None:
-        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6, revision="reader-2")
+        world.plan(replace(SPEC, max=1), revision="reader-2")
         world.load(1, 1)
         await world.meter(7, answers=30)
-        assert not any(each.answered or each.usd for each in world.cost.windows)
-        assert (world.cost.answered, world.cost.usd) == (0, 0)
+        assert not any(each.answered or each.replica_seconds for each in world.cost.windows)
+        assert (world.cost.answered, world.cost.replica_seconds) == (0, 0)
 
     in_world(scenario)
 
@@ -452,15 +470,15 @@ def test_what_requests_cost_survives_a_spec_that_cannot_be_read() -> None:
     """A typo that is mended within minutes loses nothing but the time between; what is gone is forgotten."""
 
     async def scenario(world: World) -> None:
-        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6)
+        world.plan(replace(SPEC, max=1))
         world.load(1, 1)
         await world.meter(7, answers=30)
-        said = world.cost.usd_per_1k
+        said = world.cost.replica_hours_per_1k
         world.scaler.plan(KEY, None)
         await world.meter(2, answers=30)
-        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6)
+        world.plan(replace(SPEC, max=1))
         await world.meter()
-        assert world.cost.usd_per_1k == said is not None
+        assert world.cost.replica_hours_per_1k == said is not None
         uid = world.parent["metadata"]["uid"]
         world.store.drop(world.parent)
         await world.meter()
@@ -473,7 +491,7 @@ def test_a_replica_on_a_lost_node_is_paid_for_and_not_asked() -> None:
     """Its pod stays as long as the node does: asking it each time would keep all others waiting."""
 
     async def scenario(world: World) -> None:
-        world.plan(replace(SPEC, max=1), usd_per_replica_hour=3.6)
+        world.plan(replace(SPEC, max=1))
         world.load(1, 1)
         await world.meter(2)
         assert len(world.scrapes) == 2
@@ -485,24 +503,59 @@ def test_a_replica_on_a_lost_node_is_paid_for_and_not_asked() -> None:
         world.store.put(body)
         await world.meter(2)
         assert len(world.scrapes) == 2
-        assert world.cost.usd == pytest.approx(3 * 3.6 / 60)
+        assert world.cost.replica_seconds == 3 * METER_SECONDS
 
     in_world(scenario)
 
 
-def test_what_nobody_scales_is_not_asked() -> None:
-    """Deployments of fixed replicas and unknown price cost nothing; those that are gone are forgotten."""
+def test_what_nobody_scales_is_asked_once_a_minute() -> None:
+    """Deployments of fixed replicas are asked for what requests cost alone; those that are gone are forgotten."""
 
     async def scenario(world: World) -> None:
         world.plan(replace(SPEC, max=1))
-        world.load(80, 1)
-        await world.sweep(8)
-        assert world.scrapes == []
+        world.load(1, 1)
+        await world.sweep(int(2 * METER_SECONDS / INTERVAL))
+        assert len(world.scrapes) == 2
         world.plan()
-        await world.sweep()
-        assert len(world.scrapes) == 1
+        await world.sweep(3)
+        assert len(world.scrapes) == 5
         world.scaler.plan(KEY, None)
-        await world.sweep()
-        assert len(world.scrapes) == 1
+        await world.sweep(8)
+        assert len(world.scrapes) == 5
+
+    in_world(scenario)
+
+
+@pytest.mark.parametrize("engine", ["None", "HPA", "KEDA", "Operator"])
+def test_what_kedas_zero_left_is_woken_once(engine: str) -> None:
+    """Whoever scales it now, to what the pass said, for the version that was seen; then nobody wakes it any more."""
+
+    async def scenario(world: World) -> None:
+        world.put(0)
+        world.plan(replace(SPEC, engine=api.ScalingEngine(engine)), wakes_to=2, asleep=True)
+        version = world.parent["metadata"]["resourceVersion"]
+        assert await world.sweep() == [2]
+        assert world.writes[-1]["metadata"]["resourceVersion"] == version
+        assert await world.sweep(3) == []
+
+    in_world(scenario)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"deletionTimestamp": "2026-11-21T12:00:00Z"}, {"generation": 2}, None],
+    ids=("deleted", "edited", "paused"),
+)
+def test_what_changed_meanwhile_is_not_woken(change: dict[str, Any] | None) -> None:
+    """Paused, on its way out, or of another spec than the pass was about."""
+
+    async def scenario(world: World) -> None:
+        world.put(0)
+        world.plan(wakes_to=1, asleep=True)
+        if change is None:
+            await _paused(world)
+        else:
+            world.put(0, **change)
+        assert await world.sweep(2) == []
 
     in_world(scenario)

@@ -144,23 +144,49 @@ def test_keda_is_told_the_policy_and_never_guesses() -> None:
     assert trigger["metadata"]["threshold"] == f"{made_of(spec).policy.target_in_flight:g}"
     assert trigger["metadata"]["ignoreNullValues"] == "false"
     assert 'namespace="team",deployment="reader"' in trigger["metadata"]["query"]
+    assert 'ready="true"' in trigger["metadata"]["query"]
     assert found["spec"]["cooldownPeriod"] == 600
     assert found["spec"]["advanced"]["restoreToOriginalReplicaCount"] is False
     assert "idleReplicaCount" not in found["spec"]
 
 
 def test_to_zero_requests_are_held_for_as_long_as_starts_take() -> None:
-    """The HTTP add-on routes and counts, and its ScaledObject is ours; a request is held for two cold starts."""
+    """The HTTP add-on routes and counts, and its ScaledObject is ours; a request is held for two cold starts, in one of
+    which the replica measures itself.
+    """
     spec = replace(SCALING, min=0)
     start = Start(seconds=95.0, measured=True)
-    route, found = objects(PARENT, choose(spec, EVERYTHING), made_of(spec, start=start), EVERYTHING)
+    made = made_of(spec, start=start)
+    route, found = objects(PARENT, choose(spec, EVERYTHING), made, EVERYTHING, ladder_seconds=90.0)
     assert route["metadata"]["annotations"] == {"httpscaledobject.keda.sh/skip-scaledobject-creation": "true"}
     assert route["metadata"]["name"] != found["metadata"]["name"]
-    assert route["spec"]["timeouts"] == {"conditionWait": "3m10s", "responseHeader": "1h0m0s"}
+    assert route["spec"]["timeouts"] == {"conditionWait": "4m40s", "responseHeader": "1h0m0s"}
     assert [each["type"] for each in found["spec"]["triggers"]] == ["prometheus", "prometheus", "external-push"]
     assert found["spec"]["triggers"][2]["metadata"]["httpScaledObject"] == route["metadata"]["name"]
     assert found["spec"]["minReplicaCount"] == route["spec"]["replicas"]["min"] == 0
     assert hold_seconds(made_of(spec)) > 600
+
+
+@given(
+    start_seconds=st.none() | st.floats(1.0, 3600.0),
+    ladder_seconds=st.floats(0.0, 3600.0),
+    idle_seconds=st.integers(1, 3600),
+)
+def test_a_replica_that_was_never_asked_has_its_start_and_its_idle_time(
+    start_seconds: float | None, ladder_seconds: float, idle_seconds: int
+) -> None:
+    """KEDA, which has seen no request yet, would take it at once; with another minimum it takes none."""
+    start = None if start_seconds is None else Start(seconds=start_seconds, measured=True)
+    for minimum in (0, 1):
+        spec = replace(SCALING, min=minimum, idle=f"{idle_seconds}s")
+        made = made_of(spec, start=start)
+        found = objects(PARENT, choose(spec, EVERYTHING), made, EVERYTHING, ladder_seconds=ladder_seconds)[-1]
+        first = found["spec"].get("initialCooldownPeriod")
+        if minimum:
+            assert first is None
+        else:
+            assert first >= int(idle_seconds + (start_seconds or 300.0) + ladder_seconds)
+        assert found["spec"]["cooldownPeriod"] == idle_seconds
 
 
 def test_an_answer_may_take_as_long_as_the_proxy_gives_it() -> None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from vlm_operator import names
 from vlm_operator.benchmarks import benchmark, benchmark_key
 from vlm_operator.diagnosis import diagnose
+from vlm_operator.realised import Realised
 from vlm_operator.reasons import (
     AvailableReason,
     BenchmarkReason,
@@ -126,6 +127,7 @@ def test_what_a_person_reads_of_a_replica_that_serves() -> None:
     assert status.drift == api.Drift(throughput="0.94")  # 0.85 measured of 0.9 planned
     assert status.cost == api.CostStatus(
         replicas=1,
+        gpus=1,
         hourly="0.8",
         saturated_per_1k="0.2614",
         basis="measured",
@@ -141,9 +143,10 @@ def test_what_a_person_reads_of_a_replica_that_serves() -> None:
 
 def test_money_is_said_only_as_far_as_it_is_known() -> None:
     """No price gives no figure, and no measurement gives the planned rate's."""
-    assert cost(PLANNED, [None] * 3, None) == api.CostStatus(replicas=3, price_source="unknown")
-    assert cost(PRICED, [0.8] * 3, None) == api.CostStatus(
+    assert cost(PLANNED, [PLANNED] * 3, None) == api.CostStatus(replicas=3, gpus=3, price_source="unknown")
+    assert cost(PRICED, [PRICED] * 3, None) == api.CostStatus(
         replicas=3,
+        gpus=3,
         hourly="2.4",
         saturated_per_1k="0.2469",
         basis="estimated",
@@ -161,13 +164,26 @@ def test_paid_are_the_replicas_that_hold_gpus() -> None:
     assert (found.replicas, found.hourly) == (2, "1.6")
 
 
+def test_a_price_of_now_takes_the_place_of_the_plans() -> None:
+    """In what replicas cost, in the floor and in what was realised."""
+    seen = observed(pod(SERVING), results=measured())
+    counted = Realised(began=0.0, at=0.0, replica_hours_per_1k=2.0, replicas=1.0)
+    found = build(
+        seen, SPEC, rollout(), realised=counted, priced=lambda planned: replace(planned, usd_per_gpu_hour=1.6)
+    ).cost
+    assert found is not None
+    assert (found.hourly, found.saturated_per_1k, found.realised_per_1k) == ("1.6", "0.5229", "3.2")
+
+
 def test_each_replica_is_paid_at_the_price_of_its_own_revision() -> None:
-    """While a rollout goes back some are left of the revision that failed, on dearer GPUs."""
-    failed = replace(FAILED, planned=replace(PRICED, usd_per_gpu_hour=3.0))
+    """While a rollout goes back some are left of the revision that failed, on dearer GPUs, and more of them."""
+    of_two = replace(PRICED.plan, placement=replace(PRICED.plan.placement, gpu_count=2))
+    failed = replace(FAILED, planned=replace(PRICED, plan=of_two, usd_per_gpu_hour=1.5))
     seen = observed(pod(SERVING), pod(CRASHED, name="reader-b", of=failed), revisions=(REVISION, failed))
     status = said(seen, rollout(failed))
     assert status.cost is not None
     assert (of(status, ConditionType.READY).reason, status.cost.hourly) == (ReadyReason.ROLLED_BACK, "3.8")
+    assert status.cost.gpus == 3
 
 
 @given(rate=st.floats(0.001, 1e6))

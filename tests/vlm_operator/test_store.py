@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from vlm_operator import names
@@ -35,7 +36,7 @@ def parent(version: int, uid: str = "p1") -> dict[str, Any]:
 def test_children_are_found_by_their_owner() -> None:
     """A child belongs to the VLMDeployment that its label names, in its namespace."""
     store = Store()
-    assert store.put(child(3)) == (True, KEY)
+    assert store.put(child(3)) == {KEY}
     store.put(child(4, name="other", kind="Service"))
     store.put(parent(1))
     assert [(each["kind"], each["metadata"]["name"]) for each, _ in store.owned(KEY)] == [
@@ -45,14 +46,25 @@ def test_children_are_found_by_their_owner() -> None:
     assert store.deployments() == [KEY]
 
 
+@pytest.mark.parametrize(("label", "owner"), [("other", Key("team", "other")), (None, None)])
+def test_a_child_that_changes_hands_is_told_of_both_owners(label: str | None, owner: Key | None) -> None:
+    """The one that has lost it makes it anew."""
+    store, moved = Store(), child(4)
+    store.put(child(3))
+    moved["metadata"]["labels"] = {} if label is None else {names.DEPLOYMENT: label}
+    assert store.put(moved) == {KEY, owner}
+    assert list(store.owned(KEY)) == []
+    assert store.drop(moved) == owner
+
+
 def test_the_answer_to_a_write_is_seen_and_its_late_event_is_no_news() -> None:
     """Read your writes: the next pass sees what was written, and the watch's own word of it changes nothing."""
     store = Store()
     store.put(child(3, spec={"paused": False}))
     store.reached("Deployment", "", 3)
     store.written(child(8, spec={"paused": True}))
-    assert store.put(child(5, spec={"paused": False})) == (False, KEY)
-    assert store.put(child(8, spec={"paused": True})) == (False, KEY)
+    assert store.put(child(5, spec={"paused": False})) == set()
+    assert store.put(child(8, spec={"paused": True})) == set()
     assert store.get("Deployment", "team", "vision")["spec"] == {"paused": True}  # type: ignore[index]
 
 
@@ -85,6 +97,49 @@ def test_a_list_is_the_whole_truth_up_to_its_version() -> None:
     store.written(child(20, name="new"))
     assert store.replace(DEPLOYMENT, "", {("team", "kept")}, 10) == {KEY}
     assert [each["metadata"]["name"] for each in store.all("Deployment")] == ["kept", "new"]
+
+
+def test_what_came_after_a_list_is_newer_than_the_list() -> None:
+    """A watch may tell of an object while the pages of a list are still read."""
+    store = Store()
+    store.put(child(3))
+    store.listing(DEPLOYMENT, "", 10)
+    store.put(child(12))
+    assert store.put(child(8), listed_at=10) == set()
+    assert store.replace(DEPLOYMENT, "", {("team", "vision")}, 10) == set()
+    assert store.versions("Deployment") == {("team", "vision"): 12}
+
+
+def test_a_list_that_breaks_off_after_etcd_was_restored_is_made_up_for() -> None:
+    """What was not listed stays as it was until the next list, whose version is no step back any more."""
+    store = Store()
+    for at, name in enumerate(("a", "b", "gone"), 20):
+        store.put(child(at, name=name))
+    store.reached("Deployment", "", 30)
+    store.listing(DEPLOYMENT, "", 10)
+    assert store.put(child(5, name="a"), listed_at=10) == {KEY}
+    assert [each["metadata"]["name"] for each in store.all("Deployment")] == ["a", "b", "gone"]
+    store.listing(DEPLOYMENT, "", 11)
+    assert store.put(child(5, name="a"), listed_at=11) == set()
+    assert store.put(child(6, name="b"), listed_at=11) == {KEY}
+    assert store.replace(DEPLOYMENT, "", {("team", "a"), ("team", "b")}, 11) == {KEY}
+    assert store.versions("Deployment") == {("team", "a"): 5, ("team", "b"): 6}
+    store.written(child(12, name="a"))
+    assert store.versions("Deployment")["team", "a"] == 12
+
+
+def test_a_step_back_in_one_namespace_leaves_the_others() -> None:
+    """A list speaks for the kind and the namespace that it is of."""
+    store = Store()
+    store.put(child(20))
+    store.put(child(20, kind="Service"))
+    store.reached("Deployment", "elsewhere", 30)
+    store.listing(DEPLOYMENT, "elsewhere", 10)
+    assert store.put(child(5)) == set()
+    store.reached("Deployment", "team", 30)
+    store.listing(DEPLOYMENT, "team", 10)
+    assert store.put(child(5, kind="Service")) == set()
+    assert store.put(child(5)) == {KEY}
 
 
 def test_a_list_of_one_namespace_leaves_the_others() -> None:
@@ -175,9 +230,9 @@ def test_the_heartbeat_of_a_node_is_no_change() -> None:
         }
 
     store = Store()
-    assert store.put(node(1, "8", "12:00")) == (True, None)
-    assert store.put(node(2, "8", "12:01")) == (False, None)
-    assert store.put(node(3, "7", "12:02")) == (True, None)
+    assert store.put(node(1, "8", "12:00")) == {None}
+    assert store.put(node(2, "8", "12:01")) == set()
+    assert store.put(node(3, "7", "12:02")) == {None}
     (kept,) = store.all(NODE.kind)
     assert kept["spec"] == {"unschedulable": True}
 
@@ -215,3 +270,28 @@ def test_any_order_ends_with_the_newest(data: st.DataObject) -> None:
     else:
         assert kept is not None
         assert kept["metadata"]["resourceVersion"] == str(last)
+
+
+@given(st.data())
+def test_a_list_after_etcd_was_restored_is_all_there_is(data: st.DataObject) -> None:
+    """Whatever was known of a history that is no more, and however far the new one has come."""
+    store, before = Store(), dict[str, int]()
+    name = st.sampled_from("abc")
+    snapshot = data.draw(st.integers(0, 8))
+    for version in range(1, data.draw(st.integers(snapshot, 16)) + 1):
+        changed = data.draw(name)
+        store.put(child(version, name=changed))
+        store.reached("Deployment", "", version)
+        if version <= snapshot:
+            before[changed] = version
+    last = data.draw(st.integers(snapshot, 20))
+    now = {**before, **{data.draw(name): version for version in range(snapshot + 1, last + 1)}}
+    for lost in data.draw(st.sets(name)):
+        now.pop(lost, None)
+    store.listing(DEPLOYMENT, "", last)
+    for each, version in now.items():
+        store.put(child(version, name=each), listed_at=last)
+    store.replace(DEPLOYMENT, "", {("team", each) for each in now}, last)
+    assert store.versions("Deployment") == {("team", each): version for each, version in now.items()}
+    store.put(child(last + 1, name="a"))
+    assert store.versions("Deployment")["team", "a"] == last + 1

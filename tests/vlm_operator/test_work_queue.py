@@ -111,8 +111,8 @@ def test_a_pass_asks_to_come_again() -> None:
     virtual_time.run(scenario())
 
 
-def test_failures_back_off_up_to_a_minute_and_end_with_success() -> None:
-    """Each failure about doubles the wait, up to a minute; a success starts over."""
+def test_failures_back_off_up_to_half_a_minute_and_end_with_success() -> None:
+    """Each failure about doubles the wait, up to half a minute; a success starts over."""
 
     async def scenario() -> None:
         passes = Passes(*[Outcome(failed=True)] * 9, Outcome(), Outcome(failed=True))
@@ -121,7 +121,7 @@ def test_failures_back_off_up_to_a_minute_and_end_with_success() -> None:
         await run_for(400, work)
         waits = [after - before for before, after in zip(passes.times, passes.times[1:], strict=False)]
         for failures, waited in enumerate(waits[:9]):
-            longest = min(60.0, 2.0**failures)
+            longest = min(30.0, 2.0**failures)
             assert longest / 2 - 0.01 <= waited <= longest + 0.01
         count = len(passes.times)
         work.add(A)

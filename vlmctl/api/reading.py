@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from vlmctl.api import workload as asked_for
 from vlmctl.api.model import ModelFacts
-from vlmctl.api.status import PlanStatus, VLMDeploymentStatus
+from vlmctl.api.status import BenchmarkStatus, PlanStatus, VLMDeploymentStatus
 from vlmctl.errors import InvalidValue
 from vlmctl.specs.measurements import DescribedModel
 from vlmctl.specs.workload import ImageInput, Objectives, VideoInput, Workload
@@ -68,6 +68,11 @@ def described(facts: ModelFacts) -> DescribedModel:
 def running_plan(status: VLMDeploymentStatus) -> PlanStatus | None:
     """The plan of what runs; None where an earlier revision does, or does too: the status has what is wanted alone."""
     return None if is_rolling_out(status) or _went_back(status) else status.plan
+
+
+def running_benchmark(status: VLMDeploymentStatus) -> BenchmarkStatus | None:
+    """What was measured of what runs; None while one revision takes over from another."""
+    return None if is_rolling_out(status) else status.benchmark
 
 
 def is_rolling_out(status: VLMDeploymentStatus) -> bool:

@@ -87,6 +87,9 @@ class CostStatus(ApiRecord, frozen=True, kw_only=True):
     replicas: Annotated[
         int | None, Meta(description="Replicas that are paid for: pods that hold the GPUs of a node.")
     ] = None
+    gpus: Annotated[
+        int | None, Meta(description="GPUs that these replicas hold, each as many as its own revision's plan has.")
+    ] = None
     hourly: Annotated[Number | None, Meta(description="USD per hour of these replicas.")] = msgspec.field(
         default=None, name="hourlyUSD"
     )
@@ -96,11 +99,15 @@ class CostStatus(ApiRecord, frozen=True, kw_only=True):
     realised_per_1k: Annotated[
         Number | None, Meta(description="USD per 1,000 requests that were answered, idle time included.")
     ] = msgspec.field(default=None, name="realisedPer1kUSD")
-    realised_hourly: Annotated[
-        Number | None, Meta(description="USD per hour that were paid on average in the time of realisedPer1kUSD.")
-    ] = msgspec.field(default=None, name="realisedHourlyUSD")
+    realised_replica_hours_per_1k: Annotated[
+        Number | None, Meta(description="Hours of replicas for 1,000 requests that were answered, idle time included.")
+    ] = msgspec.field(default=None, name="realisedReplicaHoursPer1k")
+    realised_replicas: Annotated[
+        Number | None, Meta(description="Replicas that were paid for on average in the time of that figure.")
+    ] = None
     idle: Annotated[
-        bool, Meta(description="Whether an hour was paid for in which no request was answered, and none came since.")
+        bool,
+        Meta(description="Whether replicas were there for an hour that answered no request, and none came since."),
     ] = False
     basis: Annotated[
         str | None, Meta(description="What the throughput in it is: measured, calibrated or estimated.")
@@ -131,6 +138,9 @@ class ScalingStatus(ApiRecord, frozen=True, kw_only=True):
     revision: Annotated[
         str | None, Meta(description="Revision that new replicas are of, and that the cold start is of.")
     ] = None
+    asleep: Annotated[
+        bool, Meta(description="Whether `replicas` is 0 because KEDA scales to 0, and not because somebody wrote it.")
+    ] = False
 
 
 class Timeline(ApiRecord, frozen=True, kw_only=True):

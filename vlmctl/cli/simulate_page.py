@@ -11,6 +11,7 @@ from vlmctl.cli.ranking import band_of
 from vlmctl.library.simulations import Simulation
 from vlmctl.planning.outcomes import MISSES_ALLOWED, Outcome
 from vlmctl.planning.policies import Comparison
+from vlmctl.planning.scaling import ANSWERED_SECONDS
 from vlmctl.specs.hardware import Catalog, OfferKind
 from vlmctl.units import show_seconds, show_usd
 
@@ -190,7 +191,7 @@ def _verdict(found: Simulation, best: Outcome) -> list[str]:
         target = f"{best.policy.target_in_flight:.3g} in flight, of the {found.ladder_concurrency} that a replica"
         lines.append(f'In a VLMDeployment: targetUtilization "{share}" ({target} is estimated to measure in time).')
     shortest = min((each.policy.idle_seconds for each in zero), default=0.0)
-    if found.traffic.longest_gap_seconds < shortest:
+    if zero and found.traffic.longest_gap_seconds < shortest + ANSWERED_SECONDS:
         gap = show_seconds(found.traffic.longest_gap_seconds)
         lines.append(f"The longest time without a request was {gap}: no policy came down to zero.")
     return lines

@@ -176,7 +176,9 @@ def _measured(found: Standing) -> list[Block]:
 
 
 def _worth(found: Standing) -> str:
-    figures, realised = found.figures, found.money.realised_usd_per_1k
+    figures, money = found.figures, found.money
+    if found.rolls_out:
+        return "One revision takes over from another: figures are told once it has."
     error = f", usual error {figures.planned_error:.0%}" if figures.planned_error is not None else ""
     parts = [f"The plan is {figures.planned_basis or UNKNOWN}{error}."]
     if figures.requests_per_second.measured is not None:
@@ -186,8 +188,10 @@ def _worth(found: Standing) -> str:
         )
     else:
         parts.append("Nothing is measured yet.")
-    said = "not counted yet" if realised is None else f"{show_usd(realised)} per 1,000 requests"
-    if found.money.answers_nothing:
+    said = "not counted yet" if money.usd_per_hour is not None else "no price is known"
+    if money.realised_usd_per_1k is not None:
+        said = f"{show_usd(money.realised_usd_per_1k)} per 1,000 requests"
+    if money.answers_nothing:
         said = "no request was answered in the last hour"
     parts.append(f"Really paid, idle time included: {said}.")
     return " ".join(parts)

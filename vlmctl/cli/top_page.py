@@ -160,11 +160,11 @@ def _change(change: Change, run: Running | None) -> str:
 
 
 def _fewer(found: Outlook, run: Running | None) -> str:
-    """``1 replica instead of 2 serves its load, $4.200 per hour less``."""
+    """``1 replica instead of 2 serves its load, $4.200 per hour less``; without a price no dollars."""
     now, count = 0 if run is None else run.replicas, found.replicas or 0
     serves = "serves" if count == 1 else "serve"
-    saved = show_usd(found.saved_usd_per_hour or 0.0)
-    return f"{_replicas(count)} instead of {now} {serves} its load, {saved} per hour less"
+    saved = f", {show_usd(found.saved_usd_per_hour)} per hour less" if found.saved_usd_per_hour else ""
+    return f"{_replicas(count)} instead of {now} {serves} its load{saved}"
 
 
 def _is_partly_unknown(run: Running | None) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from vlmctl.api import v1alpha1 as api
-from vlmctl.api.reading import running_plan
+from vlmctl.api.reading import running_benchmark, running_plan
 from vlmctl.kubeconfig import Cluster
 from vlmctl.library.cluster_objects import KubernetesObject, listed, named
 from vlmctl.planning.running import Running, replica_usd_per_hour
@@ -58,7 +58,8 @@ def read_deployment(found: KubernetesObject) -> Deployment:
         spec = msgspec.convert(found.get("spec") or {}, api.VLMDeploymentSpec)
         status = msgspec.convert(found.get("status") or {}, api.VLMDeploymentStatus)
     except msgspec.ValidationError as error:
-        spec, unreadable = None, f"it cannot be read: {error}. Was it written by a newer operator? Update vlmctl."
+        spec = None
+        unreadable = f"it cannot be read: {error}. Was it written by an operator of another version? Use its vlmctl."
     return Deployment(
         namespace=str(metadata.get("namespace", "")),
         name=str(metadata.get("name", "")),
@@ -77,9 +78,11 @@ def running(deployment: Deployment) -> Running | None:
         return None
     replicas = deployment.wanted_replicas if cost.replicas is None else cost.replicas
     known = {} if plan is None else _planned(plan)
-    measured = number(status.benchmark.requests_per_second) if status.benchmark is not None else None
+    benchmark = running_benchmark(status)
+    measured = None if benchmark is None else number(benchmark.requests_per_second)
     return Running(
         replicas=replicas,
+        held_gpus=cost.gpus,
         fewest_replicas=spec.scaling.min,
         measured_per_second=measured,
         usd_per_hour_of_replica=replica_usd_per_hour(
@@ -89,7 +92,8 @@ def running(deployment: Deployment) -> Running | None:
             requests_per_second=known.get("planned_per_second") if measured is None else measured,
         ),
         realised_usd_per_1k=number(cost.realised_per_1k),
-        realised_usd_per_hour=number(cost.realised_hourly),
+        realised_replica_hours_per_1k=number(cost.realised_replica_hours_per_1k),
+        realised_replicas=number(cost.realised_replicas),
         answers_nothing=cost.idle,
         is_scaled=status.scaling is not None and status.scaling.engine != api.ScalingEngine.NONE,
         target_utilization=float(spec.scaling.target_utilization),

@@ -6,6 +6,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from vlmctl.api import v1alpha1 as api
+from vlmctl.api.reading import is_rolling_out, running_benchmark
 from vlmctl.library.deployments import Deployment, number, running
 from vlmctl.planning.running import Running
 from vlmctl.specs.record import Record
@@ -75,7 +76,10 @@ class Access(Record, frozen=True, kw_only=True):
 
 
 class Standing(Record, frozen=True, kw_only=True):
-    """A deployment. `precision`, `gpu`, `gpu_count` and `checkpoint` are None where it is not known which plan runs."""
+    """A deployment. `precision`, `gpu`, `gpu_count` and `checkpoint` are None where it is not known which plan runs.
+
+    `rolls_out`: one revision takes over from another, so that no figure is of all that runs.
+    """
 
     namespace: str
     name: str
@@ -96,6 +100,7 @@ class Standing(Record, frozen=True, kw_only=True):
     timeline: tuple[Step, ...]
     current_revision: str | None
     update_revision: str | None
+    rolls_out: bool
     access: Access
     notes: tuple[str, ...]
     unreadable: str
@@ -129,6 +134,7 @@ def standing(deployment: Deployment) -> Standing:
         timeline=timeline(status.timeline),
         current_revision=status.current_revision,
         update_revision=status.update_revision,
+        rolls_out=is_rolling_out(status),
         access=_access(deployment),
         notes=status.plan.notes if status.plan is not None else (),
         unreadable=deployment.unreadable,
@@ -150,7 +156,7 @@ def _figures(deployment: Deployment, run: Running) -> Figures:
     status, spec = deployment.status, deployment.spec
     plan = status.plan if run.gpu is not None else None
     asked = spec.objectives if spec is not None else api.Objectives()
-    found = status.benchmark
+    found = running_benchmark(status)
     measured_usd_per_1k = run.usd_per_1k if run.measured_per_second is not None else None
     return Figures(
         requests_per_second=_figure(run.planned_per_second, run.measured_per_second),

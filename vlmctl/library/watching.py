@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from msgspec.structs import replace
 
@@ -55,12 +56,16 @@ def watch(catalog: Catalog, cluster: Cluster, namespace: str | None, *, gpus: Se
     the deployments cannot be read, UnknownName for a GPU that is none.
     """
     found = cluster_deployments(cluster, namespace)
+    everyone = found
+    if namespace is not None:
+        with suppress(NotReachable):  # what others pay is the price of a GPU too, where it may be seen
+            everyone = cluster_deployments(cluster, None)
     try:
         kept, unread = kept_benchmarks([listed(cluster, BENCHMARKS, namespace)]), ""
     except (NotReachable, InvalidValue) as error:
         kept, unread = (), f"No measurements are taken in: {error.message}"
     there = nodes(cluster)
-    judged = judge(catalog, found, benchmarks=kept, nodes=there, gpus=gpus)
+    judged = judge(catalog, found, everyone=everyone, benchmarks=kept, nodes=there, gpus=gpus)
     unlisted = "" if there is not None or gpus else "The nodes may not be read."
     return replace(judged, notes=tuple(note for note in (unread, unlisted) if note))
 
@@ -69,13 +74,18 @@ def judge(
     catalog: Catalog,
     deployments: Sequence[Deployment],
     *,
+    everyone: Sequence[Deployment] | None = None,
     benchmarks: Iterable[KeptBenchmark] = (),
     nodes: Iterable[Mapping[str, object]] | None = None,
     gpus: Sequence[str] = (),
 ) -> Watch:
-    """The same from objects that were read; raises UnknownName."""
+    """The same from objects that were read. `everyone`: those of which GPUs' prices are; None: the same ones.
+
+    Raises UnknownName.
+    """
     runs = [running(each) for each in deployments]
-    offered = market(catalog, asked=gpus, nodes=nodes, runs=[each for each in runs if each is not None])
+    payers = runs if everyone is None else [running(each) for each in everyone]
+    offered = market(catalog, asked=gpus, nodes=nodes, runs=[each for each in payers if each is not None])
     ids = {model.id for model in catalog.models}
     rows = [row for each in benchmarks if each.spec.key.model in ids for row in each.rows]
     search = _Search(replace(catalog, measurements=(*catalog.measurements, *rows)), offered)

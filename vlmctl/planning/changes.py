@@ -75,19 +75,19 @@ def outlook(running: Running, choices: Iterable[Choice], *, most_gpus: Mapping[s
 
 
 def _fewer(running: Running) -> Outlook | None:
-    """As many replicas as serve the load of the last hour with room to spare, where these are fewer and save money."""
+    """As many replicas as serve the load of the last hour with room to spare, where these are fewer."""
     share, price = running.load_share, running.usd_per_hour_of_replica
-    if running.is_scaled or share is None or not price:
+    if running.is_scaled or share is None:
         return None
-    # The share is of what was paid when the requests came, which may be other than what is paid now.
-    paid = 0.0 if running.answers_nothing else running.realised_usd_per_hour
-    if paid is None:
+    # The share is of the replicas that there were when the requests came, which may be others than there are now.
+    used = 0.0 if running.answers_nothing else running.realised_replicas
+    if used is None:
         return None
-    needed = math.ceil(paid / price * share / running.target_utilization - ROUNDING)
+    needed = math.ceil(used * share / running.target_utilization - ROUNDING)
     replicas = max(needed, running.fewest_replicas)
     if replicas >= running.replicas:
         return None
-    saved = (running.replicas - replicas) * price
+    saved = None if price is None else (running.replicas - replicas) * price
     return Outlook(verdict=Verdict.FEWER_REPLICAS, replicas=replicas, saved_usd_per_hour=saved)
 
 

@@ -13,7 +13,7 @@ from vlmctl.errors import NothingFits
 from vlmctl.planning.arrivals import Arrivals, Randomness, arrivals_within
 from vlmctl.planning.outcomes import MISSES_ALLOWED, Machine, Outcome, late_requests, outcome
 from vlmctl.planning.replica import NEVER, Replica, ReplicaSpeed, Requests
-from vlmctl.planning.scaling import LONGEST_WINDOW_SECONDS, ScalingPolicy, check_policy
+from vlmctl.planning.scaling import ANSWERED_SECONDS, LONGEST_WINDOW_SECONDS, ScalingPolicy, check_policy
 from vlmctl.planning.traffic import run_fleet
 from vlmctl.specs.record import Record
 from vlmctl.specs.workload import Objectives
@@ -54,7 +54,7 @@ class Grid(Record, frozen=True, kw_only=True):
 
     `targets`: shares of a replica's concurrency; `minimums`: None takes none, one, and half of what is enough when
     always on, where 0 is tried with each of `idle_seconds`; `maximum`: None takes twice of it; `lead_seconds`: None
-    takes the cold start. `base` holds the rest.
+    takes the cold start, and a minimum of 0 none, as KEDA alone goes to zero. `base` holds the rest.
     """
 
     targets: tuple[float, ...] = TARGETS
@@ -199,7 +199,7 @@ def _policies(
     minimums = usual if grid.minimums is None else grid.minimums
     lead = min(scenario.cold_start_seconds, LONGEST_WINDOW_SECONDS) if grid.lead_seconds is None else grid.lead_seconds
     gap = scenario.arrivals.longest_gap_seconds()
-    idle = tuple(seconds for seconds in grid.idle_seconds if seconds <= gap)
+    idle = tuple(seconds for seconds in grid.idle_seconds if seconds + ANSWERED_SECONDS <= gap)
     for minimum in minimums:
         # A fleet that is never idle for long enough never goes to zero: one such policy shows it.
         never = minimum == 0 and not idle
@@ -211,7 +211,7 @@ def _policies(
                     minimum_replicas=minimum,
                     maximum_replicas=maximum,
                     idle_seconds=seconds,
-                    lead_seconds=lead,
+                    lead_seconds=lead if minimum else 0.0,
                 )
                 check_policy(policy)
                 yield target, policy
@@ -226,7 +226,7 @@ def _tried(
     run = run_fleet(
         scenario.arrivals,
         scenario.speed,
-        policy,
+        _as_keda_has_it(policy) if policy.minimum_replicas == 0 else policy,
         cold_start_seconds=scenario.cold_start_seconds,
         replicas_at_start=_replicas_at_start(scenario.arrivals, policy, capacity),
     )
@@ -239,6 +239,11 @@ def _tried(
         name=name,
         utilization=utilization,
     )
+
+
+def _as_keda_has_it(policy: ScalingPolicy) -> ScalingPolicy:
+    """The idle time begins when answers no longer count as recent."""
+    return replace(policy, idle_seconds=policy.idle_seconds + ANSWERED_SECONDS)
 
 
 def _replicas_at_start(arrivals: Arrivals, policy: ScalingPolicy, capacity: Capacity) -> int:

@@ -13,16 +13,18 @@ from vlmctl.units import SECONDS_PER_HOUR
 class Running(Record, frozen=True, kw_only=True):
     """Replicas that are paid for. Rates are requests per second of one replica, within the objectives.
 
+    `held_gpus`: of all replicas; None: as many as each was planned with.
     `precision`, `gpu` and `gpu_count`: None where it is not known which of several plans runs. `fewest_replicas`: that
     are kept whatever the load. `basis`, `planned_error`: of the planned rate; the error is relative, the median of past
-    ones. `usd_per_hour_of_replica` of None: no price is known. `realised_usd_per_1k`:
-    dollars per 1,000 requests that were really answered, idle time included; None: nobody has counted them.
-    `realised_usd_per_hour`: what was paid on average meanwhile, None where it is not told.
-    `answers_nothing`: an hour was paid for without any. `is_scaled`: replicas follow the load by themselves.
+    ones. `usd_per_hour_of_replica` of None: no price is known. `realised_replica_hours_per_1k`: for 1,000 requests that
+    were really answered, idle time included; None: nobody has counted them. `realised_usd_per_1k`: what these cost.
+    `realised_replicas`: how many there were on average meanwhile.
+    `answers_nothing`: replicas were there for an hour without any. `is_scaled`: replicas follow the load by themselves.
     `target_utilization`: share of a replica's rate that is to be asked of it.
     """
 
     replicas: int
+    held_gpus: int | None = None
     fewest_replicas: int = 1
     precision: str | None = None
     gpu: str | None = None
@@ -33,7 +35,8 @@ class Running(Record, frozen=True, kw_only=True):
     measured_per_second: float | None = None
     usd_per_hour_of_replica: float | None = None
     realised_usd_per_1k: float | None = None
-    realised_usd_per_hour: float | None = None
+    realised_replica_hours_per_1k: float | None = None
+    realised_replicas: float | None = None
     answers_nothing: bool = False
     is_scaled: bool = False
     target_utilization: float = 1.0
@@ -60,6 +63,8 @@ class Running(Record, frozen=True, kw_only=True):
         """GPUs of all replicas."""
         if self.replicas == 0:
             return 0
+        if self.held_gpus is not None:
+            return self.held_gpus
         return None if self.gpu_count is None else self.replicas * self.gpu_count
 
     @property
@@ -79,13 +84,13 @@ class Running(Record, frozen=True, kw_only=True):
 
     @property
     def load_share(self) -> float | None:
-        """Share of what the replicas could serve that is really asked of them: floor over realised price."""
+        """Share of what the replicas could serve that is really asked of them."""
         if self.answers_nothing:
             return 0.0
-        floor, realised = self.usd_per_1k, self.realised_usd_per_1k
-        if floor is None or realised is None or realised <= 0:
+        hours, rate = self.realised_replica_hours_per_1k, self.requests_per_second
+        if not rate or not hours:
             return None
-        return min(1.0, floor / realised)
+        return min(1.0, 1000 / (rate * hours * SECONDS_PER_HOUR))
 
     @property
     def idle_share(self) -> float | None:

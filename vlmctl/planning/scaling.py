@@ -22,6 +22,9 @@ LONGEST_WINDOW_SECONDS = 3600.0  # that autoscaling/v2 accepts as a stabilizatio
 TREND_POINTS = 4  # observations below which a slope says nothing
 ONE_SIDED_95 = 1.645  # standard errors below an estimate that hold it up in 95% of cases, were there many observations
 
+# Back from now, in which an answer keeps replicas awake that KEDA scales to zero: its `cooldownPeriod` begins then.
+ANSWERED_SECONDS = 180.0
+
 _Value = TypeVar("_Value", int, float)
 
 
@@ -78,7 +81,7 @@ class ScalingPolicy(Record, frozen=True, kw_only=True):
     `maximum_replicas`: `minReplicas`, `maxReplicas`; KEDA `minReplicaCount`, `maxReplicaCount`; `up`, `down`:
     `behavior`; `idle_seconds`: KEDA `cooldownPeriod`, used where the minimum is 0; `interval_seconds`: the HPA's sync
     period, KEDA `pollingInterval`. `lead_seconds`: how far ahead the trend of the load is followed, as long as a cold
-    start; neither has a term for it, a Prometheus query does (`predict_linear`).
+    start; neither has a term for it, and neither scales ahead.
     """
 
     target_in_flight: float
@@ -95,12 +98,14 @@ class Observation(Record, frozen=True, kw_only=True):
     """What was seen. `replicas`: those that were asked for last, ready or not.
 
     `in_flight`: requests on all replicas that reported, and those that wait for one; None where nothing is known or
-    what is known is stale. `missing`: ready replicas that did not report.
+    what is known is stale. `missing`: replicas that did not report, those included that have not started; `silent`: of
+    them, those that take traffic, whose load is therefore not in it.
     """
 
     replicas: int
     in_flight: float | None
     missing: int = 0
+    silent: int = 0
 
 
 class State(Record, frozen=True, kw_only=True):
@@ -262,9 +267,9 @@ def _remembering(policy: ScalingPolicy, state: State, seen: Observation, now: fl
     recommendations = _since(state.recommendations, now - window)
     # However short a start is, there are looks enough for a trend, one that comes late included.
     trend_seconds = max(policy.lead_seconds, (TREND_POINTS + 0.5) * policy.interval_seconds)
-    loads = _since(state.loads, now - trend_seconds) if policy.lead_seconds else ()
-    if seen.in_flight is not None and policy.lead_seconds:
-        loads = (*loads, (now, seen.in_flight))
+    loads: tuple[tuple[float, float], ...] = ()  # replicas that tell again one by one would look like a load that rises
+    if seen.in_flight is not None and policy.lead_seconds and not seen.silent:
+        loads = (*_since(state.loads, now - trend_seconds), (now, seen.in_flight))
     return State(
         recommendations=(*recommendations, (now, seen.replicas)) if unknown or is_first else recommendations,
         changes=_since(state.changes, now - max(periods, default=0.0)),

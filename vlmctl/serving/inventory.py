@@ -68,6 +68,12 @@ def inventory(nodes: Iterable[Node], declared: Sequence[DeclaredPool], catalog: 
     return Inventory(pools=tuple(pools), unknown=tuple(sorted(unknown)))
 
 
+def declared_pools(declared: Sequence[DeclaredPool], catalog: Catalog) -> tuple[Pool, ...]:
+    """Those that the values name a price for, with the dearest where they say several of the same nodes."""
+    pools = [pool for pool in _declared(declared, catalog, set()) if pool.usd_per_gpu_hour is not None]
+    return tuple(_together(pools).values())
+
+
 def _declared(declared: Sequence[DeclaredPool], catalog: Catalog, unknown: set[str]) -> tuple[Pool, ...]:
     """Pools of the values; a GPU whose nodes may carry one of several labels is declared under each of them."""
     pools: list[Pool] = []

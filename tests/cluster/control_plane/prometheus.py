@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import yaml
+from vlm_operator.reported import condition
 
 from tests.cluster.clusters import REPOSITORY
 from tests.cluster.control_plane.operators import eventually
@@ -26,6 +27,7 @@ RECORDED = {
     "/metrics": "vllm_0.32.txt",
     "/proxy/metrics": "haproxy_2.6.txt",
 }
+IN_PROMETHEUS = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
 NO_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 GROWING = re.compile(r"^(?P<series>\w[\w:]*_(?:total|count|sum|bucket)(?:\{.*\})?) (?P<value>[\d.e+]+)$", re.MULTILINE)
 
@@ -105,21 +107,26 @@ def monitored_scrapes(monitor: Mapping[str, Any], targets: Path) -> list[dict[st
         {
             "job_name": f"{monitor['metadata']['namespace']}/{monitor['metadata']['name']}/{number}",
             "metrics_path": endpoint["path"],
+            "params": endpoint.get("params", {}),
             "scrape_interval": endpoint["interval"],
             "file_sd_configs": [{"files": [str(targets)]}],
-            "relabel_configs": [
-                {"source_labels": each["sourceLabels"], "target_label": each["targetLabel"]}
-                for each in endpoint["relabelings"]
-            ],
+            "relabel_configs": [_relabeling(each) for each in endpoint["relabelings"]],
+            "metric_relabel_configs": [_relabeling(each) for each in endpoint.get("metricRelabelings", ())],
         }
         for number, endpoint in enumerate(monitor["spec"]["podMetricsEndpoints"])
     ]
+
+
+def _relabeling(given: Mapping[str, Any]) -> dict[str, Any]:
+    """In Prometheus' own words."""
+    return {IN_PROMETHEUS.get(field, field): value for field, value in given.items()}
 
 
 def target(pod: Mapping[str, Any], port: int) -> dict[str, Any]:
     """A pod as a Prometheus that watches Kubernetes has it; Debian's is built without that."""
     metadata = pod["metadata"]
     labels = {f"__meta_kubernetes_pod_label_{NO_LABEL.sub('_', key)}": each for key, each in metadata["labels"].items()}
+    labels["__meta_kubernetes_pod_ready"] = condition(pod, "Ready").get("status", "unknown").lower()
     named = {"namespace": metadata["namespace"], "pod": metadata["name"]}
     return {"targets": [f"{pod['status']['podIP']}:{port}"], "labels": {**labels, **named}}
 

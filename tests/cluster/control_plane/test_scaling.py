@@ -232,7 +232,9 @@ def test_keda_is_waited_for_until_it_is_gone(
 def test_to_zero_with_the_http_add_on_alone(
     space: Space, with_keda: Cluster, scaled: tuple[Fleet, OperatorProcess]
 ) -> None:
-    """A minimum of 0 makes a route that holds requests; back at the operator it is 1 again, and that is said."""
+    """A minimum of 0 makes a route that holds requests; back at the operator it is 1 again, and that is said. What KEDA
+    had taken comes back.
+    """
     scaled_by(space, "KEDA", min=0)
     eventually(lambda: _assert(there(space, HTTP_SCALED_OBJECT) == [f"{NAME}-http"]))
     found = space.find(SCALED_OBJECT, NAME)["spec"]
@@ -240,9 +242,12 @@ def test_to_zero_with_the_http_add_on_alone(
         0,
         ["prometheus", "prometheus", "external-push"],
     )
+    space.change(VLMDEPLOYMENT, NAME, {"spec": {"replicas": 0}})  # as KEDA does
+    eventually(lambda: _assert(status(space)["scaling"].get("asleep", False)))
     space.change(VLMDEPLOYMENT, NAME, {"spec": {"scaling": {"engine": "Operator"}}})
     eventually(lambda: _assert(status(space)["scaling"]["reason"] == "MinimumRaised"))
     eventually(lambda: _assert(there(space, HTTP_SCALED_OBJECT) == there(space, SCALED_OBJECT) == []))
+    replicas_become(space, 1)
 
 
 def kedas_autoscaler(owner: dict[str, Any]) -> dict[str, Any]:

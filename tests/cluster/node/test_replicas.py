@@ -16,11 +16,13 @@ import httpx
 import pytest
 from vlm_operator import names
 from vlm_operator.kinds import POD, VLMDEPLOYMENT, Resource
+from vlm_operator.load import read_metrics
+from vlm_operator.proxy import METRICS_PATH, METRICS_PORT
 from vlm_operator.reasons import BenchmarkReason, DegradedReason, ReadyReason
 from vlm_operator.results import AgentResult, Stage, Task, read_result
 
 from tests.cluster.clusters import Cluster
-from tests.cluster.control_plane.operators import Space, eventually
+from tests.cluster.control_plane.operators import Space, eventually, some
 from tests.cluster.node.conftest import claim_of
 from tests.cluster.node.operators import Recorder, condition, installed, remove_namespace, scale_operator
 from tests.cluster.node.test_node import question
@@ -190,6 +192,12 @@ def engine(pod: Body) -> Body:
     return found
 
 
+def answered(pod: Body) -> float:
+    """Requests with 2xx, as its proxy counts them."""
+    url = f"http://{pod['status']['podIP']}:{METRICS_PORT}{METRICS_PATH}"
+    return read_metrics(httpx.get(url, timeout=5, trust_env=False).raise_for_status().text).answered
+
+
 def became_ready(pod: Body) -> str:
     return condition(pod, "Ready")["lastTransitionTime"]
 
@@ -202,6 +210,18 @@ def test_measured_before_traffic(served: Served) -> None:
     assert (result.task, result.stage, result.ladder.attempts) == (Task.LADDER, Stage.OPEN, 1)
     assert body["status"]["timeline"]["benchmarked"] <= became_ready(pod)
     assert len(served.space.all("VLMBenchmark")) == 1
+
+
+def test_the_benchmarks_own_requests_are_no_traffic(served: Served) -> None:
+    """The proxy, by whose count replicas are scaled and requests cost, saw each user's and none of the ladder's."""
+    (pod,) = served.until_pods(1).values()
+    assert served.result(pod).ladder.best is not None
+    assert answered(pod) == 0
+    client = Client(served.service())
+    client.start()
+    eventually(lambda: some(client.answers))
+    client.stop()
+    assert answered(pod) == len(client.answers)
 
 
 def test_second_replica_probes(served: Served) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +124,24 @@ class TestStatus:
         assert (ran.code, ran.out, ran.err.count("\n")) == (code, "", 1)
         assert said in ran.err
 
+    def test_while_one_revision_takes_over_no_figure_is_told(
+        self, vlmctl: CommandLine, objects: dict[str, Any]
+    ) -> None:
+        """The plan and the measurement in the status are of the one that is to be."""
+        both = deepcopy(RECEIPTS)
+        both["status"]["updateRevision"] = "receipts-0000000000"
+        objects[f"{OWN}/vlmdeployments/receipts"] = both
+        assert "One revision takes over from another" in " ".join(vlmctl("status", "receipts").out.split())
+        found = vlmctl("status", "receipts", "-o", "json").json[0]
+        figures = found["figures"]
+        assert (found["rolls_out"], figures["ttft_seconds"]["measured"], figures["measured_at"]) == (True, None, None)
+
     def test_one_that_cannot_be_read_hides_no_other(self, vlmctl: CommandLine, objects: dict[str, Any]) -> None:
-        """A newer operator's field makes one unreadable."""
+        """Another operator's field makes one unreadable."""
         strange = {**CHARTS, "status": {**CHARTS["status"], "surprise": 1}}
         objects[f"{OWN}/vlmdeployments"] = listed(strange, RECEIPTS)
         ran = vlmctl("status")
-        assert (ran.code, "newer operator" in ran.out, "receipts" in ran.out) == (0, True, True)
+        assert (ran.code, "operator of another version" in ran.out, "receipts" in ran.out) == (0, True, True)
 
 
 class TestTop:
@@ -185,6 +198,16 @@ class TestTop:
         ran = vlmctl("top")
         said = " ".join(ran.out.split())
         assert (ran.code, "No measurements are taken in: the cluster does not show" in said) == (0, True)
+
+    def test_what_others_pay_is_the_price_of_a_gpu(self, vlmctl: CommandLine, objects: dict[str, Any]) -> None:
+        """Whichever namespace is looked at; where all may not be listed, it is what that one pays."""
+        dear = deepcopy(CHARTS)
+        dear["metadata"] |= {"namespace": "others", "name": "dear"}
+        dear["status"]["cost"]["hourlyUSD"] = "50"
+        objects[f"{GROUP}/vlmdeployments"] = listed(*ALL, dear)
+        assert "receipts: bf16 on L40S" not in " ".join(vlmctl("top").out.split())
+        objects[f"{GROUP}/vlmdeployments"] = FORBIDDEN
+        assert "receipts: bf16 on L40S: -46% $/1k" in " ".join(vlmctl("top").out.split())
 
     def test_gpus_can_be_named(self, vlmctl: CommandLine) -> None:
         """Those alone are looked at; one that is none is a mistake."""

@@ -113,6 +113,16 @@ class TestRunning:
         assert (run.gpu, run.gpus, run.planned_per_second, run.drift) == (None, None, None, None)
         assert run.usd_per_hour == pytest.approx(3.2)
 
+    def test_while_a_revision_takes_over_no_plan_is_what_runs(self) -> None:
+        """The status has the plan that is to be: what is paid and held is known, and no price of its GPU follows."""
+        body = changed(RECEIPTS, updateRevision="receipts-0000000000")
+        body["status"]["cost"] |= {"replicas": 2, "gpus": 5, "hourlyUSD": "5.06"}
+        run = running(read_deployment(body))
+        assert run is not None
+        assert (run.gpu, run.gpus, run.requests_per_second, run.usd_per_1k) == (None, 5, None, None)
+        assert run.usd_per_hour == pytest.approx(5.06)
+        assert market(CATALOG, runs=[run]).offers == {}
+
     def test_a_refused_change_leaves_the_cost_of_what_runs(self) -> None:
         """There is no plan for the new spec, and the old replicas are still paid for."""
         run = running(read_deployment(changed(RECEIPTS, plan=None)))
@@ -126,8 +136,8 @@ class TestRunning:
     def test_one_of_a_newer_operator_is_said_to_be_unreadable(self) -> None:
         """The others are still shown."""
         found = judge(CATALOG, read(changed(CHARTS, surprise=1), RECEIPTS))
-        assert "newer operator" in found.deployments[0].deployment.unreadable
-        assert "newer operator" in found.deployments[0].outlook.reason
+        assert "operator of another version" in found.deployments[0].deployment.unreadable
+        assert "operator of another version" in found.deployments[0].outlook.reason
         assert found.deployments[1].running is not None
 
 

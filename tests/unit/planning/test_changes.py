@@ -100,27 +100,29 @@ BUSY = Running(
     [(1.0, 1, None), (1.9, 1, 3), (4.0, 1, 2), (100.0, 1, 1), (100.0, 3, 3), (100.0, 0, 1)],
 )
 def test_fewer_replicas_are_named_where_they_serve_the_load(realised: float, fewest: int, expected: int | None) -> None:
-    """A request costs a dollar per 1,000 where replicas are never idle; what is paid for it tells their load."""
-    run = replace(BUSY, realised_usd_per_1k=realised, realised_usd_per_hour=4 * 3.6, fewest_replicas=fewest)
+    """1,000 requests take 1/3.6 hours of replicas that are never idle; what they really take tells the load."""
+    run = replace(BUSY, realised_replica_hours_per_1k=realised / 3.6, realised_replicas=4.0, fewest_replicas=fewest)
     found = outlook(run, ())
     assert found.replicas == expected
     assert (found.verdict is Verdict.FEWER_REPLICAS) is (expected is not None)
     if expected is not None:
         assert found.saved_usd_per_hour == pytest.approx((4 - expected) * 3.6)
+    unpriced = outlook(replace(run, usd_per_hour_of_replica=None), ())
+    assert (unpriced.replicas, unpriced.saved_usd_per_hour) == (expected, None)
     assert outlook(replace(run, is_scaled=True), ()).verdict is Verdict.CHEAPEST
-    assert outlook(replace(run, realised_usd_per_hour=None), ()).verdict is Verdict.CHEAPEST
+    assert outlook(replace(run, realised_replicas=None), ()).verdict is Verdict.CHEAPEST
 
 
 @pytest.mark.parametrize(("now", "expected"), [(4, 2), (3, 2), (2, None), (1, None)])
-def test_what_was_paid_when_the_requests_came_tells_their_load(now: int, expected: int | None) -> None:
+def test_what_was_there_when_the_requests_came_tells_their_load(now: int, expected: int | None) -> None:
     """Four replicas had the load of 1.2: that is still so when there are fewer, and no further one is to go."""
-    run = replace(BUSY, replicas=now, realised_usd_per_1k=1 / 0.3, realised_usd_per_hour=4 * 3.6)
+    run = replace(BUSY, replicas=now, realised_replica_hours_per_1k=1 / 3.6 / 0.3, realised_replicas=4.0)
     assert outlook(run, ()).replicas == expected
 
 
 def test_the_change_that_saves_more_is_named() -> None:
     """Another GPU for all of the capacity, or fewer of the present one; never both."""
-    run = replace(BUSY, usd_per_hour_of_replica=36.0, realised_usd_per_1k=10.4, realised_usd_per_hour=4 * 36.0)
+    run = replace(BUSY, usd_per_hour_of_replica=36.0, realised_replica_hours_per_1k=10.4 / 36.0, realised_replicas=4.0)
     other = outlook(run, CHOICES)
     assert (other.verdict, other.replicas) == (Verdict.RECOMMENDED, None)
     idle = outlook(replace(run, answers_nothing=True, fewest_replicas=0), CHOICES)

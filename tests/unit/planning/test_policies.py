@@ -121,12 +121,27 @@ def test_a_grid_is_tried_as_given() -> None:
     )
     found = [each for each in compare_policies(scenario(), grid, Random(0)).outcomes if each.utilization is not None]
     assert {each.policy.minimum_replicas for each in found} == {0, 2}
-    assert {(each.policy.maximum_replicas, each.utilization, each.policy.lead_seconds) for each in found} == {
-        (3, 0.5, 60.0)
-    }
+    assert {(each.policy.maximum_replicas, each.utilization) for each in found} == {(3, 0.5)}
+    # KEDA alone goes to zero, and does not look ahead.
+    assert {each.policy.lead_seconds for each in found if each.policy.minimum_replicas == 0} == {0.0}
+    assert {each.policy.lead_seconds for each in found if each.policy.minimum_replicas} == {60.0}
     assert max(each.replicas_peak for each in found) <= 4  # one that is leaving may still be paid for
     with pytest.raises(InvalidValue):
         compare_policies(scenario(), replace(grid, minimums=(4,)), Random(0))
+
+
+@pytest.mark.parametrize(("gap_seconds", "sleeps"), [(290.0, False), (400.0, True)])
+def test_an_answer_keeps_replicas_awake_before_the_idle_time(gap_seconds: float, sleeps: bool) -> None:
+    """KEDA counts the idle time from when answers are no longer recent: 120 s of it are 300 s without a request."""
+    arrivals = Arrivals(seconds=[gap_seconds * number for number in range(10)], duration_seconds=10 * gap_seconds)
+    grid = Grid(targets=(0.5,), minimums=(0,), maximum=2, idle_seconds=(120.0,))
+    (found,) = (
+        each for each in compare_policies(scenario(arrivals), grid, Random(0)).outcomes if each.utilization is not None
+    )
+    assert found.policy.idle_seconds == 120.0
+    assert (found.replicas_mean < 0.95) is sleeps
+    if sleeps:
+        assert found.replicas_mean == pytest.approx((60.0 + 300.0) / gap_seconds, rel=0.15)
 
 
 def test_no_more_than_can_be_had() -> None:

@@ -19,7 +19,7 @@ RUNNING = st.builds(
     planned_per_second=st.none() | RATES,
     measured_per_second=st.none() | RATES,
     usd_per_hour_of_replica=st.none() | USD,
-    realised_usd_per_1k=st.none() | USD,
+    realised_replica_hours_per_1k=st.none() | st.floats(0.01, 1_000.0),
 )
 READER = Running(
     replicas=2,
@@ -27,7 +27,7 @@ READER = Running(
     planned_per_second=2.0,
     measured_per_second=1.0,
     usd_per_hour_of_replica=3.6,
-    realised_usd_per_1k=4.0,
+    realised_replica_hours_per_1k=4.0 / 3.6,
 )
 
 
@@ -56,15 +56,15 @@ def test_load_and_idleness_are_shares_of_what_is_paid(run: Running) -> None:
 
 
 def test_what_answers_nothing_is_all_idle() -> None:
-    """Also where an older price per request is still there, or none."""
+    """Also where an older figure is still there, or none."""
     for realised in (4.0, None):
-        quiet = replace(READER, realised_usd_per_1k=realised, answers_nothing=True)
+        quiet = replace(READER, realised_replica_hours_per_1k=realised, answers_nothing=True)
         assert (quiet.idle_share, quiet.waste_usd_per_hour) == (1.0, pytest.approx(7.2))
 
 
 def test_the_idle_share_is_of_the_money_whose_load_is_known() -> None:
     """A deployment that nobody has counted is neither busy nor idle."""
-    both = totals([READER, replace(READER, realised_usd_per_1k=None, usd_per_hour_of_replica=100.0)])
+    both = totals([READER, replace(READER, realised_replica_hours_per_1k=None, usd_per_hour_of_replica=100.0)])
     assert (both.usd_per_hour, both.judged_usd_per_hour) == (pytest.approx(207.2), pytest.approx(7.2))
     assert both.waste_share == pytest.approx(0.75)
     assert totals([]).waste_share is None
@@ -75,7 +75,8 @@ def test_what_is_not_known_stays_unknown(run: Running) -> None:
     """Without a price there is no cost, without counted requests no load, without a measurement no drift."""
     unpriced = replace(run, usd_per_hour_of_replica=None)
     assert unpriced.usd_per_hour is unpriced.usd_per_1k is unpriced.waste_usd_per_hour is None
-    uncounted = replace(run, replicas=run.replicas + 1, realised_usd_per_1k=None)
+    assert unpriced.idle_share == run.idle_share
+    uncounted = replace(run, replicas=run.replicas + 1, realised_replica_hours_per_1k=None)
     assert uncounted.idle_share is uncounted.idle_gpus is uncounted.waste_usd_per_hour is None
     assert replace(run, measured_per_second=None).drift is None
 

@@ -326,3 +326,19 @@ def test_a_short_start_is_looked_ahead_for_too() -> None:
         seen = Observation(replicas=late[-1].replicas, in_flight=10.0 + 3.0 * number)
         late.append(decide(policy, late[-1].state, seen, number * 16.0))
     assert any(each.reason is Reason.AHEAD for each in late)
+
+
+@given(
+    shares=st.lists(st.integers(0, 4), min_size=1, max_size=40),
+    lead=st.floats(30.0, 600.0),
+)
+def test_replicas_that_tell_again_are_no_trend(shares: list[int], lead: float) -> None:
+    """A load that stays the same asks for no more, in whatever order the four that carry it fall silent and tell."""
+    policy = replace(POLICY, lead_seconds=lead)
+    state, replicas = State(), 4
+    for number, told in enumerate([*shares, *range(5), *[4] * 8]):
+        load = 8.0 * told if told else None
+        seen = Observation(replicas=replicas, in_flight=load, missing=4 - told, silent=4 - told)
+        decision = decide(policy, state, seen, number * 15.0)
+        state, replicas = decision.state, decision.replicas
+        assert replicas == 4
