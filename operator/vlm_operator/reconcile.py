@@ -180,7 +180,8 @@ class Reconciler:
         kept = await self._writer.keep(key, measured(looked, self._observer.node_label))
         tried.refused += kept.refused
         if kept.written or asked.news:
-            settled = await self._settle(key, looked, spec, tried)
+            looked = self._look(key, tried)  # what is kept by now is noted on its pod at once
+            settled = None if looked is None else await self._settle(key, looked, spec, tried)
             if settled is None:
                 return self._again(key, tried)
         observed, decision = settled
