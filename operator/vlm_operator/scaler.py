@@ -25,7 +25,7 @@ from vlm_operator.scaled import Scaled
 from vlm_operator.scaling_policy import INTERVAL_SECONDS
 from vlm_operator.status import previous, was_about
 from vlm_operator.store import Store
-from vlmctl.planning.scaling import Decision, Observation, Reason, State, decide
+from vlmctl.planning.scaling import Observation, Reason, State, decide
 from vlmctl.specs.record import Record
 
 METER_SECONDS = 60.0  # between looks at what requests cost, of all
@@ -150,9 +150,8 @@ class Scaler:
         metadata, spec = parent["metadata"], parent["spec"]
         is_changed = metadata.get("generation", 0) != plan.generation or spec.get("replicas", 1) != 0
         if not is_changed and "deletionTimestamp" not in metadata and not spec.get("paused"):
-            message = "KEDA scales it to 0 no more"
-            woken = Decision(replicas=plan.wakes_to, reason=Reason.BOUNDED, message=message, state=State())
-            await self._write(key, parent, woken)
+            why = f"KEDA scales it to 0 no more ({Reason.BOUNDED.value})"
+            await self._write(key, parent, plan.wakes_to, why)
 
     def _pods(self, key: Key) -> Iterable[KubernetesObject]:
         return (body for body, _ in self._store.owned(key, POD.kind))
@@ -176,16 +175,17 @@ class Scaler:
         told_at = known.told_at if seen.in_flight is None and seen.silent > 0 else now
         state = decision.state
         # The first look only takes in how things are: after a restart nothing jumps.
-        if decision.replicas != replicas and (is_new or not await self._write(key, parent, decision)):
+        why = f"{decision.message} ({decision.reason.value})"
+        if decision.replicas != replicas and (is_new or not await self._write(key, parent, decision.replicas, why)):
             state = replace(state, changes=known.state.changes)  # nothing has come of it
         self._known[key] = _Known(uid=known.uid, state=state, told_at=told_at)
 
-    async def _write(self, key: Key, parent: KubernetesObject, decision: Decision) -> bool:
+    async def _write(self, key: Key, parent: KubernetesObject, replicas: int, why: str) -> bool:
         """Scale the VLMDeployment if it is still as it was seen; whether that was done."""
         metadata, before = parent["metadata"], parent["spec"].get("replicas", 1)
         patch = {
             "metadata": {"resourceVersion": metadata["resourceVersion"]},
-            "spec": {"replicas": decision.replicas},
+            "spec": {"replicas": replicas},
         }
         try:
             await self._cluster.merge(VLMDEPLOYMENT, key.namespace, key.name, patch, subresource="scale")
@@ -196,8 +196,7 @@ class Scaler:
             if not (error.is_conflict or error.is_missing):  # else it has changed, or is gone: look again
                 log.warning("%s/%s cannot be scaled: %s", *key, error)
             return False
-        told = f"{decision.message} ({decision.reason.value})"
-        log.info("Scaled %s/%s from %d to %d: %s.", *key, before, decision.replicas, told)
+        log.info("Scaled %s/%s from %d to %d: %s.", *key, before, replicas, why)
         return True
 
     def _look_blind(self, key: Key, known: _Known, seen: Load, now: float) -> None:
