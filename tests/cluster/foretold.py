@@ -8,14 +8,13 @@ from random import Random
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 from vlm_operator.scaling_policy import Start, scale
 
 from tests.vlm_operator.children import PLANNED
 from vlmctl.api import v1alpha1 as api
 from vlmctl.planning.arrivals import Arrivals
 from vlmctl.planning.replica import ReplicaSpeed
-from vlmctl.planning.scaling import ScalingPolicy
+from vlmctl.planning.scaling import ScalingPolicy, as_external_metric
 from vlmctl.planning.traffic import run_fleet
 
 Count = tuple[float, int]  # seconds since the load began, replicas
@@ -37,11 +36,11 @@ def steps_of(rates: Sequence[tuple[float, float]]) -> Arrivals:
 def policy_of(
     spec: Mapping[str, Any], benchmark: api.BenchmarkStatus, start_seconds: float, *, interval_seconds: float
 ) -> ScalingPolicy:
-    """What a VLMDeployment's `spec.scaling` comes to. The operator alone looks ahead of a start."""
+    """What a VLMDeployment's `spec.scaling` comes to."""
     start = Start(seconds=start_seconds, measured=True)
     scaling = msgspec.convert(spec, api.Scaling)
     policy = scale(scaling, PLANNED, benchmark, start, minimum=scaling.min, interval_seconds=interval_seconds).policy
-    return policy if spec["engine"] == "Operator" else replace(policy, lead_seconds=0.0)
+    return policy if spec["engine"] == "Operator" else as_external_metric(policy)
 
 
 def foretold(coming: Arrivals, speed: ReplicaSpeed, policy: ScalingPolicy, start_seconds: float) -> list[Count]:

@@ -45,6 +45,7 @@ def simulate(
     max_replicas: own.MaxReplicasOption = None,
     idle: own.IdleOption = None,
     scale_down_after: own.ScaleDownAfterOption = None,
+    engine: own.EngineOption = own.Engine.OPERATOR,
     look_ahead: own.LookAheadOption = None,
     plot: own.PlotOption = None,
     require: options.RequireOption = None,
@@ -75,7 +76,7 @@ def simulate(
         arrivals,
         options.wishes(context, NAMES, require),
         catalog=known,
-        grid=_grid(target, min_replicas, max_replicas, idle, scale_down_after, look_ahead),
+        grid=_grid(target, min_replicas, max_replicas, idle, scale_down_after, engine, look_ahead),
         cold_start_seconds=parse_duration_seconds(cold_start) if cold_start is not None else None,
         seed=seed,
         progress=_progress(out, len(arrivals.seconds)),
@@ -142,6 +143,7 @@ def _grid(
     maximum: int | None,
     idle: list[str] | None,
     scale_down_after: str | None,
+    engine: own.Engine,
     look_ahead: str | None,
 ) -> Grid:
     """The policies to try, narrowed by what was given; raises InvalidValue for what makes no policy."""
@@ -156,6 +158,10 @@ def _grid(
             raise InvalidValue(f"{name} is out of range.", remedy=f"It must be 0 to {MAXIMUM_REPLICAS:,}.")
     if not all(LOWEST_TARGET <= share <= HIGHEST_TARGET for share in targets or ()):
         raise InvalidValue("--target is out of range.", remedy=f"It is a share, {LOWEST_TARGET} to {HIGHEST_TARGET}.")
+    if look_ahead is not None and engine is not own.Engine.OPERATOR:
+        raise InvalidValue(
+            f"--look-ahead goes with --engine Operator: {engine} does not.", remedy="Leave one of them out."
+        )
     window = DOWN.stabilization_seconds if scale_down_after is None else parse_duration_seconds(scale_down_after)
     grid = Grid(
         targets=tuple(targets or TARGETS),
@@ -163,6 +169,7 @@ def _grid(
         maximum=maximum,
         idle_seconds=tuple(map(parse_duration_seconds, idle)) if idle else IDLE_SECONDS,
         lead_seconds=parse_duration_seconds(look_ahead) if look_ahead is not None else None,
+        external_metric=engine is not own.Engine.OPERATOR,
         base=ScalingPolicy(target_in_flight=1.0, down=replace(DOWN, stabilization_seconds=window)),
     )
     most = MAXIMUM_REPLICAS if maximum is None else maximum

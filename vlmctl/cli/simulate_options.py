@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vlmctl.cli.options import option
+
+
+class Engine(StrEnum):
+    """Who scales, as `spec.scaling.engine` of a VLMDeployment has it."""
+
+    OPERATOR = "Operator"
+    KEDA = "KEDA"
+    HPA = "HPA"
+
 
 # Traffic.
 TraceOption = Annotated[
@@ -43,7 +53,15 @@ IdleOption = Annotated[
 ScaleDownAfterOption = Annotated[
     str | None, option("Window that scaling down waits for, 5m if not said.", metavar="DURATION")
 ]
+EngineOption = Annotated[
+    Engine,
+    option(
+        "Who scales, Operator if not said. KEDA and the HPA know the load of now alone; to zero it is KEDA always.",
+        case_sensitive=False,
+    ),
+]
 LookAheadOption = Annotated[
-    str | None, option("Follow the trend so far; a cold start if not said, 0s for none.", metavar="DURATION")
+    str | None,
+    option("The operator follows the trend so far; a cold start if not said, 0s for none.", metavar="DURATION"),
 ]
 PlotOption = Annotated[Path | None, option("Draw the cheapest policy to this SVG file.", metavar="FILE")]

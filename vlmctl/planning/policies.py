@@ -13,7 +13,13 @@ from vlmctl.errors import NothingFits
 from vlmctl.planning.arrivals import Arrivals, Randomness, arrivals_within
 from vlmctl.planning.outcomes import MISSES_ALLOWED, Machine, Outcome, late_requests, outcome
 from vlmctl.planning.replica import NEVER, Replica, ReplicaSpeed, Requests
-from vlmctl.planning.scaling import ANSWERED_SECONDS, LONGEST_WINDOW_SECONDS, ScalingPolicy, check_policy
+from vlmctl.planning.scaling import (
+    ANSWERED_SECONDS,
+    LONGEST_WINDOW_SECONDS,
+    ScalingPolicy,
+    as_external_metric,
+    check_policy,
+)
 from vlmctl.planning.traffic import run_fleet
 from vlmctl.specs.record import Record
 from vlmctl.specs.workload import Objectives
@@ -54,7 +60,8 @@ class Grid(Record, frozen=True, kw_only=True):
 
     `targets`: shares of a replica's concurrency; `minimums`: None takes none, one, and half of what is enough when
     always on, where 0 is tried with each of `idle_seconds`; `maximum`: None takes twice of it; `lead_seconds`: None
-    takes the cold start, and a minimum of 0 none, as KEDA alone goes to zero. `base` holds the rest.
+    takes the cold start. `external_metric`: whether KEDA or the HPA scale, which know the load of now alone; to zero
+    KEDA always does. `base` holds the rest.
     """
 
     targets: tuple[float, ...] = TARGETS
@@ -62,6 +69,7 @@ class Grid(Record, frozen=True, kw_only=True):
     maximum: int | None = None
     idle_seconds: tuple[float, ...] = IDLE_SECONDS
     lead_seconds: float | None = None
+    external_metric: bool = False
     base: ScalingPolicy = ScalingPolicy(target_in_flight=1.0)
 
 
@@ -211,10 +219,10 @@ def _policies(
                     minimum_replicas=minimum,
                     maximum_replicas=maximum,
                     idle_seconds=seconds,
-                    lead_seconds=lead if minimum else 0.0,
+                    lead_seconds=lead,
                 )
                 check_policy(policy)
-                yield target, policy
+                yield target, as_external_metric(policy) if grid.external_metric or minimum == 0 else policy
 
 
 def _tried(

@@ -80,8 +80,9 @@ class ScalingPolicy(Record, frozen=True, kw_only=True):
     `target_in_flight`, of one replica: HPA External metric `averageValue`, KEDA `threshold`; `minimum_replicas`,
     `maximum_replicas`: `minReplicas`, `maxReplicas`; KEDA `minReplicaCount`, `maxReplicaCount`; `up`, `down`:
     `behavior`; `idle_seconds`: KEDA `cooldownPeriod`, used where the minimum is 0; `interval_seconds`: the HPA's sync
-    period, KEDA `pollingInterval`. `lead_seconds`: how far ahead the trend of the load is followed, as long as a cold
-    start; neither has a term for it, and neither scales ahead.
+    period, KEDA `pollingInterval`. Neither has a term for the others, which are the operator's own: `lead_seconds`, how
+    far ahead the trend of the load is followed, as long as a cold start; `keeps_missing`, whether replicas that start,
+    or do not report, count as full against shrinking.
     """
 
     target_in_flight: float
@@ -91,6 +92,7 @@ class ScalingPolicy(Record, frozen=True, kw_only=True):
     down: Direction = DOWN
     idle_seconds: float = 300.0
     lead_seconds: float = 0.0
+    keeps_missing: bool = True
     interval_seconds: float = 15.0
 
 
@@ -140,6 +142,15 @@ class Decision(Record, frozen=True, kw_only=True):
     state: State
 
 
+def as_external_metric(policy: ScalingPolicy) -> ScalingPolicy:
+    """The policy as the HPA has it, and KEDA through one, for an External metric: the load of now over the target.
+
+    Replicas that start are let go where the load alone does not ask for them (Kubernetes, `replica_calculator.go`,
+    GetExternalPerPodMetricReplicas: neither readiness nor a trend comes in).
+    """
+    return replace(policy, lead_seconds=0.0, keeps_missing=False)
+
+
 def check_policy(policy: ScalingPolicy) -> None:
     """Raise InvalidValue for a policy that makes no sense."""
     if not 0 <= policy.minimum_replicas <= policy.maximum_replicas or policy.maximum_replicas < 1:
@@ -162,9 +173,9 @@ def decide(policy: ScalingPolicy, state: State, seen: Observation, now: float) -
     """The replicas to ask for at `now`, in seconds of any clock that only goes forward.
 
     Nothing known: they stay, and to the windows and the idle time it is as if all of them had been needed. Part of it
-    known: the replicas that did not report count as empty against growing, and as full against shrinking. No request in
-    flight for `idle_seconds` and a minimum of 0: none, at once. A request in flight and no replica: at least one, at
-    once. Replicas outside new bounds: to the bound, at once.
+    known: the replicas that did not report count as empty against growing, and as full against shrinking where the
+    policy keeps them. No request in flight for `idle_seconds` and a minimum of 0: none, at once. A request in flight
+    and no replica: at least one, at once. Replicas outside new bounds: to the bound, at once.
     """
     current = seen.replicas
     nearest = min(max(current, policy.minimum_replicas), policy.maximum_replicas)
@@ -204,7 +215,7 @@ def _wanted(policy: ScalingPolicy, state: State, seen: Observation, in_flight: f
         if rising:
             message += f", {ahead:.4g} in {policy.lead_seconds:.0f} s"
         return _replicas(ahead, target), Reason.AHEAD if rising else Reason.LOAD, message
-    most = max(in_flight + seen.missing * target, ahead)
+    most = max(in_flight + (seen.missing * target if policy.keeps_missing else 0.0), ahead)
     if most < target * current * (1.0 - policy.down.tolerance):
         return min(current, _replicas(most, target)), Reason.LOAD, message
     return current, Reason.STEADY, message

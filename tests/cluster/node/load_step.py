@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from statistics import median
@@ -26,15 +26,17 @@ from vlmctl.planning.replica import ReplicaSpeed
 
 LOOK_SECONDS = 0.5
 MOST_IN_FLIGHT = 1024  # of a simulated replica
-DRAIN_SECONDS = 60.0  # after the last replica that was asked for is there, until what had queued is answered
 
 
 class Replicas(NamedTuple):
-    """Those that were asked for, and how many took traffic; `at`: seconds of the monotonic clock."""
+    """Those that were asked for, and how many took traffic; `at`: seconds of the monotonic clock. `most_in_flight`:
+    requests at the one that has most of them.
+    """
 
     at: float
     asked: int
     ready: int
+    most_in_flight: float
 
 
 def send(endpoint: Endpoint, workload: BenchWorkload, offsets: Sequence[float], *, seed: int) -> list[Sample]:
@@ -60,18 +62,18 @@ def send(endpoint: Endpoint, workload: BenchWorkload, offsets: Sequence[float], 
 
 
 @contextmanager
-def watched(space: Space, name: str) -> Iterator[list[Replicas]]:
+def watched(space: Space, name: str, most_in_flight: Callable[[], float]) -> Iterator[list[Replicas]]:
     """Replicas over time, looked at until the end of the context."""
     found, over = list[Replicas](), threading.Event()
 
     def look() -> None:
         while not over.wait(LOOK_SECONDS):
             try:
-                body = space.find(VLMDEPLOYMENT, name)
+                body, most = space.find(VLMDEPLOYMENT, name), most_in_flight()
             except httpx.HTTPError:
                 continue
             asked, ready = body["spec"].get("replicas", 1), body["status"].get("readyReplicas", 0)
-            found.append(Replicas(time.monotonic(), asked, ready))
+            found.append(Replicas(time.monotonic(), asked, ready, most))
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -97,13 +99,23 @@ def measured_speed(
     )
 
 
-def unexplained(samples: Sequence[Sample], replicas: Sequence[Replicas], limit_seconds: float) -> list[Sample]:
-    """Answers whose first token was late although all replicas that were asked for had been there for a while."""
-    lacking = [each.at for each in replicas if each.ready < each.asked]
+def unexplained(
+    samples: Sequence[Sample], replicas: Sequence[Replicas], limit_seconds: float, *, concurrency: int
+) -> list[Sample]:
+    """Answers whose first token was late although all replicas that were asked for were there, and what had queued
+    before they were was answered.
+
+    A Service knows of no queue: requests that wait at one replica do not move to another, and more of them come to it
+    as to each.
+    """
+    behind, is_behind = list[float](), False
+    for each in replicas:
+        is_behind = each.ready < each.asked or (is_behind and each.most_in_flight > concurrency)
+        behind += [each.at] * is_behind
 
     def is_explained(sample: Sample) -> bool:
         told_at = sample.finished_at if sample.first_token_at is None else sample.first_token_at
-        return any(sample.intended_at - DRAIN_SECONDS < at < told_at for at in lacking)
+        return any(sample.intended_at < at < told_at for at in behind)
 
     late = [each for each in samples if each.ttft_seconds is None or each.ttft_seconds > limit_seconds]
     return [each for each in late if not is_explained(each)]

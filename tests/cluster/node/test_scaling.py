@@ -19,7 +19,7 @@ import httpx
 import msgspec
 import pytest
 from vlm_operator.kinds import BY_KIND, POD, VLMDEPLOYMENT
-from vlm_operator.proxy import METRICS_PORT
+from vlm_operator.proxy import BACKEND, METRICS_PORT
 from vlm_operator.reasons import BenchmarkReason, ReadyReason, ScalingReason
 from vlm_operator.reported import has_ended
 from vlm_operator.scaling_queries import in_flight_query
@@ -74,6 +74,7 @@ WORKLOAD = BenchWorkload(
     output_tokens=OUTPUT_TOKENS,
 )
 DISCOVERY_SECONDS = 1.0
+IN_FLIGHT = f'haproxy_backend_current_sessions{{proxy="{BACKEND}",namespace="{SPACE}",deployment="{NAME}"}}'
 HPA_CONTROLLER = "horizontal-pod-autoscaler"
 WRITERS = {"Operator": "vlm-operator", "KEDA": HPA_CONTROLLER, "HPA": HPA_CONTROLLER}
 
@@ -223,12 +224,15 @@ def _is_active(space: Space, name: str) -> None:
 
 
 class Outcome(NamedTuple):
-    """What came of the requests. `asked`, `predicted`: replicas by seconds since the first stage began."""
+    """What came of the requests. `asked`, `predicted`: replicas by seconds since the first stage began; `concurrency`:
+    what a replica measured.
+    """
 
     samples: list[Sample]
     replicas: list[Replicas]
     asked: list[Count]
     predicted: list[Count]
+    concurrency: int
     writers: set[str]
 
     def agrees(self, distance: int, predicted: Sequence[Count] | None = None) -> float:
@@ -238,12 +242,14 @@ class Outcome(NamedTuple):
 
     def told(self) -> str:
         """For people."""
+        late = unexplained(self.samples, self.replicas, LIMIT_SECONDS, concurrency=self.concurrency)
         return "\n".join(
             (
                 f"asked for {changes(self.asked)}",
                 f"foretold  {changes(self.predicted)}",
                 f"the same {self.agrees(0):.1%} of the time, within one {self.agrees(1):.1%}",
                 *stages(self.samples, [seconds for seconds, _ in STAGES], LIMIT_SECONDS),
+                f"late although no replica was lacking, nor was anything left of a queue: {len(late)}",
             )
         )
 
@@ -259,7 +265,7 @@ def step(scaled: Scaled, engine: str) -> Outcome:
     rate = float(benchmark.requests_per_second)
     coming = steps_of([(seconds, share * rate) for seconds, share in STAGES])
     lines = len(space.cluster.writes())
-    with watched(space, NAME) as replicas:
+    with watched(space, NAME, lambda: max(scaled.prometheus.values(IN_FLIGHT), default=0.0)) as replicas:
         samples = send(service, WORKLOAD, coming.seconds, seed=SEEDS[engine])
         eventually(lambda: _rests(scaled), seconds=ENGINE_SECONDS)
     token_seconds = median(each.tpot_seconds for each in alone if each.tpot_seconds is not None)
@@ -270,7 +276,8 @@ def step(scaled: Scaled, engine: str) -> Outcome:
     return Outcome(
         samples=samples,
         replicas=replicas,
-        asked=[(at - began, asked) for at, asked, _ in replicas if 0 <= at - began <= coming.duration_seconds],
+        asked=[(each.at - began, each.asked) for each in replicas if 0 <= each.at - began <= coming.duration_seconds],
+        concurrency=benchmark.concurrency,
         predicted=foretold(coming, speed, policy, start_seconds),
         writers=set(scale_writers(space, lines)),
     )
@@ -285,7 +292,7 @@ def test_replicas_follow_the_load_and_no_request_fails(scaled: Scaled, engine: s
     assert [each.failure for each in came.samples if each.failure] == []
     assert {each.output_tokens for each in came.samples} == {OUTPUT_TOKENS}
     assert {each.cached_tokens for each in came.samples} <= {0, None}
-    assert unexplained(came.samples, came.replicas, LIMIT_SECONDS) == []
+    assert unexplained(came.samples, came.replicas, LIMIT_SECONDS, concurrency=came.concurrency) == []
     assert came.agrees(1) >= AGREES_SHARE
     constant = ([(at, count) for at, _ in came.predicted] for count in range(1, MOST + 1))
     assert came.agrees(0) > max(came.agrees(0, each) for each in constant)

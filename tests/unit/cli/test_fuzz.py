@@ -88,6 +88,7 @@ FITTING_VALUES = """
 --idle 0s 10m
 --scale-down-after 0s 1h
 --look-ahead 0s 1h
+--engine operator KEDA
 --plot plot.svg there/is/nothing
 --seed 0 -1
 --write plan.yaml there/is/nothing /dev/full .

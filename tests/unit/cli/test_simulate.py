@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,6 +12,8 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.support.command_line import CommandLine
+from vlmctl.api.spec import ScalingEngine
+from vlmctl.cli.simulate_options import Engine
 
 QUICK = ("simulate", "qwen2.5-vl-7b", "--rate", "0h:0.2,12h:2", "--days", "0.1", "--gpu", "L40S", "--ttft", "3s")
 NARROW = ("--target", "0.8", "--min-replicas", "1")
@@ -89,6 +92,20 @@ def test_the_drawing_is_an_svg(vlmctl: CommandLine, tmp_path: Path) -> None:
     assert len(paths) == 3 + 4  # an axis a panel, and four curves
 
 
+def test_who_scales_is_said_in_its_own_words(vlmctl: CommandLine) -> None:
+    """With KEDA and the HPA no policy looks ahead; the names are those of a VLMDeployment, however they are written."""
+    assert {each.value for each in Engine} == {each.value for each in ScalingEngine} - {"Auto", "None"}
+    found = {
+        engine: json.loads(vlmctl(*QUICK, *NARROW, "--cold-start", "3m", "--engine", engine, "-o", "json").out)[
+            "policies"
+        ]
+        for engine in ("operator", "KEDA", "hpa")
+    }
+    leads = {engine: {each["policy"]["lead_seconds"] for each in tried} for engine, tried in found.items()}
+    assert 180.0 in leads["operator"]
+    assert leads["KEDA"] == leads["hpa"] == {0.0}
+
+
 def test_no_policy_is_exit_code_3(vlmctl: CommandLine) -> None:
     """Where nothing keeps the objectives the policies are shown, and the exit code says so."""
     ran = vlmctl(*QUICK, "--max-replicas", "1", "--scale", "40x", "--days", "0.02")
@@ -114,6 +131,7 @@ def test_no_policy_is_exit_code_3(vlmctl: CommandLine) -> None:
         (("--rate", "1", "--min-replicas", "3", "--max-replicas", "2"), "are no range"),
         (("--rate", "1", "--min-replicas", "-1"), "--min-replicas is out of range"),
         (("--rate", "1", "--look-ahead", "2h"), "0 to 3,600 seconds"),
+        (("--rate", "1", "--look-ahead", "1m", "--engine", "keda"), "goes with --engine Operator"),
         (("--rate", "1", "--idle", "soon"), "is not a duration"),
     ],
 )

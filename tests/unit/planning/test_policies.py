@@ -122,9 +122,12 @@ def test_a_grid_is_tried_as_given() -> None:
     found = [each for each in compare_policies(scenario(), grid, Random(0)).outcomes if each.utilization is not None]
     assert {each.policy.minimum_replicas for each in found} == {0, 2}
     assert {(each.policy.maximum_replicas, each.utilization) for each in found} == {(3, 0.5)}
-    # KEDA alone goes to zero, and does not look ahead.
-    assert {each.policy.lead_seconds for each in found if each.policy.minimum_replicas == 0} == {0.0}
-    assert {each.policy.lead_seconds for each in found if each.policy.minimum_replicas} == {60.0}
+    # KEDA alone goes to zero, and knows the load of now alone.
+    alone = {each.policy.minimum_replicas: (each.policy.lead_seconds, each.policy.keeps_missing) for each in found}
+    assert alone == {0: (0.0, False), 2: (60.0, True)}
+    by_keda = compare_policies(scenario(), replace(grid, external_metric=True), Random(0)).outcomes
+    scaled = [each.policy for each in by_keda if each.utilization is not None]
+    assert {(each.lead_seconds, each.keeps_missing) for each in scaled} == {(0.0, False)}
     assert max(each.replicas_peak for each in found) <= 4  # one that is leaving may still be paid for
     with pytest.raises(InvalidValue):
         compare_policies(scenario(), replace(grid, minimums=(4,)), Random(0))

@@ -21,6 +21,7 @@ from vlmctl.planning.scaling import (
     State,
     Step,
     StepKind,
+    as_external_metric,
     check_policy,
     decide,
 )
@@ -75,6 +76,20 @@ def test_replicas_that_do_not_report_are_empty_going_up_and_full_going_down() ->
     assert seen(12.0, 2) == 4
     assert seen(30.0, 2) == 4
     assert seen(60.0, 2) == 6
+
+
+def test_an_external_metric_says_nothing_of_replicas_that_start() -> None:
+    """The HPA lets go what the load of now does not ask for, started or not, and grows no sooner than it does."""
+    policy = replace(POLICY, lead_seconds=600.0, interval_seconds=5.0)
+    rising = [5.0 + number for number in range(20)]
+    assert (
+        counts(follow(policy, rising, replicas=1, step=5.0))[-1]
+        > counts(follow(as_external_metric(policy), rising, replicas=1, step=5.0))[-1]
+        == 3
+    )
+    starting = Observation(replicas=4, in_flight=12.0, missing=2)
+    assert decide(policy, State(), starting, 0.0).replicas == 4
+    assert decide(as_external_metric(policy), State(), starting, 0.0).replicas == 2
 
 
 def test_scaling_down_waits_for_the_window() -> None:
@@ -187,6 +202,7 @@ def histories(draw: st.DrawFn) -> tuple[ScalingPolicy, list[float | None]]:
         down=draw(directions()),
         idle_seconds=draw(st.sampled_from([0.0, 30.0, 90.0])),
         lead_seconds=draw(st.sampled_from([0.0, 60.0])),
+        keeps_missing=draw(st.booleans()),
     )
     loads = draw(st.lists(st.none() | st.just(0.0) | st.floats(0.0, 300.0), min_size=1, max_size=30))
     return policy, loads

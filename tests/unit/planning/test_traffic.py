@@ -28,7 +28,7 @@ from vlmctl.planning.outcomes import (
 )
 from vlmctl.planning.placement import engine_settings
 from vlmctl.planning.replica import NEVER, Replica, ReplicaSpeed, Requests, replica_speed
-from vlmctl.planning.scaling import DOWN, Direction, ScalingPolicy
+from vlmctl.planning.scaling import DOWN, Direction, ScalingPolicy, as_external_metric
 from vlmctl.planning.speed import Speed, speed
 from vlmctl.planning.throughput import open_loop, requests_per_second
 from vlmctl.planning.traffic import Run, run_fleet
@@ -310,6 +310,7 @@ def test_any_fleet_keeps_its_bounds_and_its_books(data: st.DataObject) -> None:
         down=data.draw(st.sampled_from([DOWN, SLOW_DOWN, Direction()])),
         idle_seconds=data.draw(st.sampled_from([0.0, 60.0])),
         lead_seconds=data.draw(st.sampled_from([0.0, 90.0])),
+        keeps_missing=data.draw(st.booleans()),
     )
     arrivals = Arrivals(seconds=times, duration_seconds=1000.0)
     start = data.draw(st.integers(minimum, policy.maximum_replicas))
@@ -348,13 +349,16 @@ def test_the_course_over_time_is_that_of_the_run() -> None:
 
 
 def test_replicas_that_start_are_waited_for() -> None:
-    """A start longer than the window for down: what was asked for is not given up before it is there."""
+    """A start longer than the window for down: what was asked for is given up before it is there by the HPA alone."""
     burst = [0.01 * number for number in range(400)]
     after = [4.0 + 5.0 * number for number in range(120)]
     policy = ScalingPolicy(target_in_flight=10.0, maximum_replicas=6, down=SLOW_DOWN)
-    run = fleet(Arrivals(seconds=[*burst, *after], duration_seconds=600.0), policy, start=1, cold=400.0)
+    arrivals = Arrivals(seconds=[*burst, *after], duration_seconds=600.0)
+    run = fleet(arrivals, policy, start=1, cold=400.0)
     assert run.cold_starts == 5
     assert min(at for at, change in run.bill if change < 0) >= 400.0
+    hasty = fleet(arrivals, as_external_metric(policy), start=1, cold=400.0)
+    assert min(at for at, change in hasty.bill if change < 0) < 400.0
 
 
 def test_short_requests_between_looks_keep_a_fleet_awake() -> None:
