@@ -90,14 +90,19 @@ def _created(body: KubernetesObject) -> str:
 
 
 def job_spec(revision: Revision, labels: dict[str, str], *, shares_node: bool) -> dict[str, Any]:
-    """The Job's spec. `labels`: of its pods; `shares_node`: whether the claim is one that a single node holds."""
+    """The Job's spec. `labels`: of its pods, beside those of `spec.pod`, which cost tools and admission policies read;
+    `shares_node`: whether the claim is one that a single node holds.
+    """
     engine = revision.template["spec"]
     fields = {field: engine[field] for field in LIKE_THE_ENGINE if field in engine}
     if shares_node:
         fields["affinity"] = {**fields.get("affinity", {}), "podAffinity": _near(labels)}
     volumes = [volume for volume in engine["volumes"] if volume["name"] == kubernetes.CACHE]
     pod = {**fields, "restartPolicy": "OnFailure", "containers": [_container(revision)], "volumes": volumes}
-    return {"backoffLimit": RETRIES, "template": {"metadata": {"labels": labels}, "spec": pod}}
+    metadata = revision.template["metadata"]
+    given = {key: value for key, value in metadata["labels"].items() if key != names.REVISION}
+    metadata = {**metadata, "labels": {**given, **labels}}
+    return {"backoffLimit": RETRIES, "template": {"metadata": metadata, "spec": pod}}
 
 
 def _near(labels: dict[str, str]) -> dict[str, Any]:

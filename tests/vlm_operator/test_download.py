@@ -152,9 +152,17 @@ def test_a_gated_repository_is_said_to_be_one(tmp_path: Path) -> None:
 
 def test_it_runs_where_the_engine_will_and_takes_no_gpu() -> None:
     """A volume made on first use stays near its first pod; the same people may run it, by the same rules."""
-    made = revision(replace(CACHED, pod=api.PodOverrides(node_selector={"zone": "a"}, image_pull_secrets=("pull",))))
+    asked = api.PodOverrides(
+        node_selector={"zone": "a"},
+        image_pull_secrets=("pull",),
+        labels={"team": "documents"},
+        annotations={"karpenter.sh/do-not-disrupt": "true"},
+    )
+    made = revision(replace(CACHED, pod=asked))
     engine = made.template["spec"]
-    pod = job_spec(made, LABELS, shares_node=False)["template"]["spec"]
+    template = job_spec(made, LABELS, shares_node=False)["template"]
+    assert template["metadata"] == {"labels": {"team": "documents", **LABELS}, "annotations": asked.annotations}
+    pod = template["spec"]
     for field in ("affinity", "nodeSelector", "tolerations", "securityContext", "imagePullSecrets"):
         assert pod[field] == engine[field]
     (container,) = pod["containers"]
