@@ -18,7 +18,7 @@ BUILD_IMAGE = scripts/build_image.sh $(BIN)/python $(LOCK_VENV)/bin/uv
 # It counts every object of the cluster, so it has one of its own.
 WALK := tests/cluster/node/test_walk_through.py
 # What they measure is true only where nothing else has the cores.
-LOADS := $(addprefix tests/cluster/node/,test_agreement.py test_scaling.py)
+LOADS := $(addprefix tests/cluster/node/,test_agreement.py test_scaling.py test_scale_to_zero.py)
 SOAK := tests/cluster/node/test_soak.py
 # What is known of HAProxy as Debian installs it holds of the release in the proxy's image too.
 PROXY := tests/vlm_operator/test_proxy.py
@@ -30,7 +30,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_
 	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load bench-operator agreement docs test-engine test-tokens test-wheel cluster-tools keda test-control-plane test-cluster test-loads soak image lock clean
+.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load bench-operator agreement docs test-engine test-tokens test-wheel cluster-tools keda keda-http test-control-plane test-cluster test-loads soak image lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ cluster-tools: ## build Kubernetes, containerd, kubectl and helm for the test cl
 keda: cluster-tools ## build KEDA's operator and metrics adapter, about 6 minutes once
 	@PYTHON=$(PYTHON) scripts/cluster/build.sh keda-operator keda-adapter
 
+keda-http: keda ## build KEDA's HTTP add-on too, from its module or from a checkout that HTTP_ADD_ON_SOURCE names
+	@PYTHON=$(PYTHON) scripts/cluster/build.sh keda-http-interceptor keda-http-scaler
+
 # Most of it waits: three at a time, each with a control plane of its own.
 test-control-plane: $(DEV) cluster-tools ## run the operator against a real API server with its controllers, without a node
 	$(BIN)/python -m pytest -n 3 --dist loadfile --max-worker-restart 0 tests/cluster/control_plane $(ARGS)
@@ -107,7 +110,7 @@ test-cluster: $(DEV) $(ENGINE) cluster-tools image ## run the operator's image a
 	@$(ON_NODE) $(PROXY) tests/cluster/node $(addprefix --ignore=,$(WALK) $(LOADS)) $(ARGS)
 	@$(ON_NODE) $(WALK) $(ARGS)
 
-test-loads: $(DEV) $(ENGINE) keda image ## measure replicas on a real node, and let them be scaled, by KEDA too: on an idle machine, 35 minutes
+test-loads: $(DEV) $(ENGINE) keda image ## measure replicas on a real node, and let them be scaled, by KEDA too, to zero where make keda-http was run: on an idle machine, 45 minutes
 	@$(ON_NODE) -s $(LOADS) $(ARGS)
 
 soak: $(DEV) $(ENGINE) cluster-tools image ## an hour of faults on a real node: killed operators, agents, engines, API server, etcd (VLMCTL_SOAK_SECONDS, _SEED)

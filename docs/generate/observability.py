@@ -84,8 +84,9 @@ LABELS = """\
 ## Who pays
 
 Every engine pod has `app.kubernetes.io/instance` and `vlmctl.dev/deployment` (the VLMDeployment) and
-`vlmctl.dev/revision`; `spec.pod.labels` and `spec.pod.annotations` are added to them, so the labels that your cost tool
-reads go there:
+`vlmctl.dev/revision`; `spec.pod.labels` and `spec.pod.annotations` are added to them, the labels also to the pods that
+download weights (where an admission policy refused one for want of a label, delete its Job: it is made anew), so those
+that your cost tool reads go there:
 
 ```yaml
 apiVersion: vlmctl.dev/v1alpha1

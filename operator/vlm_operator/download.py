@@ -99,10 +99,8 @@ def job_spec(revision: Revision, labels: dict[str, str], *, shares_node: bool) -
         fields["affinity"] = {**fields.get("affinity", {}), "podAffinity": _near(labels)}
     volumes = [volume for volume in engine["volumes"] if volume["name"] == kubernetes.CACHE]
     pod = {**fields, "restartPolicy": "OnFailure", "containers": [_container(revision)], "volumes": volumes}
-    metadata = revision.template["metadata"]
-    given = {key: value for key, value in metadata["labels"].items() if key != names.REVISION}
-    metadata = {**metadata, "labels": {**given, **labels}}
-    return {"backoffLimit": RETRIES, "template": {"metadata": metadata, "spec": pod}}
+    given = {key: value for key, value in revision.template["metadata"]["labels"].items() if key != names.REVISION}
+    return {"backoffLimit": RETRIES, "template": {"metadata": {"labels": {**given, **labels}}, "spec": pod}}
 
 
 def _near(labels: dict[str, str]) -> dict[str, Any]:

@@ -1,13 +1,29 @@
-"""What the kubelet and Prometheus ask the operator itself: /healthz and /metrics."""
+"""What the operator itself answers: /healthz and /metrics for the kubelet and Prometheus, and, on a port of its own,
+requests that waited for too long for a replica that sleeps.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 
 from vlm_operator import metrics
+
+RETRY_AFTER_SECONDS = 60
+HEADER_BYTES = 1 << 20  # as much as Go's servers take, the interceptor among them
+# As vLLM writes an error, so that clients show the message.
+RETRY = {
+    "error": {
+        "message": f"No replica started in time. Ask again in {RETRY_AFTER_SECONDS} s.",
+        "type": "ServiceUnavailableError",
+        "param": None,
+        "code": 503,
+    }
+}
 
 
 @asynccontextmanager
@@ -23,7 +39,42 @@ async def endpoints(port: int, *, problem: Callable[[], str]) -> AsyncIterator[N
 
     app = web.Application()
     app.add_routes([web.get("/healthz", health), web.get("/metrics", exposition)])
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    async with _on(port, web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)):
+        yield
+
+
+@asynccontextmanager
+async def retries(port: int) -> AsyncIterator[None]:
+    """Answer whatever is asked with 503 and Retry-After while in the context, on every address.
+
+    KEDA's interceptor passes on what any client asks for: nothing of it is read, unpacked or logged, and nothing else
+    is served there.
+    """
+
+    async def retry(_: web.BaseRequest) -> web.Response:
+        return web.json_response(RETRY, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+    server = web.Server(
+        retry,
+        access_log=None,
+        auto_decompress=False,
+        logger=_silent(),
+        max_field_size=HEADER_BYTES,
+        max_line_size=HEADER_BYTES,
+    )
+    async with _on(port, web.ServerRunner(server, handle_signals=False, shutdown_timeout=1.0)):
+        yield
+
+
+def _silent() -> logging.Logger:
+    """What aiohttp cannot read it would quote in the log."""
+    logger = logging.Logger("retries")
+    logger.addHandler(logging.NullHandler())
+    return logger
+
+
+@asynccontextmanager
+async def _on(port: int, runner: web.BaseRunner[Any]) -> AsyncIterator[None]:
     await runner.setup()
     try:
         await web.TCPSite(runner, None, port).start()

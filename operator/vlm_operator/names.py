@@ -31,6 +31,8 @@ WORD_FILE = "benchmark"  # in volumes of the agent: what it is to do
 WORD_SUFFIX = "-word"  # of a ConfigMap's name
 API_KEY = "-api-key"  # ends the names of Secrets that the operator makes
 JOB_NAME_LENGTH = 63  # the Job controller writes the name into a label of the pods
+SERVICE_NAME_LENGTH = 63  # at most; a label of DNS
+RETRY_NAME_PART = 20  # of a VLMDeployment's name, for people to tell whose it is
 LONG_NAME_PART = 32  # of a VLMDeployment's name that stays in a shortened one
 
 
@@ -74,6 +76,15 @@ def cache(name: str) -> str:
 def http_route(name: str) -> str:
     """The HTTPScaledObject, which must not have its ScaledObject's name."""
     return f"{name}-http"
+
+
+def retry(name: str) -> str:
+    """The Service by which requests that were held for too long are told to come again.
+
+    It is longer than any VLMDeployment's name, so that none has a Service of that name of its own.
+    """
+    part = f"{name[:RETRY_NAME_PART].rstrip('-')}-retry-"
+    return part + hashlib.sha256(name.encode()).hexdigest()[: SERVICE_NAME_LENGTH - len(part)]
 
 
 def of_revision(name: str, digest: str) -> str:

@@ -13,7 +13,7 @@ from random import Random
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
 from vlm_operator.config import OperatorConfig
 from vlm_operator.deployment_metrics import DeploymentMetrics
-from vlm_operator.endpoints import endpoints
+from vlm_operator.endpoints import endpoints, retries
 from vlm_operator.informers import Informer
 from vlm_operator.kinds import (
     HTTP_SCALED_OBJECT,
@@ -32,7 +32,7 @@ from vlm_operator.observe import Observer
 from vlm_operator.reconcile import Reconciler
 from vlm_operator.records import Key, KubernetesObject
 from vlm_operator.scaler import Scaler
-from vlm_operator.scalers import Means
+from vlm_operator.scalers import RETRY_PORT, Means
 from vlm_operator.store import Name, Store
 from vlm_operator.work_queue import Outcome, WorkQueue
 from vlmctl.catalog.load import load_catalog
@@ -95,6 +95,8 @@ class Operator:
             await stack.enter_async_context(self._scraper)
             if self._config.port:
                 await stack.enter_async_context(endpoints(self._config.port, problem=self._problem))
+            if self._config.scaling.retry_host:
+                await stack.enter_async_context(retries(RETRY_PORT))
             group = await stack.enter_async_context(asyncio.TaskGroup())
             for informer in self._informers:
                 group.create_task(informer.run())

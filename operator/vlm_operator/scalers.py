@@ -6,7 +6,7 @@ operator's own sweep keeps still meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from vlm_operator import names
@@ -26,6 +26,7 @@ HTTP_ADD_ON = "httpscaledobjects.http.keda.sh"  # its CustomResourceDefinition
 SKIP = {"httpscaledobject.keda.sh/skip-scaledobject-creation": "true"}
 PAUSED = {"autoscaling.keda.sh/paused": "true"}
 SERVICE_PORT = 80  # of every Service that the operator makes
+RETRY_PORT = 8081  # of the operator's own Service, where it tells clients to come again
 TOLERANCE = f"{api.GROUP}/tolerance"
 USUAL_TOLERANCE = 0.1  # the HPA's own: unsaid, as older clusters have no field for it
 HOLD_STARTS = 2.0  # requests are held for so many cold starts
@@ -39,14 +40,16 @@ class ScalingSettings(Record, frozen=True, kw_only=True):
 
     `prometheus`: the address that KEDA asks. `external_metric`: the name under which an adapter (prometheus-adapter,
     say) serves requests in flight to the HPA; `external_metric_label`: the label of that metric whose value is the
-    deployment's name. `http_scaler`: host and port of the KEDA HTTP add-on's scaler. `interval_seconds`: between looks,
-    of the operator and of KEDA.
+    deployment's name. `http_scaler`: host and port of the KEDA HTTP add-on's scaler. `retry_host`: the operator's
+    Service by its full name, which answers requests that the add-on has held for too long. `interval_seconds`: between
+    looks, of the operator and of KEDA.
     """
 
     prometheus: str | None = None
     external_metric: str | None = None
     external_metric_label: str = names.SERIES_LABEL
     http_scaler: str = "keda-add-ons-http-external-scaler.keda:9090"
+    retry_host: str | None = None
     interval_seconds: float = INTERVAL_SECONDS
 
 
@@ -170,7 +173,7 @@ def objects(
     triggers = [_prometheus_trigger(settings.prometheus, load, threshold)]
     if not choice.to_zero:
         return (_scaled_object(parent, scale, triggers),)
-    routed = _http_scaled_object(parent, scale, hold_seconds(scale, ladder_seconds))
+    routed = _http_scaled_object(parent, scale, settings, hold_seconds(scale, ladder_seconds))
     triggers.append(_prometheus_trigger(settings.prometheus, answered_query(*place), "1"))
     triggers.append(
         {
@@ -181,7 +184,8 @@ def objects(
     found = _scaled_object(parent, scale, triggers)
     # Until a trigger was active KEDA counts from when its object was made, and at once if nothing is said.
     first_seconds = scale.policy.idle_seconds + _start_seconds(scale) + ladder_seconds
-    return (routed, {**found, "spec": {**found["spec"], "initialCooldownPeriod": int(first_seconds)}})
+    found = {**found, "spec": {**found["spec"], "initialCooldownPeriod": int(first_seconds)}}
+    return (*_retry_service(parent, settings), routed, found)
 
 
 def hold_seconds(scale: Scale, ladder_seconds: float = 0.0) -> float:
@@ -278,7 +282,16 @@ def _prometheus_trigger(address: str, query: str, threshold: str) -> dict[str, A
     }
 
 
-def _http_scaled_object(parent: KubernetesObject, scale: Scale, held_seconds: float) -> KubernetesObject:
+def _retry_service(parent: KubernetesObject, settings: ScalingSettings) -> Iterator[KubernetesObject]:
+    """Another name of the operator's own Service, as the interceptor looks for one in the route's namespace."""
+    if settings.retry_host is not None:
+        spec = {"type": "ExternalName", "externalName": settings.retry_host}
+        yield _child(parent, "v1", "Service", names.retry(parent["metadata"]["name"]), spec, {})
+
+
+def _http_scaled_object(
+    parent: KubernetesObject, scale: Scale, settings: ScalingSettings, held_seconds: float
+) -> KubernetesObject:
     """The interceptor's route: requests for the Service's own names, held while no replica is there."""
     policy, metadata = scale.policy, parent["metadata"]
     name, namespace = metadata["name"], metadata["namespace"]
@@ -293,6 +306,9 @@ def _http_scaled_object(parent: KubernetesObject, scale: Scale, held_seconds: fl
             "responseHeader": go_duration(ANSWER_SECONDS),
         },
     }
+    if settings.retry_host is not None:  # an error of the interceptor's own is it otherwise
+        later = {"service": names.retry(name), "port": RETRY_PORT, "timeoutSeconds": round(held_seconds)}
+        spec["coldStartTimeoutFailoverRef"] = later
     return _child(parent, "http.keda.sh/v1alpha1", HTTP_SCALED_OBJECT, names.http_route(name), spec, SKIP)
 
 

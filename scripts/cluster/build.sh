@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Build what a test cluster consists of: about 12 minutes on two cores, once. Each program is kept under a hash of what
 # it is made from, so that a change builds what it concerns alone; all of one version of the locks are in one folder.
-# Usage: build.sh [PROGRAM...]   build what is missing, of everything but KEDA or of these, and print the folder that
-#                                holds it
+# Usage: build.sh [PROGRAM...]   build what is missing, of everything but KEDA and its HTTP add-on or of these, and print
+#                                the folder that holds it
 #        build.sh --where        only print the folder
 # PROGRAM: kubectl, helm, helm-unittest, kwok, cluster, pause, dns, containerd, containerd-shim-runc-v2, ctr,
-#          prometheus, promtool, haproxy.tar, keda-operator, keda-adapter (the last two take 6 minutes)
+#          prometheus, promtool, haproxy.tar, keda-operator, keda-adapter (these two take 6 minutes),
+#          keda-http-interceptor, keda-http-scaler
 # Everything comes from the registries of Go and Python, and Prometheus from Debian or Ubuntu. PYTHON names a Python
 # other than python3. Two of these may run at once. haproxy.tar, files of a Debian with the branch of HAProxy that the
-# chart runs, is made by root alone, as nodes are; beside it they are in the folder haproxy.
+# chart runs, is made by root alone, as nodes are; beside it they are in the folder haproxy. Where no registry has KEDA's
+# HTTP add-on, HTTP_ADD_ON_SOURCE names a folder with its source, of the version in versions.sh.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -132,8 +134,39 @@ folder_of() { # MODULE@VERSION
     (cd "$work" && go mod download -json "$1" | awk -F '"' '$2 == "Dir" {print $4}')
 }
 
+http_add_on() { # what it is made from, by its version or its source
+    echo "$HTTP_ADD_ON"
+    [ -z "${HTTP_ADD_ON_SOURCE:-}" ] || sources "$HTTP_ADD_ON_SOURCE"
+}
+
+source_of_http_add_on() {
+    source=${HTTP_ADD_ON_SOURCE:-}
+    [ -n "$source" ] || source=$(folder_of "github.com/kedacore/http-add-on@$HTTP_ADD_ON")
+    [ -d "$source" ] # no registry may have it
+}
+
+build_http_add_on() { # PART
+    missing "keda-http-$1" "$(http_add_on)" || return 0
+    need_go
+    source_of_http_add_on
+    (cd "$source" && go build -trimpath -ldflags "-s -w" -o "$work/keda-http-$1" "./$1")
+    keep "keda-http-$1"
+}
+
+keep_http_add_on() { # its CustomResourceDefinitions
+    [[ $wanted != *" keda-http-"* ]] || wanted+="keda-http.yaml "
+    missing keda-http.yaml "$(http_add_on)" || return 0
+    need_go
+    source_of_http_add_on
+    for crd in "$source"/config/crd/bases/*.yaml; do
+        echo "---"
+        cat "$crd"
+    done >"$work/keda-http.yaml"
+    keep keda-http.yaml
+}
+
 keep_keda() { # its CustomResourceDefinitions
-    [[ $wanted != *" keda-"* ]] || wanted+="keda.yaml "
+    [[ $wanted != *" keda-operator "* && $wanted != *" keda-adapter "* ]] || wanted+="keda.yaml "
     local version module
     version=$(awk '$1 == "github.com/kedacore/keda/v2" {print $2}' "$here/keda/go.mod")
     missing keda.yaml "$version" || return 0
@@ -173,6 +206,10 @@ keep_stages
 unpack_debian prometheus prometheus
 unpack_debian promtool prometheus
 unpack_haproxy
+keep_http_add_on
+for part in interceptor scaler; do
+    [[ $wanted != *" keda-http-$part "* ]] || build_http_add_on "$part"
+done
 keep_keda
 for part in operator adapter; do
     [[ $wanted != *" keda-$part "* ]] || build "keda-$part" keda "github.com/kedacore/keda/v2/cmd/$part"

@@ -19,7 +19,11 @@ from vlmctl.api.reading import seconds
 PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
 BLOCKS = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
 SHOWN = {each["kind"]: each for each in BLOCKS if isinstance(each, dict) and "kind" in each}
-SETTINGS = ScalingSettings(prometheus="http://prometheus.monitoring:9090", external_metric="vlmctl_requests_in_flight")
+SETTINGS = ScalingSettings(
+    prometheus="http://prometheus.monitoring:9090",
+    external_metric="vlmctl_requests_in_flight",
+    retry_host="vlm-operator.vlm-system.svc.cluster.local",
+)
 MEANS = Means(keda=True, http_add_on=True, settings=SETTINGS)
 MEASURED = api.BenchmarkStatus(requests_per_second="2", interval="unknown", concurrency=8, measured="now")
 LADDER_SECONDS = seconds(api.BenchmarkSpec().budget)
@@ -48,6 +52,7 @@ def test_what_scales_to_zero_is_shown() -> None:
     """The route of the HTTP add-on is shown as it is written, and so is what its ScaledObject has beside others."""
     found = written(api.Scaling(min=0, max=8))
     assert SHOWN["HTTPScaledObject"] == found["HTTPScaledObject"]
+    assert SHOWN["Service"] == found["Service"]
     spec = found["ScaledObject"]["spec"]
     assert spec["triggers"] in BLOCKS
     assert f"`initialCooldownPeriod: {spec['initialCooldownPeriod']}`" in PAGE

@@ -156,12 +156,12 @@ def test_it_runs_where_the_engine_will_and_takes_no_gpu() -> None:
         node_selector={"zone": "a"},
         image_pull_secrets=("pull",),
         labels={"team": "documents"},
-        annotations={"karpenter.sh/do-not-disrupt": "true"},
+        annotations={"prometheus.io/scrape": "true"},  # which nobody in a pod that downloads would answer
     )
     made = revision(replace(CACHED, pod=asked))
     engine = made.template["spec"]
     template = job_spec(made, LABELS, shares_node=False)["template"]
-    assert template["metadata"] == {"labels": {"team": "documents", **LABELS}, "annotations": asked.annotations}
+    assert template["metadata"] == {"labels": {"team": "documents", **LABELS}}
     pod = template["spec"]
     for field in ("affinity", "nodeSelector", "tolerations", "securityContext", "imagePullSecrets"):
         assert pod[field] == engine[field]

@@ -167,6 +167,23 @@ def test_to_zero_requests_are_held_for_as_long_as_starts_take() -> None:
     assert hold_seconds(made_of(spec)) > 600
 
 
+def test_what_was_held_for_too_long_is_led_to_the_operator() -> None:
+    """By a Service in the route's namespace, after the time of holding; else the interceptor has its own answer."""
+    spec = replace(SCALING, min=0)
+    led = replace(EVERYTHING, settings=replace(READS, retry_host="operator.vlm-system.svc.cluster.local"))
+    service, route, _ = objects(PARENT, choose(spec, led), made_of(spec), led)
+    assert (service["kind"], service["spec"]) == (
+        "Service",
+        {"type": "ExternalName", "externalName": "operator.vlm-system.svc.cluster.local"},
+    )
+    later = route["spec"]["coldStartTimeoutFailoverRef"]
+    assert later["service"] == service["metadata"]["name"]
+    assert go_duration(later["timeoutSeconds"]) == route["spec"]["timeouts"]["conditionWait"]
+    assert service["metadata"]["namespace"] == route["metadata"]["namespace"]
+    plain, _ = objects(PARENT, choose(spec, EVERYTHING), made_of(spec), EVERYTHING)
+    assert "coldStartTimeoutFailoverRef" not in plain["spec"]
+
+
 @given(
     start_seconds=st.none() | st.floats(1.0, 3600.0),
     ladder_seconds=st.floats(0.0, 3600.0),

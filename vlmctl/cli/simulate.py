@@ -162,6 +162,8 @@ def _grid(
         raise InvalidValue(
             f"--look-ahead goes with --engine Operator: {engine} does not.", remedy="Leave one of them out."
         )
+    if engine is own.Engine.HPA and 0 in (minimums or ()):
+        raise InvalidValue("--min-replicas is 0, and the HPA keeps 1.", remedy="Try --engine KEDA.")
     window = DOWN.stabilization_seconds if scale_down_after is None else parse_duration_seconds(scale_down_after)
     grid = Grid(
         targets=tuple(targets or TARGETS),
@@ -170,6 +172,7 @@ def _grid(
         idle_seconds=tuple(map(parse_duration_seconds, idle)) if idle else IDLE_SECONDS,
         lead_seconds=parse_duration_seconds(look_ahead) if look_ahead is not None else None,
         external_metric=engine is not own.Engine.OPERATOR,
+        to_zero=engine is not own.Engine.HPA,
         base=ScalingPolicy(target_in_flight=1.0, down=replace(DOWN, stabilization_seconds=window)),
     )
     most = MAXIMUM_REPLICAS if maximum is None else maximum

@@ -56,7 +56,7 @@ ScaleDownAfterOption = Annotated[
 EngineOption = Annotated[
     Engine,
     option(
-        "Who scales, Operator if not said. KEDA and the HPA know the load of now alone; to zero it is KEDA always.",
+        "Who scales, Operator if not said. KEDA and the HPA know the load of now alone; KEDA alone goes to zero.",
         case_sensitive=False,
     ),
 ]

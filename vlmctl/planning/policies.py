@@ -61,7 +61,7 @@ class Grid(Record, frozen=True, kw_only=True):
     `targets`: shares of a replica's concurrency; `minimums`: None takes none, one, and half of what is enough when
     always on, where 0 is tried with each of `idle_seconds`; `maximum`: None takes twice of it; `lead_seconds`: None
     takes the cold start. `external_metric`: whether KEDA or the HPA scale, which know the load of now alone; to zero
-    KEDA always does. `base` holds the rest.
+    KEDA always does, where `to_zero` does not leave that out. `base` holds the rest.
     """
 
     targets: tuple[float, ...] = TARGETS
@@ -70,6 +70,7 @@ class Grid(Record, frozen=True, kw_only=True):
     idle_seconds: tuple[float, ...] = IDLE_SECONDS
     lead_seconds: float | None = None
     external_metric: bool = False
+    to_zero: bool = True
     base: ScalingPolicy = ScalingPolicy(target_in_flight=1.0)
 
 
@@ -203,7 +204,8 @@ def _policies(
 ) -> Iterator[tuple[float, ScalingPolicy]]:
     """The grid's policies with the share that each one's target is."""
     maximum = min(grid.maximum or ROOM_FOR_BURSTS * enough, cap)
-    usual = sorted({0, 1, -(-enough // 2)} - {maximum})  # between equal bounds nothing scales
+    # Between equal bounds nothing scales.
+    usual = sorted({0 if grid.to_zero else 1, 1, -(-enough // 2)} - {maximum})
     minimums = usual if grid.minimums is None else grid.minimums
     lead = min(scenario.cold_start_seconds, LONGEST_WINDOW_SECONDS) if grid.lead_seconds is None else grid.lead_seconds
     gap = scenario.arrivals.longest_gap_seconds()

@@ -47,6 +47,9 @@ scaling:
   externalMetric: {{ .Values.scaling.externalMetric | quote }}
   externalMetricLabel: {{ .Values.scaling.externalMetricLabel | quote }}
   httpScaler: {{ .Values.scaling.httpScaler | quote }}
+  {{- with .Values.scaling.clusterDomain }}
+  retryHost: {{ include "vlm-operator.name" $ }}.{{ $.Release.Namespace }}.svc.{{ . }}
+  {{- end }}
   intervalSeconds: {{ .Values.scaling.intervalSeconds }}
 podDefaults:
   imagePullSecrets: {{ toJson .Values.engine.imagePullSecrets }}

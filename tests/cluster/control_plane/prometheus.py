@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import socket
@@ -15,10 +16,12 @@ from typing import Any
 
 import httpx
 import yaml
-from vlm_operator.reported import condition
+from vlm_operator.proxy import METRICS_PORT
+from vlm_operator.reported import condition, has_ended
 
 from tests.cluster.clusters import REPOSITORY
-from tests.cluster.control_plane.operators import eventually
+from tests.cluster.control_plane.operators import Space, eventually
+from vlmctl.files import write_atomically
 
 RULES = REPOSITORY / "charts" / "vlm-operator" / "rules" / "vlmctl.yaml"
 RECORDED = {
@@ -27,6 +30,7 @@ RECORDED = {
     "/metrics": "vllm_0.32.txt",
     "/proxy/metrics": "haproxy_2.6.txt",
 }
+DISCOVERY_SECONDS = 1.0
 IN_PROMETHEUS = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
 NO_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 GROWING = re.compile(r"^(?P<series>\w[\w:]*_(?:total|count|sum|bucket)(?:\{.*\})?) (?P<value>[\d.e+]+)$", re.MULTILINE)
@@ -129,6 +133,30 @@ def target(pod: Mapping[str, Any], port: int) -> dict[str, Any]:
     labels["__meta_kubernetes_pod_ready"] = condition(pod, "Ready").get("status", "unknown").lower()
     named = {"namespace": metadata["namespace"], "pod": metadata["name"]}
     return {"targets": [f"{pod['status']['podIP']}:{port}"], "labels": {**labels, **named}}
+
+
+@contextmanager
+def discovered(space: Space, targets: Path) -> Iterator[None]:
+    """Prometheus' targets follow the pods that may run, until the end of the context."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(DISCOVERY_SECONDS):
+            try:
+                pods = [each for each in space.all("Pod").values() if each["status"].get("podIP")]
+            except httpx.HTTPError:
+                continue
+            text = json.dumps([target(each, METRICS_PORT) for each in pods if not has_ended(each)])
+            if not targets.exists() or targets.read_text() != text:
+                write_atomically(targets, text.encode())
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextmanager

@@ -87,6 +87,7 @@ def test_the_operator_reads_what_the_chart_writes(cluster_bin: Path, tmp_path: P
             "externalMetric": "m",
             "externalMetricLabel": "example.com/of",
             "httpScaler": "s:1",
+            "clusterDomain": "corp.example",
             "intervalSeconds": 5,
         },
         "hub": {"endpoint": "https://hub.example"},
@@ -97,7 +98,7 @@ def test_the_operator_reads_what_the_chart_writes(cluster_bin: Path, tmp_path: P
     (tmp_path / "values.yaml").write_text(json.dumps(given))
     told = subprocess.run(
         (cluster_bin / "helm", "template", "vlm-operator", CHART, "-f", tmp_path / "values.yaml",
-         "--show-only", "templates/configmap.yaml"),
+         "--namespace", "vlm-system", "--show-only", "templates/configmap.yaml"),
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     (tmp_path / "config.yaml").write_text(yaml.safe_load(told.stdout)["data"]["config.yaml"])
@@ -120,6 +121,7 @@ def test_the_operator_reads_what_the_chart_writes(cluster_bin: Path, tmp_path: P
             external_metric="m",
             external_metric_label="example.com/of",
             http_scaler="s:1",
+            retry_host="vlm-operator.vlm-system.svc.corp.example",
             interval_seconds=5,
         ),
         hub_endpoint="https://hub.example",

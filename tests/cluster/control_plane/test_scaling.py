@@ -7,8 +7,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from vlm_operator.kinds import AUTOSCALER, DEPLOYMENT, HTTP_SCALED_OBJECT, SCALED_OBJECT, VLMDEPLOYMENT, Resource
+from vlm_operator.kinds import (
+    AUTOSCALER,
+    BY_KIND,
+    DEPLOYMENT,
+    HTTP_SCALED_OBJECT,
+    SCALED_OBJECT,
+    VLMDEPLOYMENT,
+    Resource,
+)
 
 from tests.cluster.clusters import Cluster
 from tests.cluster.control_plane.adapters import adapter, established, keda_crds
@@ -34,6 +43,7 @@ SETTINGS = {
         "intervalSeconds": INTERVAL_SECONDS,
         "externalMetric": "vlmctl_requests_in_flight",
         "prometheus": "http://prometheus.monitoring:9090",
+        "retryHost": "vlm-operator.vlm-system.svc.cluster.local",
     }
 }
 # As it is, but for the pause until a kind that was not there is looked for again, which is a minute.
@@ -242,11 +252,16 @@ def test_to_zero_with_the_http_add_on_alone(
         0,
         ["prometheus", "prometheus", "external-push"],
     )
+    retry = space.find(HTTP_SCALED_OBJECT, f"{NAME}-http")["spec"]["coldStartTimeoutFailoverRef"]
+    assert space.find(BY_KIND["Service"], retry["service"])["spec"]["externalName"].startswith("vlm-operator.")
+    answer = httpx.post(f"http://127.0.0.1:{retry['port']}/v1/chat/completions", trust_env=False)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
     space.change(VLMDEPLOYMENT, NAME, {"spec": {"replicas": 0}})  # as KEDA does
     eventually(lambda: _assert(status(space)["scaling"].get("asleep", False)))
     space.change(VLMDEPLOYMENT, NAME, {"spec": {"scaling": {"engine": "Operator"}}})
     eventually(lambda: _assert(status(space)["scaling"]["reason"] == "MinimumRaised"))
     eventually(lambda: _assert(there(space, HTTP_SCALED_OBJECT) == there(space, SCALED_OBJECT) == []))
+    eventually(lambda: _assert(retry["service"] not in there(space, BY_KIND["Service"])))
     replicas_become(space, 1)
 
 

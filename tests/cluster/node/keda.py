@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,8 +36,8 @@ def keda(cluster: Cluster, folder: Path) -> Iterator[None]:
     talk, serve = free_port(), free_port()
     try:
         with (
-            _running(cluster, folder, "keda-operator", *_operator_flags(certificates, talk)),
-            _running(cluster, folder, "keda-adapter", *_adapter_flags(cluster, certificates, talk, serve)),
+            running_program(cluster, folder, "keda-operator", *_operator_flags(certificates, talk)),
+            running_program(cluster, folder, "keda-adapter", *_adapter_flags(cluster, certificates, talk, serve)),
         ):
             cluster.apply(*registration(SERVICE, NAMESPACE, serve))
             eventually(lambda: cluster.kubectl("get", "--raw", f"/apis/{GROUP}/{VERSION}"))
@@ -107,16 +107,28 @@ def _adapter_flags(cluster: Cluster, certificates: Path, talk: int, serve: int) 
 
 
 @contextmanager
-def _running(cluster: Cluster, folder: Path, program: str, *flags: str) -> Iterator[None]:
+def running_program(
+    cluster: Cluster,
+    folder: Path,
+    program: str,
+    *flags: str,
+    through: Sequence[str] = (),
+    more: Mapping[str, str] | None = None,
+) -> Iterator[None]:
+    """One of KEDA's programs as the cluster's administrator, until the end of the context; its log is in `folder`.
+
+    `through`: a command that runs it; `more`: of its environment.
+    """
     environment = {
         **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
         "KUBECONFIG": str(cluster.kubeconfig),
         **dict.fromkeys(("POD_NAMESPACE", "KEDA_CLUSTER_OBJECT_NAMESPACE"), NAMESPACE),
         "WATCH_NAMESPACE": "",
+        **(more or {}),
     }
     with (folder / f"{program}.log").open("wb") as log:
         # It ends with this process, however that ends.
-        command = ("setpriv", "--pdeathsig", "KILL", cluster.bin / program, *flags)
+        command = ("setpriv", "--pdeathsig", "KILL", *through, str(cluster.bin / program), *flags)
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
             yield

@@ -30,13 +30,13 @@ MOST_IN_FLIGHT = 1024  # of a simulated replica
 
 class Replicas(NamedTuple):
     """Those that were asked for, and how many took traffic; `at`: seconds of the monotonic clock. `most_in_flight`:
-    requests at the one that has most of them.
+    requests at the one that has most of them, None where that is not known.
     """
 
     at: float
     asked: int
     ready: int
-    most_in_flight: float
+    most_in_flight: float | None
 
 
 def send(endpoint: Endpoint, workload: BenchWorkload, offsets: Sequence[float], *, seed: int) -> list[Sample]:
@@ -62,7 +62,7 @@ def send(endpoint: Endpoint, workload: BenchWorkload, offsets: Sequence[float], 
 
 
 @contextmanager
-def watched(space: Space, name: str, most_in_flight: Callable[[], float]) -> Iterator[list[Replicas]]:
+def watched(space: Space, name: str, most_in_flight: Callable[[], float | None]) -> Iterator[list[Replicas]]:
     """Replicas over time, looked at until the end of the context."""
     found, over = list[Replicas](), threading.Event()
 
@@ -110,7 +110,8 @@ def unexplained(
     """
     behind, is_behind = list[float](), False
     for each in replicas:
-        is_behind = each.ready < each.asked or (is_behind and each.most_in_flight > concurrency)
+        most = concurrency + 1.0 if each.most_in_flight is None else each.most_in_flight
+        is_behind = each.ready < each.asked or (is_behind and most > concurrency)
         behind += [each.at] * is_behind
 
     def is_explained(sample: Sample) -> bool:

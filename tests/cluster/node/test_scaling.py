@@ -7,27 +7,23 @@ and no more, so that a second one is as fast as the first.
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import httpx
 import msgspec
 import pytest
 from vlm_operator.kinds import BY_KIND, POD, VLMDEPLOYMENT
-from vlm_operator.proxy import BACKEND, METRICS_PORT
+from vlm_operator.proxy import BACKEND
 from vlm_operator.reasons import BenchmarkReason, ReadyReason, ScalingReason
-from vlm_operator.reported import has_ended
 from vlm_operator.scaling_queries import in_flight_query
 
 from tests.cluster.clusters import Cluster
 from tests.cluster.control_plane.adapters import established, open_crd
 from tests.cluster.control_plane.operators import Space, eventually, scale_writers
-from tests.cluster.control_plane.prometheus import Prometheus, free_port, monitored_scrapes, prometheus, target
+from tests.cluster.control_plane.prometheus import Prometheus, discovered, free_port, monitored_scrapes, prometheus
 from tests.cluster.foretold import Count, agreement, foretold, policy_of, steps_of
 from tests.cluster.node.conftest import claim_of
 from tests.cluster.node.keda import keda, metered
@@ -46,7 +42,6 @@ from tests.cluster.node.test_replicas import CLAIM, ENGINE_SECONDS, NAME, SLICE,
 from vlmctl.api import v1alpha1 as api
 from vlmctl.bench.samples import Sample
 from vlmctl.bench.workload import BenchWorkload, ImageSlot, SizeShare
-from vlmctl.files import write_atomically
 from vlmctl.units import parse_duration_seconds
 
 SPACE = "scaling"
@@ -73,7 +68,6 @@ WORKLOAD = BenchWorkload(
     prompt_tokens=PROMPT_TOKENS,
     output_tokens=OUTPUT_TOKENS,
 )
-DISCOVERY_SECONDS = 1.0
 IN_FLIGHT = f'haproxy_backend_current_sessions{{proxy="{BACKEND}",namespace="{SPACE}",deployment="{NAME}"}}'
 HPA_CONTROLLER = "horizontal-pod-autoscaler"
 WRITERS = {"Operator": "vlm-operator", "KEDA": HPA_CONTROLLER, "HPA": HPA_CONTROLLER}
@@ -127,30 +121,6 @@ def scaled(
     remove_namespace(node, SPACE)
     node.kubectl("delete", "persistentvolume", f"{SPACE}-{CLAIM}")
     node.kubectl("delete", "crd", "podmonitors.monitoring.coreos.com")
-
-
-@contextmanager
-def discovered(space: Space, targets: Path) -> Iterator[None]:
-    """Prometheus' targets follow the pods that may run, until the end of the context."""
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(DISCOVERY_SECONDS):
-            try:
-                pods = [each for each in space.all("Pod").values() if each["status"].get("podIP")]
-            except httpx.HTTPError:
-                continue
-            text = json.dumps([target(each, METRICS_PORT) for each in pods if not has_ended(each)])
-            if not targets.exists() or targets.read_text() != text:
-                write_atomically(targets, text.encode())
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def limits() -> dict[str, Any]:
@@ -265,7 +235,7 @@ def step(scaled: Scaled, engine: str) -> Outcome:
     rate = float(benchmark.requests_per_second)
     coming = steps_of([(seconds, share * rate) for seconds, share in STAGES])
     lines = len(space.cluster.writes())
-    with watched(space, NAME, lambda: max(scaled.prometheus.values(IN_FLIGHT), default=0.0)) as replicas:
+    with watched(space, NAME, lambda: max(scaled.prometheus.values(IN_FLIGHT), default=None)) as replicas:
         samples = send(service, WORKLOAD, coming.seconds, seed=SEEDS[engine])
         eventually(lambda: _rests(scaled), seconds=ENGINE_SECONDS)
     token_seconds = median(each.tpot_seconds for each in alone if each.tpot_seconds is not None)

@@ -125,6 +125,10 @@ def test_a_grid_is_tried_as_given() -> None:
     # KEDA alone goes to zero, and knows the load of now alone.
     alone = {each.policy.minimum_replicas: (each.policy.lead_seconds, each.policy.keeps_missing) for each in found}
     assert alone == {0: (0.0, False), 2: (60.0, True)}
+    usual = replace(grid, minimums=None)
+    for to_zero in (True, False):
+        tried = compare_policies(scenario(), replace(usual, to_zero=to_zero), Random(0)).outcomes
+        assert (0 in {each.policy.minimum_replicas for each in tried}) is to_zero
     by_keda = compare_policies(scenario(), replace(grid, external_metric=True), Random(0)).outcomes
     scaled = [each.policy for each in by_keda if each.utilization is not None]
     assert {(each.lead_seconds, each.keeps_missing) for each in scaled} == {(0.0, False)}
