@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiohttp import web
 
@@ -74,7 +73,7 @@ def _silent() -> logging.Logger:
 
 
 @asynccontextmanager
-async def _on(port: int, runner: web.BaseRunner[Any]) -> AsyncIterator[None]:
+async def _on(port: int, runner: web.BaseRunner) -> AsyncIterator[None]:
     await runner.setup()
     try:
         await web.TCPSite(runner, None, port).start()

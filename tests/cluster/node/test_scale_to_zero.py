@@ -35,7 +35,7 @@ SCALING = {"min": 0, "max": 1, "engine": "KEDA", "idle": "20s"}
 TO_ZERO_SECONDS = 600.0  # the idle time, a start, a benchmark, and three minutes in which an answer counts as recent
 HELD = 3  # requests at once
 SLACK_SECONDS = 15.0
-KEDA_OPERATOR = "keda-operator"
+KEDA_OPERATOR = "admin"  # as whom it runs here
 
 
 class Held(NamedTuple):
