@@ -16,7 +16,7 @@ from vlm_operator.desired import Monitors
 from vlm_operator.network import Prometheus
 from vlm_operator.pod_defaults import PodDefaults
 from vlm_operator.policy import Policy
-from vlm_operator.scalers import ScalingSettings
+from vlm_operator.scalers import RETRY_PORT, ScalingSettings
 
 from docs.generate import air_gapped
 from docs.generate._chart import CHART, Value, values
@@ -137,6 +137,20 @@ def test_the_operator_reads_what_the_chart_writes(cluster_bin: Path, tmp_path: P
     assert read_config(environment) == expected
     fields = {name for name in OperatorConfig.__struct_fields__ if getattr(expected, name) != getattr(DEFAULTS, name)}
     assert fields == set(OperatorConfig.__struct_fields__) - {"lease", "port"}
+
+
+def test_whoever_waited_for_too_long_is_led_to_where_the_operator_listens(cluster_bin: Path) -> None:
+    """The Service's port and the container's are the one that is written into routes."""
+    told = subprocess.run(
+        (cluster_bin / "helm", "template", "vlm-operator", CHART,
+         "--show-only", "templates/service.yaml", "--show-only", "templates/deployment.yaml"),
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    found = {each["kind"]: each["spec"] for each in yaml.safe_load_all(told.stdout)}
+    (container,) = found["Deployment"]["template"]["spec"]["containers"]
+    (port,) = (each for each in found["Service"]["ports"] if each["name"] == "retry")
+    assert (port["port"], port["targetPort"]) == (RETRY_PORT, "retry")
+    assert [each["containerPort"] for each in container["ports"] if each["name"] == "retry"] == [RETRY_PORT]
 
 
 def test_the_values_for_no_network_are_rendered(cluster_bin: Path, tmp_path: Path) -> None:
