@@ -46,7 +46,7 @@ async def endpoints(port: int, *, problem: Callable[[], str]) -> AsyncIterator[N
 async def retries(port: int) -> AsyncIterator[None]:
     """Answer whatever is asked with 503 and Retry-After while in the context, on every address.
 
-    KEDA's interceptor passes on what any client asks for: nothing of it is read, unpacked or logged, and nothing else
+    KEDA's interceptor passes on what any client asks for: nothing of it is kept, unpacked or logged, and nothing else
     is served there.
     """
 
@@ -59,6 +59,7 @@ async def retries(port: int) -> AsyncIterator[None]:
         auto_decompress=False,
         logger=_silent(),
         max_field_size=HEADER_BYTES,
+        max_headers=HEADER_BYTES,
         max_line_size=HEADER_BYTES,
     )
     async with _on(port, web.ServerRunner(server, handle_signals=False, shutdown_timeout=1.0)):

@@ -10,7 +10,8 @@
 # Everything comes from the registries of Go and Python, and Prometheus from Debian or Ubuntu. PYTHON names a Python
 # other than python3. Two of these may run at once. haproxy.tar, files of a Debian with the branch of HAProxy that the
 # chart runs, is made by root alone, as nodes are; beside it they are in the folder haproxy. Where no registry has KEDA's
-# HTTP add-on, HTTP_ADD_ON_SOURCE names a folder with its source, of the version in versions.sh.
+# HTTP add-on, HTTP_ADD_ON_SOURCE names a folder with its source, of the version in versions.sh; what was built once is
+# not built again from another.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -134,30 +135,28 @@ folder_of() { # MODULE@VERSION
     (cd "$work" && go mod download -json "$1" | awk -F '"' '$2 == "Dir" {print $4}')
 }
 
-http_add_on() { # what it is made from, by its version or its source
-    echo "$HTTP_ADD_ON"
-    [ -z "${HTTP_ADD_ON_SOURCE:-}" ] || sources "$HTTP_ADD_ON_SOURCE"
-}
-
-source_of_http_add_on() {
+find_http_add_on() {
     source=${HTTP_ADD_ON_SOURCE:-}
-    [ -n "$source" ] || source=$(folder_of "github.com/kedacore/http-add-on@$HTTP_ADD_ON")
-    [ -d "$source" ] # no registry may have it
+    [ -n "$source" ] || source=$(folder_of "github.com/kedacore/http-add-on@$HTTP_ADD_ON") || true
+    [ -d "$source" ] && return
+    echo "No registry has KEDA's HTTP add-on $HTTP_ADD_ON: name a folder with its source in HTTP_ADD_ON_SOURCE." >&2
+    exit 1
 }
 
 build_http_add_on() { # PART
-    missing "keda-http-$1" "$(http_add_on)" || return 0
+    missing "keda-http-$1" "$HTTP_ADD_ON" || return 0
     need_go
-    source_of_http_add_on
+    find_http_add_on
     (cd "$source" && go build -trimpath -ldflags "-s -w" -o "$work/keda-http-$1" "./$1")
     keep "keda-http-$1"
 }
 
 keep_http_add_on() { # its CustomResourceDefinitions
-    [[ $wanted != *" keda-http-"* ]] || wanted+="keda-http.yaml "
-    missing keda-http.yaml "$(http_add_on)" || return 0
+    [[ $wanted = *" keda-http-"* ]] || return 0
+    wanted+="keda-http.yaml "
+    missing keda-http.yaml "$HTTP_ADD_ON" || return 0
     need_go
-    source_of_http_add_on
+    find_http_add_on
     for crd in "$source"/config/crd/bases/*.yaml; do
         echo "---"
         cat "$crd"

@@ -60,8 +60,9 @@ class Grid(Record, frozen=True, kw_only=True):
 
     `targets`: shares of a replica's concurrency; `minimums`: None takes none, one, and half of what is enough when
     always on, where 0 is tried with each of `idle_seconds`; `maximum`: None takes twice of it; `lead_seconds`: None
-    takes the cold start. `external_metric`: whether KEDA or the HPA scale, which know the load of now alone; to zero
-    KEDA always does, where `to_zero` does not leave that out. `base` holds the rest.
+    takes the cold start. `external_metric`: whether KEDA or the HPA scale, which know the load of now alone.
+    `to_zero`: whether 0 is among the minimums that None takes; to 0 it is always KEDA that scales. `base` holds the
+    rest.
     """
 
     targets: tuple[float, ...] = TARGETS

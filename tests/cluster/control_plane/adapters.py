@@ -99,7 +99,7 @@ def registration(service: str, namespace: str, port: int) -> list[dict[str, Any]
 
 
 def keda_crds(bin: Path) -> list[dict[str, Any]]:
-    """KEDA's own definition of ScaledObjects, and a stand-in of its HTTP add-on's, which no registry has."""
+    """KEDA's own definition of ScaledObjects, and a stand-in of its HTTP add-on's, which may not be built."""
     (scaled_objects,) = (each for each in all_keda_crds(bin) if each["metadata"]["name"] == "scaledobjects.keda.sh")
     return [scaled_objects, open_crd("http.keda.sh", "v1alpha1", "HTTPScaledObject", "httpscaledobjects")]
 

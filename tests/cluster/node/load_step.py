@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 from typing import NamedTuple
 
 import httpx
@@ -110,9 +110,10 @@ def unexplained(
     """
     behind, is_behind = list[float](), False
     for each in replicas:
-        most = concurrency + 1.0 if each.most_in_flight is None else each.most_in_flight
-        is_behind = each.ready < each.asked or (is_behind and most > concurrency)
+        is_empty = each.most_in_flight is not None and each.most_in_flight <= concurrency
+        is_behind = each.ready < each.asked or (is_behind and not is_empty)
         behind += [each.at] * is_behind
+    assert not is_behind, "nobody has seen the end of a queue"
 
     def is_explained(sample: Sample) -> bool:
         told_at = sample.finished_at if sample.first_token_at is None else sample.first_token_at
@@ -125,6 +126,15 @@ def unexplained(
 def drops(replicas: Sequence[Replicas]) -> list[float]:
     """When fewer were asked for than before."""
     return [later.at for earlier, later in pairwise(replicas) if later.asked < earlier.asked]
+
+
+def stage_means(counts: Sequence[Count], lengths: Sequence[float]) -> list[float]:
+    """Replicas on average in each stage, of looks at them by seconds since the first one began."""
+    found, begin = list[float](), 0.0
+    for length in lengths:
+        found.append(fmean(count for at, count in counts if begin <= at < begin + length))
+        begin += length
+    return found
 
 
 def changes(counts: Sequence[Count]) -> str:

@@ -104,6 +104,14 @@ def test_who_scales_is_said_in_its_own_words(vlmctl: CommandLine) -> None:
     leads = {engine: {each["policy"]["lead_seconds"] for each in tried} for engine, tried in found.items()}
     assert 180.0 in leads["operator"]
     assert leads["KEDA"] == leads["hpa"] == {0.0}
+    lowest = {
+        engine: min(
+            each["policy"]["minimum_replicas"]
+            for each in vlmctl(*QUICK, "--target", "0.8", "--engine", engine, "-o", "json").json["policies"]
+        )
+        for engine in ("keda", "HPA")
+    }
+    assert lowest == {"keda": 0, "HPA": 1}
 
 
 def test_no_policy_is_exit_code_3(vlmctl: CommandLine) -> None:
