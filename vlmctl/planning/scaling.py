@@ -213,7 +213,7 @@ def _wanted(policy: ScalingPolicy, state: State, seen: Observation, in_flight: f
             return _replicas(ahead, target), Reason.WAKE, message
         rising = _replicas(ahead, target) > _replicas(in_flight, target)
         if rising:
-            message += f", {ahead:.4g} in {policy.lead_seconds:.0f} s"
+            message += f", rising to {ahead:.4g}"
         return _replicas(ahead, target), Reason.AHEAD if rising else Reason.LOAD, message
     most = max(in_flight + (seen.missing * target if policy.keeps_missing else 0.0), ahead)
     if most < target * current * (1.0 - policy.down.tolerance):
@@ -229,7 +229,8 @@ def _ahead(policy: ScalingPolicy, state: State, in_flight: float) -> float:
     """The load in `lead_seconds`, were its trend (least squares over as long a time) to go on.
 
     Random arrivals alone look like a trend: only what of the slope is surely there (one-sided 95%) counts. So does a
-    step, which is over: the slope counts no further than that of each half of the time.
+    step, which is over: the slope counts no further than that of each half of the time. And what was seen for a minute,
+    after a restart or a gap, says nothing of the next ten: it counts no further ahead than it was seen.
     """
     points, half = state.loads, len(state.loads) // 2
     if len(points) < TREND_POINTS:
@@ -238,7 +239,8 @@ def _ahead(policy: ScalingPolicy, state: State, in_flight: float) -> float:
     if slope <= 0.0:
         return in_flight
     sure = min(slope - _one_sided_95(len(points) - 2) * error, _slope(points[:half])[0], _slope(points[half:])[0])
-    return in_flight + max(sure, 0.0) * policy.lead_seconds
+    seen_seconds = points[-1][0] - points[0][0] + policy.interval_seconds
+    return in_flight + max(sure, 0.0) * min(policy.lead_seconds, seen_seconds)
 
 
 def _one_sided_95(freedom: int) -> float:

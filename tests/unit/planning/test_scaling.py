@@ -332,6 +332,15 @@ def test_chance_is_no_trend(looks: int) -> None:
     assert followed <= 0.05 * 2000
 
 
+def test_what_was_seen_for_a_minute_is_not_told_of_the_next_ten() -> None:
+    """A load that doubles between the first looks counts no further ahead than it was seen, then as far as a start."""
+    policy = replace(POLICY, maximum_replicas=99, lead_seconds=600.0)
+    rising: list[float | None] = [2.0 + 2.0 * number for number in range(60)]  # 8 a minute
+    found = follow(policy, rising, replicas=1)
+    assert found[3].replicas == 2  # 8 in flight, and 8 more within the minute; 80 more within ten
+    assert found[-1].replicas == 20  # 120 in flight, and 80 more
+
+
 def test_a_short_start_is_looked_ahead_for_too() -> None:
     """Within 30 seconds there are two looks; a trend has more."""
     policy = replace(POLICY, lead_seconds=30.0)
