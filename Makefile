@@ -99,8 +99,8 @@ cluster-tools: ## build Kubernetes, containerd, kubectl and helm for the test cl
 keda: cluster-tools ## build KEDA's operator and metrics adapter, about 6 minutes once
 	@PYTHON=$(PYTHON) scripts/cluster/build.sh keda-operator keda-adapter
 
-keda-http: keda ## build KEDA's HTTP add-on too, from its module or from a checkout that HTTP_ADD_ON_SOURCE names
-	@PYTHON=$(PYTHON) scripts/cluster/build.sh keda-http-interceptor keda-http-scaler
+keda-http: keda ## build KEDA's HTTP add-on too, about 3 minutes once
+	@PYTHON=$(PYTHON) scripts/cluster/build.sh keda-http
 
 # Most of it waits: three at a time, each with a control plane of its own.
 test-control-plane: $(DEV) cluster-tools ## run the operator against a real API server with its controllers, without a node
@@ -110,7 +110,7 @@ test-cluster: $(DEV) $(ENGINE) cluster-tools image ## run the operator's image a
 	@$(ON_NODE) $(PROXY) tests/cluster/node $(addprefix --ignore=,$(WALK) $(LOADS)) $(ARGS)
 	@$(ON_NODE) $(WALK) $(ARGS)
 
-test-loads: $(DEV) $(ENGINE) keda image ## measure replicas on a real node, and let them be scaled, by KEDA too, to zero where make keda-http was run: on an idle machine, 45 minutes
+test-loads: $(DEV) $(ENGINE) keda-http image ## measure replicas on a real node, and let them be scaled, by KEDA too, to zero and back: on an idle machine, 45 minutes
 	@$(ON_NODE) -s $(LOADS) $(ARGS)
 
 soak: $(DEV) $(ENGINE) cluster-tools image ## an hour of faults on a real node: killed operators, agents, engines, API server, etcd (VLMCTL_SOAK_SECONDS, _SEED)

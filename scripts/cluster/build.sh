@@ -6,12 +6,10 @@
 #        build.sh --where        only print the folder
 # PROGRAM: kubectl, helm, helm-unittest, kwok, cluster, pause, dns, containerd, containerd-shim-runc-v2, ctr,
 #          prometheus, promtool, haproxy.tar, keda-operator, keda-adapter (these two take 6 minutes),
-#          keda-http-interceptor, keda-http-scaler
+#          keda-http (KEDA's HTTP add-on)
 # Everything comes from the registries of Go and Python, and Prometheus from Debian or Ubuntu. PYTHON names a Python
 # other than python3. Two of these may run at once. haproxy.tar, files of a Debian with the branch of HAProxy that the
-# chart runs, is made by root alone, as nodes are; beside it they are in the folder haproxy. Where no registry has KEDA's
-# HTTP add-on, HTTP_ADD_ON_SOURCE names a folder with its source, of the version in versions.sh; what was built once is
-# not built again from another.
+# chart runs, is made by root alone, as nodes are; beside it they are in the folder haproxy.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -135,29 +133,21 @@ folder_of() { # MODULE@VERSION
     (cd "$work" && go mod download -json "$1" | awk -F '"' '$2 == "Dir" {print $4}')
 }
 
-find_http_add_on() {
-    source=${HTTP_ADD_ON_SOURCE:-}
-    [ -n "$source" ] || source=$(folder_of "github.com/kedacore/http-add-on@$HTTP_ADD_ON") || true
-    [ -d "$source" ] && return
-    echo "No registry has KEDA's HTTP add-on $HTTP_ADD_ON: name a folder with its source in HTTP_ADD_ON_SOURCE." >&2
-    exit 1
-}
-
-build_http_add_on() { # PART
-    missing "keda-http-$1" "$HTTP_ADD_ON" || return 0
-    need_go
-    find_http_add_on
-    (cd "$source" && go build -trimpath -ldflags "-s -w" -o "$work/keda-http-$1" "./$1")
-    keep "keda-http-$1"
-}
-
-keep_http_add_on() { # its CustomResourceDefinitions
-    [[ $wanted = *" keda-http-"* ]] || return 0
-    wanted+="keda-http.yaml "
+keep_http_add_on() { # programs and CustomResourceDefinitions
+    [[ $wanted = *" keda-http "* ]] || return 0
+    wanted+="keda-http-interceptor keda-http-scaler keda-http.yaml "
+    local module
+    for part in interceptor scaler; do
+        missing "keda-http-$part" "$HTTP_ADD_ON" || continue
+        need_go
+        module=$(folder_of "github.com/kedacore/http-add-on@$HTTP_ADD_ON")
+        (cd "$module" && go build -trimpath -ldflags "-s -w" -o "$work/keda-http-$part" "./$part")
+        keep "keda-http-$part"
+    done
     missing keda-http.yaml "$HTTP_ADD_ON" || return 0
     need_go
-    find_http_add_on
-    for crd in "$source"/config/crd/bases/*.yaml; do
+    module=$(folder_of "github.com/kedacore/http-add-on@$HTTP_ADD_ON")
+    for crd in "$module"/config/crd/bases/*.yaml; do
         echo "---"
         cat "$crd"
     done >"$work/keda-http.yaml"
@@ -206,9 +196,6 @@ unpack_debian prometheus prometheus
 unpack_debian promtool prometheus
 unpack_haproxy
 keep_http_add_on
-for part in interceptor scaler; do
-    [[ $wanted != *" keda-http-$part "* ]] || build_http_add_on "$part"
-done
 keep_keda
 for part in operator adapter; do
     [[ $wanted != *" keda-$part "* ]] || build "keda-$part" keda "github.com/kedacore/keda/v2/cmd/$part"

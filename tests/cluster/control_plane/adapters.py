@@ -18,6 +18,7 @@ from vlm_operator.results import rfc3339
 
 from tests.cluster.clusters import Cluster
 
+HTTP_SCALED_OBJECT = ("http.keda.sh", "v1alpha1", "HTTPScaledObject", "httpscaledobjects")
 GROUP, VERSION = "external.metrics.k8s.io", "v1beta1"
 API = f"{VERSION}.{GROUP}"  # name of its APIService
 
@@ -99,9 +100,15 @@ def registration(service: str, namespace: str, port: int) -> list[dict[str, Any]
 
 
 def keda_crds(bin: Path) -> list[dict[str, Any]]:
-    """KEDA's own definition of ScaledObjects, and a stand-in of its HTTP add-on's, which may not be built."""
+    """KEDA's own definition of ScaledObjects, and its HTTP add-on's, or a stand-in where that is not built."""
     (scaled_objects,) = (each for each in all_keda_crds(bin) if each["metadata"]["name"] == "scaledobjects.keda.sh")
-    return [scaled_objects, open_crd("http.keda.sh", "v1alpha1", "HTTPScaledObject", "httpscaledobjects")]
+    return [scaled_objects, *(http_add_on_crds(bin) or [open_crd(*HTTP_SCALED_OBJECT)])]
+
+
+def http_add_on_crds(bin: Path) -> list[dict[str, Any]]:
+    """As they are in the add-on's module; none where that is not built."""
+    path = bin / "keda-http.yaml"
+    return [each for each in yaml.safe_load_all(path.read_text()) if each] if path.exists() else []
 
 
 def all_keda_crds(bin: Path) -> list[dict[str, Any]]:

@@ -9,16 +9,14 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-import yaml
 
 from tests.cluster.clusters import Cluster
-from tests.cluster.control_plane.adapters import established
+from tests.cluster.control_plane.adapters import established, http_add_on_crds
 from tests.cluster.control_plane.operators import eventually
 from tests.cluster.control_plane.prometheus import free_port
 from tests.cluster.node.keda import NAMESPACE, running_program
 
 INTERCEPTOR, SCALER = "keda-http-interceptor", "keda-http-scaler"
-CRDS = "keda-http.yaml"
 ADMIN = "interceptor-admin"  # the Service by which the scaler finds interceptors
 SEARCH = "search svc.cluster.local cluster.local\noptions ndots:5\n"  # as in a pod
 # In a file system of its own, where the cluster's DNS is asked.
@@ -34,7 +32,7 @@ class AddOn(NamedTuple):
 
 def skip_unless_built(cluster: Cluster) -> None:
     """Skip the test where the add-on's programs are not there."""
-    if not all((cluster.bin / each).exists() for each in (INTERCEPTOR, SCALER, CRDS)):
+    if not all((cluster.bin / each).exists() for each in (INTERCEPTOR, SCALER)):
         pytest.skip("KEDA's HTTP add-on is not built here: make keda-http builds it")
 
 
@@ -42,7 +40,7 @@ def skip_unless_built(cluster: Cluster) -> None:
 def http_add_on(cluster: Cluster, folder: Path) -> Iterator[AddOn]:
     """Both programs, in KEDA's own namespace, until the end of the context."""
     folder.mkdir()
-    crds = established(cluster, [each for each in yaml.safe_load_all((cluster.bin / CRDS).read_text()) if each])
+    crds = established(cluster, http_add_on_crds(cluster.bin))
     proxy, admin, scaler = free_port(), free_port(), free_port()
     cluster.apply(*_admin_service(cluster.host, admin))
     names = folder / "resolv.conf"
