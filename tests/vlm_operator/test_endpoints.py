@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import AsyncExitStack
 
 import httpx
 import pytest
 from vlm_operator.endpoints import RETRY_AFTER_SECONDS, endpoints, retries
 
+from tests.support.scripted_engine import free_port
+
 BODY = b"x" * 20_000_000  # a request with images, none of which is read
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def asked(method: str, path: str, body: bytes = b"", *, problem: str = "") -> tuple[httpx.Response, httpx.Response]:

@@ -18,7 +18,6 @@ from vlm_operator.results import rfc3339
 
 from tests.cluster.clusters import Cluster
 
-HTTP_SCALED_OBJECT = ("http.keda.sh", "v1alpha1", "HTTPScaledObject", "httpscaledobjects")
 GROUP, VERSION = "external.metrics.k8s.io", "v1beta1"
 API = f"{VERSION}.{GROUP}"  # name of its APIService
 
@@ -102,7 +101,8 @@ def registration(service: str, namespace: str, port: int) -> list[dict[str, Any]
 def keda_crds(bin: Path) -> list[dict[str, Any]]:
     """KEDA's own definition of ScaledObjects, and its HTTP add-on's, or a stand-in where that is not built."""
     (scaled_objects,) = (each for each in all_keda_crds(bin) if each["metadata"]["name"] == "scaledobjects.keda.sh")
-    return [scaled_objects, *(http_add_on_crds(bin) or [open_crd(*HTTP_SCALED_OBJECT)])]
+    stand_in = open_crd("http.keda.sh", "v1alpha1", "HTTPScaledObject", "httpscaledobjects")
+    return [scaled_objects, *(http_add_on_crds(bin) or [stand_in])]
 
 
 def http_add_on_crds(bin: Path) -> list[dict[str, Any]]:
