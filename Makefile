@@ -17,6 +17,8 @@ PACKAGING := pyproject.toml $(wildcard hatch_build.py)
 BUILD_IMAGE = scripts/build_image.sh $(BIN)/python $(LOCK_VENV)/bin/uv
 # It counts every object of the cluster, so it has one of its own.
 WALK := tests/cluster/node/test_walk_through.py
+# They count seconds, and have both cores; the others of the node wait as long as it takes.
+TIMED := $(addprefix tests/cluster/node/,test_diagnoses.py test_replicas.py test_soak.py)
 # What they measure is true only where nothing else has the cores.
 LOADS := $(addprefix tests/cluster/node/,test_agreement.py test_scaling.py test_scale_to_zero.py)
 SOAK := tests/cluster/node/test_soak.py
@@ -30,7 +32,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_
 	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load bench-operator agreement docs test-engine test-tokens test-wheel cluster-tools keda keda-http test-control-plane test-cluster test-loads soak image lock clean
+.PHONY: help demo test check format accuracy fit bench-cli bench-planner bench-load bench-operator agreement docs test-engine test-tokens test-wheel cluster-tools autoscalers test-control-plane test-cluster test-pods test-faults test-loads soak image lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,21 +98,23 @@ cluster-tools: ## build Kubernetes, containerd, kubectl and helm for the test cl
 	@scripts/cluster/install.sh
 	@PYTHON=$(PYTHON) scripts/cluster/build.sh
 
-keda: cluster-tools ## build KEDA's operator and metrics adapter, about 6 minutes once
-	@PYTHON=$(PYTHON) scripts/cluster/build.sh keda-operator keda-adapter
-
-keda-http: keda ## build KEDA's HTTP add-on too, about 3 minutes once
-	@PYTHON=$(PYTHON) scripts/cluster/build.sh keda-http
+autoscalers: cluster-tools ## build KEDA, its HTTP add-on and prometheus-adapter, about 12 minutes once
+	@PYTHON=$(PYTHON) scripts/cluster/build.sh keda-operator keda-adapter keda-http prometheus-adapter
 
 # Most of it waits: three at a time, each with a control plane of its own.
 test-control-plane: $(DEV) cluster-tools ## run the operator against a real API server with its controllers, without a node
 	$(BIN)/python -m pytest -n 3 --dist loadfile --max-worker-restart 0 tests/cluster/control_plane $(ARGS)
 
-test-cluster: $(DEV) $(ENGINE) cluster-tools image ## run the operator's image and vLLM on a real node (root)
-	@$(ON_NODE) $(PROXY) tests/cluster/node $(addprefix --ignore=,$(WALK) $(LOADS)) $(ARGS)
+test-cluster: test-pods test-faults ## run the operator's image and vLLM on a real node (root)
+
+test-pods: $(DEV) $(ENGINE) cluster-tools image ## the part of test-cluster that waits as long as it takes
+	@$(ON_NODE) $(PROXY) tests/cluster/node $(addprefix --ignore=,$(WALK) $(TIMED) $(LOADS)) $(ARGS)
 	@$(ON_NODE) $(WALK) $(ARGS)
 
-test-loads: $(DEV) $(ENGINE) keda-http image ## measure replicas on a real node, and let them be scaled, by KEDA too, to zero and back: on an idle machine, 45 minutes
+test-faults: $(DEV) $(ENGINE) cluster-tools image ## the part of test-cluster that counts seconds: on an idle machine
+	@$(ON_NODE) $(TIMED) $(ARGS)
+
+test-loads: $(DEV) $(ENGINE) autoscalers image ## measure replicas on a real node, and let them be scaled, by KEDA too, to zero and back: on an idle machine, 45 minutes
 	@$(ON_NODE) -s $(LOADS) $(ARGS)
 
 soak: $(DEV) $(ENGINE) cluster-tools image ## an hour of faults on a real node: killed operators, agents, engines, API server, etcd (VLMCTL_SOAK_SECONDS, _SEED)

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Build what a test cluster consists of: about 12 minutes on two cores, once. Each program is kept under a hash of what
 # it is made from, so that a change builds what it concerns alone; all of one version of the locks are in one folder.
-# Usage: build.sh [PROGRAM...]   build what is missing, of everything but KEDA and its HTTP add-on or of these, and print
-#                                the folder that holds it
+# Usage: build.sh [PROGRAM...]   build what is missing, of everything but the autoscalers or of these, and print the
+#                                folder that holds it
 #        build.sh --where        only print the folder
 # PROGRAM: kubectl, helm, helm-unittest, kwok, cluster, pause, dns, containerd, containerd-shim-runc-v2, ctr,
-#          prometheus, promtool, haproxy.tar, keda-operator, keda-adapter (these two take 6 minutes),
-#          keda-http (KEDA's HTTP add-on)
+#          kube-router, prometheus, promtool, haproxy.tar; autoscalers: keda-operator, keda-adapter, keda-http (KEDA's
+#          HTTP add-on), prometheus-adapter
 # Everything comes from the registries of Go and Python, and Prometheus from Debian or Ubuntu. PYTHON names a Python
 # other than python3. Two of these may run at once. haproxy.tar, files of a Debian with the branch of HAProxy that the
 # chart runs, is made by root alone, as nodes are; beside it they are in the folder haproxy.
@@ -189,6 +189,7 @@ build dns dns .
 for part in containerd containerd-shim-runc-v2 ctr; do
     install "github.com/containerd/containerd/v2/cmd/$part@$CONTAINERD" -tags "no_btrfs no_devmapper no_zfs"
 done
+build kube-router kube-router github.com/cloudnativelabs/kube-router/v2/cmd/kube-router
 build helm-unittest helm-unittest github.com/helm-unittest/helm-unittest/cmd/helm-unittest
 install "sigs.k8s.io/kwok/cmd/kwok@$KWOK"
 keep_stages
@@ -200,4 +201,6 @@ keep_keda
 for part in operator adapter; do
     [[ $wanted != *" keda-$part "* ]] || build "keda-$part" keda "github.com/kedacore/keda/v2/cmd/$part"
 done
+[[ $wanted != *" prometheus-adapter "* ]] ||
+    build prometheus-adapter prometheus-adapter sigs.k8s.io/prometheus-adapter/cmd/adapter
 echo "$out"

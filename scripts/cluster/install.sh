@@ -12,6 +12,7 @@ need curl curl
 need openssl openssl
 need iproute2 ip
 need iptables iptables
+need ipset ipset
 need runc runc
 need containernetworking-plugins /usr/lib/cni/bridge
 need util-linux nsenter

@@ -17,6 +17,7 @@ import yaml
 from vlm_operator.results import rfc3339
 
 from tests.cluster.clusters import Cluster
+from tests.cluster.control_plane.operators import eventually
 
 GROUP, VERSION = "external.metrics.k8s.io", "v1beta1"
 API = f"{VERSION}.{GROUP}"  # name of its APIService
@@ -69,19 +70,31 @@ def adapter(cluster: Cluster) -> Iterator[Adapter]:
     context.load_cert_chain(cluster.folder / "apiserver.crt", cluster.folder / "apiserver.key")
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    place = ("metrics-adapter", "default")
-    cluster.apply(*registration(*place, server.server_address[1]))
     try:
-        yield made
+        with registered(cluster, "metrics-adapter", "default", server.server_address[1]):
+            yield made
     finally:
-        cluster.kubectl("delete", "apiservice", API)
-        cluster.kubectl("delete", "service", place[0], "-n", place[1])
         server.shutdown()
         server.server_close()
 
 
-def registration(service: str, namespace: str, port: int) -> list[dict[str, Any]]:
-    """External metrics as a part of the API, which a server on this machine answers, beside the API server."""
+@contextmanager
+def registered(cluster: Cluster, service: str, namespace: str, port: int) -> Iterator[None]:
+    """External metrics are a part of the API, which a server on this machine answers, until the end of the context.
+
+    Whoever answered before does so no more, nor afterwards.
+    """
+    objects = _registration(service, namespace, port)
+    cluster.apply(*objects)
+    try:
+        eventually(lambda: cluster.kubectl("get", "--raw", f"/apis/{GROUP}/{VERSION}"))
+        yield
+    finally:  # or no namespace can be deleted
+        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=listed)
+
+
+def _registration(service: str, namespace: str, port: int) -> list[dict[str, Any]]:
     place = {"name": service, "namespace": namespace}
     spec = {
         "group": GROUP,

@@ -14,7 +14,8 @@ from tests.cluster.clusters import Cluster
 from tests.cluster.control_plane.adapters import established, http_add_on_crds
 from tests.cluster.control_plane.operators import eventually
 from tests.cluster.control_plane.prometheus import free_port
-from tests.cluster.node.keda import NAMESPACE, running_program
+from tests.cluster.node.keda import ENVIRONMENT, NAMESPACE
+from tests.cluster.node.programs import running_program
 
 INTERCEPTOR, SCALER = "keda-http-interceptor", "keda-http-scaler"
 ADMIN = "interceptor-admin"  # the Service by which the scaler finds interceptors
@@ -33,7 +34,7 @@ class AddOn(NamedTuple):
 def skip_unless_built(cluster: Cluster) -> None:
     """Skip the test where the add-on's programs are not there."""
     if not all((cluster.bin / each).exists() for each in (INTERCEPTOR, SCALER)):
-        pytest.skip("KEDA's HTTP add-on is not built here: make keda-http builds it")
+        pytest.skip("KEDA's HTTP add-on is not built here: make autoscalers builds it")
 
 
 @contextmanager
@@ -46,6 +47,7 @@ def http_add_on(cluster: Cluster, folder: Path) -> Iterator[AddOn]:
     names = folder / "resolv.conf"
     names.write_text(f"nameserver {_address_of_node(cluster)}\n{SEARCH}")
     of_interceptor = {
+        **ENVIRONMENT,
         "KEDA_HTTP_PROXY_PORT": str(proxy),
         "KEDA_HTTP_ADMIN_PORT": str(admin),
         "KEDA_HTTP_SHUTDOWN_DELAY": "0s",
@@ -53,6 +55,7 @@ def http_add_on(cluster: Cluster, folder: Path) -> Iterator[AddOn]:
     }
     target = "KEDA_HTTP_SCALER_TARGET_ADMIN"
     of_scaler = {
+        **ENVIRONMENT,
         "KEDA_HTTP_SCALER_PORT": str(scaler),
         f"{target}_NAMESPACE": NAMESPACE,
         f"{target}_SERVICE": ADMIN,

@@ -20,22 +20,30 @@ from tests.cluster.control_plane.operators import RESTRICTED, Space
 CHART = REPOSITORY / "charts" / "vlm-operator"
 RELEASE, NAMESPACE = "vlm-operator", "vlm-system"
 INSTALL_SECONDS = 180
+WAITING = ("--namespace", NAMESPACE, "--wait", f"--timeout={INSTALL_SECONDS}s")
 WATCH_SECONDS = 3600  # longer than any module
 
 
 @contextmanager
 def installed(cluster: Cluster, *values: str) -> Iterator[None]:
     """The chart with its defaults but for `values`; at the end it goes, and all VLMDeployments with it."""
-    options = [word for value in ("crds.keep=false", *values) for word in ("--set", value)]
-    where = ("--namespace", NAMESPACE, "--wait", f"--timeout={INSTALL_SECONDS}s")
     try:
         cluster.kubectl("create", "namespace", NAMESPACE)
         cluster.kubectl("label", "namespace", NAMESPACE, RESTRICTED)
-        cluster.helm("install", RELEASE, str(CHART), *where, *options)
+        cluster.helm("install", RELEASE, str(CHART), *WAITING, *_set("crds.keep=false", *values))
         yield
     finally:
-        cluster.helm("uninstall", RELEASE, "--ignore-not-found", *where)
+        cluster.helm("uninstall", RELEASE, "--ignore-not-found", *WAITING)
         remove_namespace(cluster, NAMESPACE)
+
+
+def change_values(cluster: Cluster, *values: str) -> None:
+    """Install the chart again with other `values`, and all else as it was; returns when the operator runs by them."""
+    cluster.helm("upgrade", RELEASE, str(CHART), "--reuse-values", *WAITING, *_set(*values))
+
+
+def _set(*values: str) -> list[str]:
+    return [word for value in values for word in ("--set", value)]
 
 
 def scale_operator(cluster: Cluster, replicas: int) -> None:

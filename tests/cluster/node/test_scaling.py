@@ -7,8 +7,8 @@ and no more, so that a second one is as fast as the first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any, NamedTuple
@@ -38,7 +38,8 @@ from tests.cluster.node.load_step import (
     unexplained,
     watched,
 )
-from tests.cluster.node.operators import Recorder, installed, remove_namespace
+from tests.cluster.node.operators import Recorder, change_values, installed, remove_namespace
+from tests.cluster.node.prometheus_adapter import prometheus_adapter
 from tests.cluster.node.test_replicas import CLAIM, ENGINE_SECONDS, NAME, SLICE, Served
 from vlmctl.api import v1alpha1 as api
 from vlmctl.bench.samples import Sample
@@ -62,7 +63,7 @@ OBJECTIVE, LIMIT_SECONDS = "10s", 10.0
 # Seconds, and requests per second over what a replica measured: one is enough; busy; three are needed; one is enough.
 STAGES = ((60.0, 0.3), (100.0, 0.7), (140.0, 2.0), (140.0, 0.5))
 ALONE_SECONDS = tuple(3.0 * number for number in range(6))  # when requests are sent of which each is alone
-SEEDS, ALONE_SEED = {"Operator": 1, "KEDA": 2, "HPA": 3}, 10
+ALONE_SEED = 10
 AGREES_SHARE = 0.95
 WORKLOAD = BenchWorkload(
     slots=(ImageSlot(sizes=(SizeShare(width_pixels=WIDTH, height_pixels=HEIGHT),)),),
@@ -156,18 +157,51 @@ def _has_value(found: Prometheus) -> None:
     assert found.values(in_flight_query(SPACE, NAME)) == [0.0]
 
 
-def scaled_by(scaled: Scaled, engine: str) -> None:
-    """Let another engine scale, and wait until it does."""
+def by_keda(scaled: Scaled, _folder: Path) -> AbstractContextManager[None]:
+    """KEDA's adapter serves what the HPA reads, under the names that the fixture has told the chart."""
+    query, address = in_flight_query(SPACE, NAME), scaled.prometheus.address
+    return metered(scaled.served.cluster, NAME, SPACE, query=query, prometheus=address)
+
+
+@contextmanager
+def by_prometheus_adapter(scaled: Scaled, folder: Path) -> Iterator[None]:
+    """prometheus-adapter serves it in place of KEDA's, under the names of docs/scaling.md, which stay in the chart."""
+    cluster = scaled.served.cluster
+    with prometheus_adapter(cluster, folder / "prometheus-adapter", scaled.prometheus.address):
+        names = ("externalMetric=vlmctl_requests_in_flight", "externalMetricLabel=deployment")
+        change_values(cluster, *(f"scaling.{each}" for each in names))
+        yield
+
+
+class Way(NamedTuple):
+    """To scale by an engine. `seed`: of the requests; `metric`: serves the one that the HPA reads."""
+
+    name: str
+    engine: str
+    seed: int
+    metric: Callable[[Scaled, Path], AbstractContextManager[None]] = lambda *_: nullcontext()
+
+
+WAYS = (
+    Way("Operator", "Operator", 1),
+    Way("KEDA", "KEDA", 2),
+    Way("HPA", "HPA", 3, by_keda),
+    Way("HPA through prometheus-adapter", "HPA", 4, by_prometheus_adapter),
+)
+
+
+@contextmanager
+def scaled_by(scaled: Scaled, way: Way, folder: Path) -> Iterator[None]:
+    """Let another engine scale, and wait until it does; what it needs is there until the end of the context."""
     space = scaled.served.space
     _engine(scaled, "None")
     eventually(lambda: _no_autoscaler(space))
-    if engine == "HPA":  # KEDA's adapter serves the metric of a ScaledObject of the name
-        query = in_flight_query(SPACE, NAME)
-        space.cluster.apply(*metered(NAME, SPACE, query=query, prometheus=scaled.prometheus.address))
-    _engine(scaled, engine)
-    if engine != "Operator":
-        eventually(lambda: _is_active(space, NAME if engine == "HPA" else f"keda-hpa-{NAME}"))
-    eventually(lambda: _rests(scaled))
+    with way.metric(scaled, folder):
+        _engine(scaled, way.engine)
+        if way.engine != "Operator":
+            eventually(lambda: _is_active(space, NAME if way.engine == "HPA" else f"keda-hpa-{NAME}"))
+        eventually(lambda: _rests(scaled))
+        yield
 
 
 def _engine(scaled: Scaled, engine: str) -> None:
@@ -240,10 +274,10 @@ class Outcome(NamedTuple):
         )
 
 
-def step(scaled: Scaled, engine: str) -> Outcome:
+def step(scaled: Scaled, way: Way) -> Outcome:
     """All stages, from one replica at rest until there is one again."""
     space, service = scaled.served.space, scaled.served.service()
-    alone = send(service, WORKLOAD, ALONE_SECONDS, seed=ALONE_SEED + SEEDS[engine])
+    alone = send(service, WORKLOAD, ALONE_SECONDS, seed=ALONE_SEED + way.seed)
     assert not any(each.failure for each in alone)
     eventually(lambda: _rests(scaled))
     benchmark = msgspec.convert(scaled.status["benchmark"], api.BenchmarkStatus)
@@ -252,12 +286,12 @@ def step(scaled: Scaled, engine: str) -> Outcome:
     coming = steps_of([(seconds, share * rate) for seconds, share in STAGES])
     lines = len(space.cluster.writes())
     with watched(space, NAME, lambda: max(scaled.prometheus.values(IN_FLIGHT), default=None)) as replicas:
-        samples = send(service, WORKLOAD, coming.seconds, seed=SEEDS[engine])
+        samples = send(service, WORKLOAD, coming.seconds, seed=way.seed)
         eventually(lambda: _rests(scaled), seconds=ENGINE_SECONDS)
     token_seconds = median(each.tpot_seconds for each in alone if each.tpot_seconds is not None)
     speed = measured_speed(benchmark.concurrency, rate, step_seconds=token_seconds, output_tokens=OUTPUT_TOKENS)
-    policy = policy_of({**SCALING, "engine": engine}, benchmark, start_seconds, interval_seconds=INTERVAL_SECONDS)
-    print(f"\n{engine}: {benchmark}, cold start {start_seconds:g} s, {token_seconds:.3f} s a token alone")
+    policy = policy_of({**SCALING, "engine": way.engine}, benchmark, start_seconds, interval_seconds=INTERVAL_SECONDS)
+    print(f"\n{way.name}: {benchmark}, cold start {start_seconds:g} s, {token_seconds:.3f} s a token alone")
     began = samples[0].intended_at - coming.seconds[0]
     return Outcome(
         samples=samples,
@@ -269,11 +303,11 @@ def step(scaled: Scaled, engine: str) -> Outcome:
     )
 
 
-@pytest.mark.parametrize("engine", SEEDS)
-def test_replicas_follow_the_load_and_no_request_fails(scaled: Scaled, engine: str) -> None:
+@pytest.mark.parametrize("way", WAYS, ids=[each.name for each in WAYS])
+def test_replicas_follow_the_load_and_no_request_fails(scaled: Scaled, way: Way, tmp_path: Path) -> None:
     """A step beyond what one replica serves brings more of them, as the simulator foretells; later they go again."""
-    scaled_by(scaled, engine)
-    came = step(scaled, engine)
+    with scaled_by(scaled, way, tmp_path):
+        came = step(scaled, way)
     print(came.told(), flush=True)
     assert [each.failure for each in came.samples if each.failure] == []
     assert {each.output_tokens for each in came.samples} == {OUTPUT_TOKENS}
@@ -286,7 +320,7 @@ def test_replicas_follow_the_load_and_no_request_fails(scaled: Scaled, engine: s
     before_last = sum(seconds for seconds, _ in STAGES[:-1])
     assert 1 in (count for at, count in came.asked if at > before_last)
     assert any(each.sent_at < at < each.finished_at for each in came.samples for at in drops(came.replicas))
-    assert came.writers == {WRITERS[engine]}
+    assert came.writers == {WRITERS[way.engine]}
 
 
 def _rests(scaled: Scaled) -> None:
