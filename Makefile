@@ -17,7 +17,7 @@ PACKAGING := pyproject.toml $(wildcard hatch_build.py)
 BUILD_IMAGE = scripts/build_image.sh $(BIN)/python $(LOCK_VENV)/bin/uv
 # It counts every object of the cluster, so it has one of its own.
 WALK := tests/cluster/node/test_walk_through.py
-# They count seconds, and have both cores; the others of the node wait as long as it takes.
+# They count seconds, so nothing else may run; the other tests of the node wait as long as it takes.
 TIMED := $(addprefix tests/cluster/node/,test_diagnoses.py test_replicas.py test_soak.py)
 # What they measure is true only where nothing else has the cores.
 LOADS := $(addprefix tests/cluster/node/,test_agreement.py test_scaling.py test_scale_to_zero.py)
@@ -105,16 +105,18 @@ autoscalers: cluster-tools ## build KEDA, its HTTP add-on and prometheus-adapter
 test-control-plane: $(DEV) cluster-tools ## run the operator against a real API server with its controllers, without a node
 	$(BIN)/python -m pytest -n 3 --dist loadfile --max-worker-restart 0 tests/cluster/control_plane $(ARGS)
 
-test-cluster: test-pods test-faults ## run the operator's image and vLLM on a real node (root)
+test-cluster: ## run the operator's image and vLLM on a real node (root)
+	@$(MAKE) test-pods
+	@$(MAKE) test-faults
 
-test-pods: $(DEV) $(ENGINE) cluster-tools image ## the part of test-cluster that waits as long as it takes
+test-pods: $(DEV) $(ENGINE) cluster-tools image ## the part of test-cluster that waits as long as it takes (root)
 	@$(ON_NODE) $(PROXY) tests/cluster/node $(addprefix --ignore=,$(WALK) $(TIMED) $(LOADS)) $(ARGS)
 	@$(ON_NODE) $(WALK) $(ARGS)
 
-test-faults: $(DEV) $(ENGINE) cluster-tools image ## the part of test-cluster that counts seconds: on an idle machine
+test-faults: $(DEV) $(ENGINE) cluster-tools image ## the part of test-cluster that counts seconds (root): on an idle machine
 	@$(ON_NODE) $(TIMED) $(ARGS)
 
-test-loads: $(DEV) $(ENGINE) autoscalers image ## measure replicas on a real node, and let them be scaled, by KEDA too, to zero and back: on an idle machine, 45 minutes
+test-loads: $(DEV) $(ENGINE) autoscalers image ## measure replicas on a real node, and let them be scaled, by KEDA too, to zero and back: on an idle machine, an hour
 	@$(ON_NODE) -s $(LOADS) $(ARGS)
 
 soak: $(DEV) $(ENGINE) cluster-tools image ## an hour of faults on a real node: killed operators, agents, engines, API server, etcd (VLMCTL_SOAK_SECONDS, _SEED)

@@ -13,6 +13,7 @@
 # --owner take it down when the process PID has ended, however it ended
 # --mount let containers see FOLDER, read-only, under /host, as they see /host/usr (see shell_images.py)
 # Pods and services can be reached from this machine; pods reach this machine at the address in DIR/host, nothing else.
+# DIR/services has the range of the services' addresses.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/processes.sh"
@@ -47,6 +48,7 @@ take_slot() { # the first whose link does not exist yet; leaves it in $D/slot
         if said=$(ip link add "$LINK" type veth peer name "$LINK-node" 2>&1); then
             echo "$slot" >"$D/slot"
             echo "$HOST" >"$D/host"
+            echo "$SERVICES" >"$D/services"
             return
         fi
     done

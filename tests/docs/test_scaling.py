@@ -62,6 +62,8 @@ def test_the_adapter_is_asked_what_keda_asks() -> None:
     """The rule for prometheus-adapter is the same query, by the labels that the autoscaler selects by."""
     (rule,) = next(each for each in BLOCKS if "externalRules" in each)["externalRules"]
     assert rule["name"] == {"as": SETTINGS.external_metric}
+    for flag in ("relist-interval", "max-age"):
+        assert f"`--metrics-{flag}=" in PAGE
     of = 'namespace="team",deployment="vision"'
     asked = rule["metricsQuery"].replace("<<.LabelMatchers>>", of)
     (trigger,) = written(api.Scaling(min=1, max=8, engine=api.ScalingEngine.KEDA))["ScaledObject"]["spec"]["triggers"]

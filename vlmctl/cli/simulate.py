@@ -158,7 +158,7 @@ def _grid(
             raise InvalidValue(f"{name} is out of range.", remedy=f"It must be 0 to {MAXIMUM_REPLICAS:,}.")
     if not all(LOWEST_TARGET <= share <= HIGHEST_TARGET for share in targets or ()):
         raise InvalidValue("--target is out of range.", remedy=f"It is a share, {LOWEST_TARGET} to {HIGHEST_TARGET}.")
-    _check_engine(engine, minimums, idle, look_ahead)
+    _check_meaning(engine, minimums, idle, look_ahead)
     window = DOWN.stabilization_seconds if scale_down_after is None else parse_duration_seconds(scale_down_after)
     grid = Grid(
         targets=tuple(targets or TARGETS),
@@ -176,7 +176,7 @@ def _grid(
     return grid
 
 
-def _check_engine(
+def _check_meaning(
     engine: own.Engine, minimums: list[int] | None, idle: list[str] | None, look_ahead: str | None
 ) -> None:
     """Raise InvalidValue for what this engine, or what else was given, would leave without a meaning."""
@@ -187,5 +187,5 @@ def _check_engine(
     if engine is own.Engine.HPA and 0 in (minimums or ()):
         raise InvalidValue("--min-replicas is 0, and the HPA keeps 1.", remedy="Try --engine KEDA.")
     if idle and (engine is own.Engine.HPA or (minimums and 0 not in minimums)):
-        keeps = "--min-replicas" if minimums else "the HPA"
+        keeps = "the HPA" if engine is own.Engine.HPA else "--min-replicas"
         raise InvalidValue(f"--idle says when the last replica goes, and {keeps} keeps it.", remedy="Leave one out.")

@@ -82,7 +82,7 @@ def adapter(cluster: Cluster) -> Iterator[Adapter]:
 def registered(cluster: Cluster, service: str, namespace: str, port: int) -> Iterator[None]:
     """External metrics are a part of the API, which a server on this machine answers, until the end of the context.
 
-    Whoever answered before does so no more, nor afterwards.
+    They replace whoever answered before, for good.
     """
     objects = _registration(service, namespace, port)
     cluster.apply(*objects)

@@ -10,7 +10,7 @@ from vlm_operator import names
 from vlm_operator.actions import NEEDED_BY_PODS
 from vlm_operator.kinds import BY_KIND, VLMDEPLOYMENT
 
-from tests.cluster.control_plane.operators import Space, eventually, running, settled, some
+from tests.cluster.control_plane.operators import MANIFEST, Space, eventually, running, settled, some
 
 # Nothing in them is what the operator would write, so that no field would conflict.
 TAKEN: dict[str, dict[str, Any]] = {
@@ -18,6 +18,13 @@ TAKEN: dict[str, dict[str, Any]] = {
     "Secret": {"stringData": {"api-key": "of-somebody-else"}},
     "NetworkPolicy": {"spec": {"podSelector": {"matchLabels": {"app": "other"}}}},
     "Service": {"spec": {"clusterIP": "None", "selector": {"app": "other"}}},
+    "PersistentVolumeClaim": {
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "2Gi"}},
+            "storageClassName": "",
+        }
+    },
     "PodDisruptionBudget": {"spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "other"}}}},
     "Deployment": {
         "spec": {
@@ -30,6 +37,8 @@ TAKEN: dict[str, dict[str, Any]] = {
         }
     },
 }
+NAMES = {"Secret": names.api_key("vision"), "PersistentVolumeClaim": names.cache("vision")}
+CACHED = {**MANIFEST, "cache": {"pvc": {"size": "1Gi", "accessMode": "ReadWriteOnce"}}}
 
 
 @pytest.mark.parametrize("kind", TAKEN)
@@ -38,11 +47,11 @@ def test_objects_of_others_are_left_alone(space: Space, tmp_path: Path, kind: st
     made. Pods that would need it are not made before that.
     """
     resource = BY_KIND[kind]
-    name = names.api_key("vision") if kind == "Secret" else "vision"
+    name = NAMES.get(kind, "vision")
     body = {"apiVersion": resource.api_version, "kind": kind, "metadata": {"name": name}, **TAKEN[kind]}
     made = space.ask("POST", resource.path(space.name), body)
     with running(space, tmp_path):
-        space.make("vision")
+        space.make("vision", CACHED if kind == "PersistentVolumeClaim" else MANIFEST)
         eventually(lambda: some("there is one already" in str(space.find(VLMDEPLOYMENT, "vision").get("status"))))
         found = space.find(resource, name)
         assert (found["metadata"]["uid"], found.get("spec", {}).get("selector")) == (
@@ -52,7 +61,10 @@ def test_objects_of_others_are_left_alone(space: Space, tmp_path: Path, kind: st
         assert "vlm-operator" not in {each["manager"] for each in found["metadata"].get("managedFields", ())}
         if kind in NEEDED_BY_PODS:
             eventually(lambda: some(space.all("Service")))
-            assert not space.all("Deployment")
+            assert not space.all("Deployment") | space.all("Job")
         space.ask("DELETE", resource.path(space.name, name))
-        settled(space)
+        if kind == "PersistentVolumeClaim":  # its pods wait for weights, which nobody downloads here
+            eventually(lambda: some(space.all("Job")))
+        else:
+            settled(space)
         eventually(lambda: some("there is one" not in str(space.find(VLMDEPLOYMENT, "vision")["status"])))

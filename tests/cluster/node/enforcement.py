@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster.clusters import Cluster
+from tests.cluster.control_plane.operators import eventually, some
 from tests.cluster.node.programs import running_program
 
 PROGRAM = "kube-router"
-# Its own --cleanup-config ends where the kernel has no IPVS.
-FORGET = "iptables-save -t filter | grep -v -e KUBE-ROUTER -e KUBE-POD-FW -e KUBE-NWPLCY | iptables-restore --wait"
+BRIDGED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+FIREWALL = "KUBE-ROUTER-FORWARD"
+# Its own --cleanup-config ends where the kernel has no IPVS. Sets of addresses stay, and mean nothing.
+FORGET = """
+rules=$(iptables-save -t filter) &&
+    grep -v -e KUBE-ROUTER -e KUBE-POD-FW -e KUBE-NWPLCY <<<"$rules" | iptables-restore --wait
+"""
 Way = tuple[str, int]  # address and port
 # Takes connections at the addresses of its first argument, and says so once it does.
 LISTEN = """
@@ -45,21 +52,23 @@ with ThreadPoolExecutor(len(ways)) as threads:
 @contextmanager
 def enforced(cluster: Cluster, folder: Path) -> Iterator[None]:
     """NetworkPolicies hold on the node until the end of the context, and none of them after it."""
-    slot = (cluster.folder / "slot").read_text().strip()
+    assert BRIDGED.exists(), "Packets between pods of one node pass no rules here: modprobe br_netfilter"
+    (node,) = cluster.get("nodes")["items"]
     flags = (
         "--run-firewall",
         "--run-router=false",
         "--run-service-proxy=false",
         f"--kubeconfig={cluster.kubeconfig}",
-        "--hostname-override=node1",
-        f"--service-cluster-ip-range=198.19.{slot}.0/24",
+        f"--hostname-override={node['metadata']['name']}",
+        f"--service-cluster-ip-range={(cluster.folder / 'services').read_text().strip()}",
     )
     folder.mkdir()
     try:
         with running_program(cluster, folder, PROGRAM, *flags, through=_on_node(cluster)):
+            eventually(lambda: some(FIREWALL in _run(cluster, "iptables-save")))
             yield
     finally:
-        subprocess.run((*_on_node(cluster), "sh", "-c", FORGET), check=True)
+        _run(cluster, "bash", "-c", FORGET)
 
 
 @contextmanager
@@ -67,7 +76,7 @@ def listening(cluster: Cluster, ways: Sequence[Way]) -> Iterator[None]:
     """The node has these addresses, and somebody listens at these ports, until the end of the context."""
     addresses = sorted({address for address, _ in ways})
     for address in addresses:
-        _change_addresses(cluster, "add", address)
+        _run(cluster, "ip", "address", "add", f"{address}/32", "dev", "lo")
     command = ("setpriv", "--pdeathsig", "KILL", *_on_node(cluster), "python3", "-c", LISTEN, json.dumps(ways))
     try:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -79,7 +88,7 @@ def listening(cluster: Cluster, ways: Sequence[Way]) -> Iterator[None]:
                 process.kill()
     finally:
         for address in addresses:
-            _change_addresses(cluster, "delete", address)
+            _run(cluster, "ip", "address", "delete", f"{address}/32", "dev", "lo")
 
 
 def open_ways(cluster: Cluster, pod: str, namespace: str, ways: Mapping[str, Way], *, container: str) -> set[str]:
@@ -89,12 +98,12 @@ def open_ways(cluster: Cluster, pod: str, namespace: str, ways: Mapping[str, Way
     return set(found)
 
 
-def _change_addresses(cluster: Cluster, change: str, address: str) -> None:
-    subprocess.run((*_on_node(cluster), "ip", "address", change, f"{address}/32", "dev", "lo"), check=True)
-
-
 def _on_node(cluster: Cluster) -> tuple[str, ...]:
     """What runs a command in the node's network; its first process is a child of the one that node.sh knows."""
     pid, _ = (cluster.folder / "node.pid").read_text().split()
     init = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
-    return ("nsenter", "--target", init, "--net")
+    return ("env", f"PATH={os.environ['PATH']}:/usr/sbin:/sbin", "nsenter", "--target", init, "--net")
+
+
+def _run(cluster: Cluster, *command: str) -> str:
+    return subprocess.run((*_on_node(cluster), *command), check=True, capture_output=True, text=True).stdout

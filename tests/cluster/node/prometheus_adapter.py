@@ -28,6 +28,7 @@ def prometheus_adapter(cluster: Cluster, folder: Path, prometheus: str) -> Itera
     folder.mkdir()
     page = PAGE.read_text()
     (rules,) = RULES.findall(page)
+    relist, reach = FLAG.findall(page)
     (folder / "rules.yaml").write_text(rules)
     port = free_port()
     flags = (
@@ -37,7 +38,8 @@ def prometheus_adapter(cluster: Cluster, folder: Path, prometheus: str) -> Itera
         f"--secure-port={port}",
         f"--cert-dir={folder}",
         *kubeconfig_flags(cluster),
-        *FLAG.findall(page),
+        relist,
+        reach,
     )
     with running_program(cluster, folder, PROGRAM, *flags), registered(cluster, PROGRAM, "default", port):
         yield

@@ -24,14 +24,16 @@ from tests.cluster.node.enforcement import Way, enforced, listening, open_ways
 from tests.cluster.node.failing import CACHE, SHELL, repository, spec
 from tests.cluster.node.operators import NAMESPACE, condition, installed, remove_namespace
 from tests.cluster.node.test_proxy import CLAIM, ENGINE_SECONDS, NAME, manifest
+from tests.support.successes import OF_JOBS
 from vlmctl.serving import host
 
 SPACE = "walled"
 FETCHING = "fetching"  # a VLMDeployment whose weights come from the hub
 MONITORING, KEDA, ELSEWHERE = "monitoring", "keda", "elsewhere"  # namespaces
 PROMETHEUS = {"app": "prometheus"}
-# Addresses for documentation (RFC 5737), of a private network, and of the metadata services of clouds.
-PUBLIC, PRIVATE, METADATA = "203.0.113.1", "10.255.255.1", "169.254.169.254"
+# Addresses for documentation (RFC 5737), of a private network, and of services that give out a node's credentials.
+PUBLIC, PRIVATE = "203.0.113.1", "10.255.255.1"
+METADATA = ("169.254.169.254", "100.100.100.200", "168.63.129.16")
 HTTP_PORT, HTTPS_PORT, DNS_PORT = 80, 443, 53
 OPERATOR_PORT, RETRY_PORT = 8080, 8083
 
@@ -87,18 +89,20 @@ def walled(
         hub.hub(node.host) as mirror,
         ExitStack() as enforcement,
         installed(node, f"hub.endpoint={mirror}", *values),
+        ExitStack() as namespaces,
         closing(Space(node, SPACE)) as space,
     ):
         enforcement.enter_context(enforced(node, folder / "kube-router"))
         node.apply(*claim_of(tiny_model, CLAIM, SPACE))
         space.make(NAME, manifest(tiny_model))
         space.make(FETCHING, spec(repository(hub.SLOW), **CACHE))
+        namespaces.callback(node.kubectl, "delete", "namespace", "--ignore-not-found", MONITORING, KEDA, ELSEWHERE)
+        places = surrounding(space)
         eventually(lambda: _is_ready(space), seconds=ENGINE_SECONDS)
-        places = surround(space)
+        places |= guarded(space)
         outwards = outside(node, mirror, places["stranger"])
-        with listening(node, [way for way in outwards.values() if way[0] in (PUBLIC, PRIVATE, METADATA)]):
+        with listening(node, [way for way in outwards.values() if way[0] in (PUBLIC, PRIVATE, *METADATA)]):
             yield Walled(node, places, inside(space, places), outwards, enforcement)
-        node.kubectl("delete", "namespace", MONITORING, KEDA, ELSEWHERE)
     remove_namespace(node, SPACE)
     node.kubectl("delete", "persistentvolume", f"{SPACE}-{CLAIM}")
 
@@ -108,8 +112,8 @@ def _is_ready(space: Space) -> None:
     assert condition(body, "Ready").get("reason") == ReadyReason.READY, body.get("status")
 
 
-def surround(space: Space) -> dict[str, Place]:
-    """The pods that are there, and a pod for each who may come."""
+def surrounding(space: Space) -> dict[str, Place]:
+    """A pod for each who may come, and one that is a download by its labels."""
     node = space.cluster
     download = eventually(lambda: _labels_of_download(space))
     made = {
@@ -126,9 +130,14 @@ def surround(space: Space) -> dict[str, Place]:
     node.apply(*(_listener(places[name], labels) for name, (_, labels) in made.items()))
     for pod, namespace, _ in places.values():
         node.kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--namespace", namespace, "--timeout=60s")
+    return places
+
+
+def guarded(space: Space) -> dict[str, Place]:
+    """The pods that were there already."""
     (engine,) = (name for name, pod in space.all("Pod").items() if pod["metadata"]["labels"][names.DEPLOYMENT] == NAME)
-    (operator,) = node.get("pods", "--namespace", NAMESPACE)["items"]
-    return places | {
+    (operator,) = space.cluster.get("pods", "--namespace", NAMESPACE)["items"]
+    return {
         "engine": Place(engine, SPACE, names.ENGINE),
         "operator": Place(operator["metadata"]["name"], NAMESPACE, "operator"),
     }
@@ -137,7 +146,7 @@ def surround(space: Space) -> dict[str, Place]:
 def _labels_of_download(space: Space) -> dict[str, str]:
     job, *_ = some(list(space.all("Job").values()))
     found: dict[str, str] = job["spec"]["template"]["metadata"]["labels"]
-    return found
+    return {name: value for name, value in found.items() if name not in OF_JOBS}  # by which the Job would take it
 
 
 def _listener(place: Place, labels: Mapping[str, str]) -> dict[str, Any]:
@@ -186,22 +195,27 @@ def outside(cluster: Cluster, mirror: str, stranger: Place) -> dict[str, Way]:
         "public HTTP": (PUBLIC, HTTP_PORT),
         "private HTTPS": (PRIVATE, HTTPS_PORT),
         "private at the mirror's port": (PRIVATE, hub_at.port),
-        "metadata": (METADATA, HTTP_PORT),
-        "metadata over HTTPS": (METADATA, HTTPS_PORT),
-        "metadata at the mirror's port": (METADATA, hub_at.port),
+        **{f"{each}:{port}": (each, port) for each in METADATA for port in (HTTP_PORT, HTTPS_PORT, hub_at.port)},
     }
 
 
 @pytest.mark.parametrize("place", COMES_IN)
 def test_who_comes_in(walled: Walled, place: str) -> None:
     """Users reach the proxy; the agent, metrics and the operator are for those who need them."""
-    assert walled.reach(place, walled.inwards) == COMES_IN[place]
+    eventually(lambda: _equal(walled.reach(place, walled.inwards), COMES_IN[place]))
 
 
 @pytest.mark.parametrize("place", GOES_OUT)
 def test_what_pods_reach(walled: Walled, place: str) -> None:
     """An engine whose weights are there finds names and nobody else; none gets to the node's credentials."""
-    assert walled.reach(place, walled.outwards) == GOES_OUT[place]
+    eventually(lambda: _equal(walled.reach(place, walled.outwards), GOES_OUT[place]))
+
+
+def test_engines_find_names(walled: Walled) -> None:
+    """Over UDP, as resolvers ask."""
+    pod, namespace, container = walled.places["engine"]
+    within = ("exec", pod, "--namespace", namespace, "--container", container, "--", "getent", "hosts")
+    assert walled.inwards["service"][0] in walled.cluster.kubectl(*within, f"{NAME}.{SPACE}.svc.cluster.local")
 
 
 def test_nothing_but_policies_shuts_the_ways(walled: Walled) -> None:
@@ -211,3 +225,7 @@ def test_nothing_but_policies_shuts_the_ways(walled: Walled) -> None:
         assert walled.reach(place, walled.inwards) == set(walled.inwards)
     for place in GOES_OUT:
         assert walled.reach(place, walled.outwards) == set(walled.outwards)
+
+
+def _equal(found: set[str], expected: set[str]) -> None:
+    assert found == expected

@@ -142,6 +142,7 @@ def test_no_policy_is_exit_code_3(vlmctl: CommandLine) -> None:
         (("--rate", "1", "--look-ahead", "1m", "--engine", "keda"), "goes with --engine Operator"),
         (("--rate", "1", "--min-replicas", "0", "--engine", "HPA"), "the HPA keeps 1"),
         (("--rate", "1", "--idle", "5m", "--engine", "HPA"), "the HPA keeps it"),
+        (("--rate", "1", "--idle", "5m", "--min-replicas", "2", "--engine", "HPA"), "the HPA keeps it"),
         (("--rate", "1", "--idle", "5m", "--min-replicas", "1"), "--min-replicas keeps it"),
         (("--rate", "1", "--idle", "soon"), "is not a duration"),
     ],
