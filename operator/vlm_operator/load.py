@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
-import aiohttp
-
 from vlm_operator import proxy
+from vlm_operator.pod_client import PodClient
 from vlm_operator.records import KubernetesObject
 from vlm_operator.reported import condition
 from vlmctl.errors import InvalidValue
@@ -24,7 +23,6 @@ from vlmctl.specs.record import Record
 METRICS = f"{proxy.METRICS_PATH}?scope=backend"  # HAProxy's exporter, of its backends alone
 SCRAPE_SECONDS = 3.0  # for one pod, everything included
 MAXIMUM_BYTES = 256 * 1024  # of an answer; two backends have 20 kB
-CONNECTIONS = 256  # at once: below what a process may have open, and a thousand that hang are asked within a look
 _SAMPLE = re.compile(
     r"^(?P<name>haproxy_backend_current_sessions|haproxy_backend_http_responses_total)"
     r"\{(?P<labels>[^}]*)\}[ \t]+(?P<value>\S+)",
@@ -106,53 +104,33 @@ class Scraper:
     """Asks proxies, all at once and each within a bounded time; used inside `async with`."""
 
     def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
-        self._places = asyncio.Semaphore(CONNECTIONS)  # not the connector's: waiting for one is nobody's time
+        self._client = PodClient(seconds=SCRAPE_SECONDS, maximum_bytes=MAXIMUM_BYTES)
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            timeout=aiohttp.ClientTimeout(total=None),
-            trust_env=False,
-        )
+        await self._client.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._client.__aexit__(kind, error, trace)
 
     async def read(self, pods: Iterable[KubernetesObject]) -> dict[str, Reading]:
         """By uid, what the pods told; one that did not, or has no address, is not in it."""
         asked = [each for each in pods if each.get("status", {}).get("podIP")]
-        told = await asyncio.gather(*(self._one(str(each["status"]["podIP"])) for each in asked))
+        told = await asyncio.gather(*map(self._one, asked))
         return {
             str(pod["metadata"]["uid"]): reading
             for pod, reading in zip(asked, told, strict=True)
             if reading is not None
         }
 
-    async def _one(self, address: str) -> Reading | None:
+    async def _one(self, pod: KubernetesObject) -> Reading | None:
         """None for a proxy that is away, or tells what cannot be read."""
-        if self._session is None:
-            raise RuntimeError("a Scraper is used inside `async with`")
-        host = f"[{address}]" if ":" in address else address
-        url = f"http://{host}:{proxy.METRICS_PORT}{METRICS}"
-        limit = aiohttp.ClientTimeout(total=SCRAPE_SECONDS)
-        async with self._places:
-            try:
-                # A pod may not send the operator elsewhere.
-                async with self._session.get(url, allow_redirects=False, timeout=limit) as response:
-                    return await _read(response) if response.status == 200 else None
-            except (aiohttp.ClientError, OSError, TimeoutError, InvalidValue):
-                return None
-
-
-async def _read(response: aiohttp.ClientResponse) -> Reading:
-    content = b""
-    async for piece in response.content.iter_any():
-        content += piece
-        if len(content) > MAXIMUM_BYTES:
-            raise InvalidValue(f"a proxy's metrics are larger than {MAXIMUM_BYTES:,} bytes.")
-    return read_metrics(content.decode(errors="replace"))
+        content = await self._client.get(pod, proxy.METRICS_PORT, METRICS)
+        if content is None or len(content) > MAXIMUM_BYTES:
+            return None
+        try:
+            return read_metrics(content.decode(errors="replace"))
+        except InvalidValue:
+            return None

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import NamedTuple, Self
 
-import aiohttp
 import msgspec
 
 from vlm_operator import names, revisions, tolerant
@@ -18,6 +17,7 @@ from vlm_operator.benchmarks import is_kept
 from vlm_operator.cluster import ApiError, Cluster, Unreachable
 from vlm_operator.container_states import is_up
 from vlm_operator.kinds import NODE, POD, REVISION, VLMBENCHMARK, VLMDEPLOYMENT
+from vlm_operator.pod_client import PodClient
 from vlm_operator.pod_memory import POLL_SECONDS, Memory, Tail
 from vlm_operator.records import Key, KubernetesObject, Observed, Revision
 from vlm_operator.reported import container, is_cut_off
@@ -29,7 +29,6 @@ from vlmctl.errors import InvalidFile, InvalidValue
 
 AGENT_SECONDS = 2.0
 LOG_SECONDS = 5.0  # the kubelet has to answer the API server
-CONNECTIONS = 256  # to agents at once: below what a process may have open
 SLOW_PASSES = 8  # that ask agents or kubelets at once who gave no answer the last time: half of all, by default
 
 log = logging.getLogger(__name__)
@@ -64,8 +63,7 @@ class Observer:
         self._monitors = monitors
         self._clock = clock
         self._monotonic = monotonic
-        self._session: aiohttp.ClientSession | None = None
-        self._places = asyncio.Semaphore(CONNECTIONS)  # not the connector's: waiting for one is nobody's time
+        self._agents = PodClient(seconds=AGENT_SECONDS, maximum_bytes=MAXIMUM_BYTES)
         self._slow_places = slow_passes  # that are free
         self._memories: dict[Key, Memory] = {}
         self._unreadable: set[str] = set()  # uids of revisions that were told in the log
@@ -74,18 +72,13 @@ class Observer:
         self._benchmarks: dict[Name, tuple[int, api.VLMBenchmark | None]] = {}  # by name: the version, and what it says
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            timeout=aiohttp.ClientTimeout(total=AGENT_SECONDS),
-            trust_env=False,
-        )
+        await self._agents.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._agents.__aexit__(kind, error, trace)
 
     async def ask(self, key: Key) -> Asked:
         """Ask agents that are at work, and for the last lines of engines that ended.
@@ -216,25 +209,10 @@ class Observer:
         return tuple(sorted(kept, key=lambda each: (each.number, each.name))), unreadable
 
     async def _ask_agent(self, pod: KubernetesObject) -> AgentResult | str | None:
-        """What it tells, or why that is not believed; None where it does not answer."""
-        if self._session is None:
-            raise RuntimeError("an Observer is used inside `async with`")
-        address = pod["status"]["podIP"]
-        host = f"[{address}]" if ":" in address else address
+        """What it tells, or why that is not believed; None where it is not up yet, or away: its pod's state tells."""
+        content = await self._agents.get(pod, AGENT_PORT, "/result")
         try:
-            # A pod may not send the operator elsewhere.
-            async with (
-                self._places,
-                self._session.get(f"http://{host}:{AGENT_PORT}/result", allow_redirects=False) as response,
-            ):
-                content = b""
-                async for piece in response.content.iter_any():
-                    content += piece
-                    if len(content) > MAXIMUM_BYTES:
-                        break  # `read_result` says so
-                return read_result(content) if response.status == 200 else None
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            return None  # it is not up yet, or away; its pod's state tells
+            return None if content is None else read_result(content)
         except InvalidValue as error:
             return str(error)
 

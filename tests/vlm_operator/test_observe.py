@@ -14,7 +14,8 @@ from aiohttp import web
 from msgspec.structs import replace
 from vlm_operator import names, revisions
 from vlm_operator.cluster import Cluster, Connection
-from vlm_operator.observe import AGENT_SECONDS, CONNECTIONS, SLOW_PASSES, Asked, Observer
+from vlm_operator.observe import AGENT_SECONDS, SLOW_PASSES, Asked, Observer
+from vlm_operator.pod_client import CONNECTIONS
 from vlm_operator.pod_memory import POLL_SECONDS
 from vlm_operator.records import Key
 from vlm_operator.results import MAXIMUM_BYTES, AgentResult, Figures, Ladder, Stage, encode
