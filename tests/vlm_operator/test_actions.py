@@ -105,10 +105,10 @@ def spoil(held: Any, path: Sequence[str], remove: bool) -> None:
         held = held[part[2:]] if part.startswith("f:") else _item(held, part)
     if last.startswith("k:"):
         held.remove(_item(held, last))
-    elif remove:
+    elif remove and last[2:] in held:
         del held[last[2:]]
-    else:
-        held[last[2:]] = _other(held[last[2:]])
+    else:  # or give it a value: an empty one is not kept
+        held[last[2:]] = _other(held.get(last[2:], ""))
 
 
 def _item(held: list[dict[str, Any]], part: str) -> dict[str, Any]:
