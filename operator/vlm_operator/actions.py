@@ -269,7 +269,11 @@ def _steps(path: str) -> tuple[tuple[str, Any], ...]:
 
 def _holds(value: Any, steps: Sequence[tuple[str, Any]]) -> bool:
     """Whether the path leads anywhere."""
+    before = ""
     for form, told in steps:
+        if (before, form, told) == ("k", "f", NOT_WRITTEN_EMPTY):
+            return True  # or it was empty, and what is taken over as it was seen lacks it
+        before = form
         if form == "f":
             found = [value[told]] if isinstance(value, dict) and told in value else []
         elif not isinstance(value, list):

@@ -98,10 +98,10 @@ class ApiServer:
         """Write the whole object in the operator's name."""
         place = (body["kind"], body["metadata"]["name"])
         held = self.objects.get(place, {"metadata": {"uid": f"uid-{len(self.objects)}"}})
-        body = _without_empty(body)
         fields = fields_of(body)
         _remove(held, held["metadata"].get("managedFields", [{}])[0].get("fieldsV1", {}), fields)
-        _merge(held, body)
+        _merge(held, deepcopy(body))
+        held = _without_empty(held)
         _fill(held)
         owned = {"manager": names.FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields}
         held["metadata"]["managedFields"] = [owned]
@@ -214,7 +214,7 @@ EMPTY = {"env", "tolerations"}
 
 
 def _without_empty(body: Any, field: str = "") -> Any:
-    """A copy without the empty values of variables and tolerations, which are as if they had not been written."""
+    """A copy without the empty values of variables and tolerations, which are not kept."""
     if isinstance(body, list):
         return [_without_empty(item, field) for item in body]
     if not isinstance(body, dict):

@@ -139,6 +139,13 @@ def test_what_is_right_is_not_written(spec: api.VLMDeploymentSpec) -> None:
     assert verbs(at_rest(spec), wanted(spec)) == []
 
 
+def test_an_empty_variable_of_a_download_is_written_once() -> None:
+    """The API server keeps no empty text, and a Job's pods stay as they were made."""
+    engine = api.Engine(env=(api.Variable(name="A", value=""),))
+    spec = replace(SPEC, engine=engine, cache=api.Cache(pvc=api.CachePvc(size="1Gi")))
+    assert verbs(at_rest(spec), wanted(spec)) == []
+
+
 @given(st.data())
 def test_a_foreign_change_of_our_fields_is_put_back(data: st.DataObject) -> None:
     """Any field that we apply, changed or removed by somebody, is one write of that object, and then all is right."""
