@@ -272,7 +272,7 @@ def _holds(value: Any, steps: Sequence[tuple[str, Any]]) -> bool:
     before = ""
     for form, told in steps:
         if (before, form, told) == ("k", "f", NOT_WRITTEN_EMPTY):
-            return True  # or it was empty, and what is taken over as it was seen lacks it
+            return True  # an empty text: what is taken over as it was read lacks the field
         before = form
         if form == "f":
             found = [value[told]] if isinstance(value, dict) and told in value else []

@@ -127,10 +127,8 @@ class Scraper:
 
     async def _one(self, pod: KubernetesObject) -> Reading | None:
         """None for a proxy that is away, or tells what cannot be read."""
-        content = await self._client.get(pod, proxy.METRICS_PORT, METRICS)
-        if content is None or len(content) > MAXIMUM_BYTES:
-            return None
         try:
-            return read_metrics(content.decode(errors="replace"))
+            content = await self._client.get(pod, proxy.METRICS_PORT, METRICS)
+            return None if content is None else read_metrics(content.decode(errors="replace"))
         except InvalidValue:
             return None

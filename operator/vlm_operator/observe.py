@@ -210,8 +210,8 @@ class Observer:
 
     async def _ask_agent(self, pod: KubernetesObject) -> AgentResult | str | None:
         """What it tells, or why that is not believed; None where it is not up yet, or away: its pod's state tells."""
-        content = await self._agents.get(pod, AGENT_PORT, "/result")
         try:
+            content = await self._agents.get(pod, AGENT_PORT, "/result")
             return None if content is None else read_result(content)
         except InvalidValue as error:
             return str(error)

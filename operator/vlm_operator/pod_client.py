@@ -9,12 +9,13 @@ from typing import Self
 import aiohttp
 
 from vlm_operator.records import KubernetesObject
+from vlmctl.errors import InvalidValue
 
-CONNECTIONS = 256  # at once: below what a process may have open, and a thousand that hang are asked within a look
+CONNECTIONS = 256  # of a client at once: below what a process may have open; a thousand that hang are soon asked
 
 
 class PodClient:
-    """Asks pods over HTTP, each within `seconds`, everything included; used inside `async with`."""
+    """Asks pods over HTTP, each within `seconds` from when it has a place; used inside `async with`."""
 
     def __init__(self, *, seconds: float, maximum_bytes: int) -> None:
         self._limit = aiohttp.ClientTimeout(total=seconds)
@@ -37,7 +38,7 @@ class PodClient:
     async def get(self, pod: KubernetesObject, port: int, path: str) -> bytes | None:
         """What a pod that has an address answers; None where it does not, or not with 200.
 
-        Of an answer that is too large so much that it is seen to be: more than `maximum_bytes`.
+        Raises InvalidValue for an answer of more than `maximum_bytes`, of which little more is read.
         """
         if self._session is None:
             raise RuntimeError("a PodClient is used inside `async with`")
@@ -58,5 +59,5 @@ class PodClient:
         async for piece in response.content.iter_any():
             content += piece
             if len(content) > self._maximum_bytes:
-                break
+                raise InvalidValue(f"the answer of a pod is larger than {self._maximum_bytes:,} bytes.")
         return content

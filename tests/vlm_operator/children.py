@@ -100,7 +100,7 @@ class ApiServer:
         held = self.objects.get(place, {"metadata": {"uid": f"uid-{len(self.objects)}"}})
         fields = fields_of(body)
         _remove(held, held["metadata"].get("managedFields", [{}])[0].get("fieldsV1", {}), fields)
-        _merge(held, deepcopy(body))
+        _merge(held, body)
         held = _without_empty(held)
         _fill(held)
         owned = {"manager": names.FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields}

@@ -164,8 +164,11 @@ def test_agents_that_do_not_run_are_not_asked(status: dict[str, Any]) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("content", [b"nonsense", b" " * (MAXIMUM_BYTES + 1)])
-def test_what_an_agent_says_is_not_trusted(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"nonsense", "the result of an agent"), (b" " * (MAXIMUM_BYTES + 1), "the answer of a pod is larger")],
+)
+def test_what_an_agent_says_is_not_trusted(content: bytes, why: str, caplog: pytest.LogCaptureFixture) -> None:
     """A result that cannot be read, or has no end, counts as none, and the one before stays; it is said, once."""
 
     async def scenario() -> None:
@@ -179,7 +182,7 @@ def test_what_an_agent_says_is_not_trusted(content: bytes, caplog: pytest.LogCap
             found = observer.snapshot(KEY)
             assert found is not None
             assert found.results["uid-p"].stage is Stage.SMOKE
-            assert "the result of an agent" in found.doubted["uid-p"]
+            assert why in found.doubted["uid-p"]
             observer._memories[KEY].silent.clear()  # so that it is asked again at once
             await observer.ask(KEY)
             world.result = encode(AgentResult(stage=Stage.OPEN))

@@ -106,4 +106,4 @@ def _on_node(cluster: Cluster) -> tuple[str, ...]:
 
 
 def _run(cluster: Cluster, *command: str) -> str:
-    return subprocess.run((*_on_node(cluster), *command), check=True, capture_output=True, text=True).stdout
+    return subprocess.run((*_on_node(cluster), *command), check=True, stdout=subprocess.PIPE, text=True).stdout

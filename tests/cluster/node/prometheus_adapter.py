@@ -28,7 +28,6 @@ def prometheus_adapter(cluster: Cluster, folder: Path, prometheus: str) -> Itera
     folder.mkdir()
     page = PAGE.read_text()
     (rules,) = RULES.findall(page)
-    relist, reach = FLAG.findall(page)
     (folder / "rules.yaml").write_text(rules)
     port = free_port()
     flags = (
@@ -38,8 +37,7 @@ def prometheus_adapter(cluster: Cluster, folder: Path, prometheus: str) -> Itera
         f"--secure-port={port}",
         f"--cert-dir={folder}",
         *kubeconfig_flags(cluster),
-        relist,
-        reach,
+        *FLAG.findall(page),
     )
     with running_program(cluster, folder, PROGRAM, *flags), registered(cluster, PROGRAM, "default", port):
         yield

@@ -129,7 +129,7 @@ def surrounding(space: Space) -> dict[str, Place]:
     places = {name: Place(name.replace(" ", "-"), namespace) for name, (namespace, _) in made.items()}
     node.apply(*(_listener(places[name], labels) for name, (_, labels) in made.items()))
     for pod, namespace, _ in places.values():
-        node.kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--namespace", namespace, "--timeout=60s")
+        node.kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--namespace", namespace, "--timeout=110s")
     return places
 
 
