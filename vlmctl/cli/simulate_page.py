@@ -188,8 +188,11 @@ def _verdict(found: Simulation, best: Outcome) -> list[str]:
             lines.append(f"{nearest.name}: {show_usd(nearest.usd_per_day)} a day, {late}.")
     share = target_utilization(best, found.ladder_concurrency)
     if share is not None:
-        target = f"{best.policy.target_in_flight:.3g} in flight, of the {found.ladder_concurrency} that a replica"
-        lines.append(f'In a VLMDeployment: targetUtilization "{share}" ({target} is estimated to measure in time).')
+        aimed, measured = f"{best.policy.target_in_flight:.3g} in flight", found.ladder_concurrency
+        shares = f"{aimed}, of the {measured} that a replica is estimated to measure in time"
+        if best.policy.target_in_flight > measured:
+            shares = f"no more can be said: {measured} in flight, and this policy has {aimed}"
+        lines.append(f'In a VLMDeployment: targetUtilization "{share}" ({shares}).')
     shortest = min((each.policy.idle_seconds for each in zero), default=0.0)
     if zero and found.traffic.longest_gap_seconds < shortest + ANSWERED_SECONDS:
         gap = show_seconds(found.traffic.longest_gap_seconds)
