@@ -10,8 +10,6 @@ import asyncio
 import math
 import re
 from collections.abc import Iterable, Mapping
-from types import TracebackType
-from typing import Self
 
 from vlm_operator import proxy
 from vlm_operator.pod_client import PodClient
@@ -100,20 +98,11 @@ def _count(text: str, name: str) -> float:
     return value
 
 
-class Scraper:
+class Scraper(PodClient):
     """Asks proxies, all at once and each within a bounded time; used inside `async with`."""
 
     def __init__(self) -> None:
-        self._client = PodClient(seconds=SCRAPE_SECONDS, maximum_bytes=MAXIMUM_BYTES)
-
-    async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._client.__aexit__(kind, error, trace)
+        super().__init__(seconds=SCRAPE_SECONDS, maximum_bytes=MAXIMUM_BYTES)
 
     async def read(self, pods: Iterable[KubernetesObject]) -> dict[str, Reading]:
         """By uid, what the pods told; one that did not, or has no address, is not in it."""
@@ -128,7 +117,7 @@ class Scraper:
     async def _one(self, pod: KubernetesObject) -> Reading | None:
         """None for a proxy that is away, or tells what cannot be read."""
         try:
-            content = await self._client.get(pod, proxy.METRICS_PORT, METRICS)
+            content = await self.get(pod, proxy.METRICS_PORT, METRICS)
             return None if content is None else read_metrics(content.decode(errors="replace"))
         except InvalidValue:
             return None

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from vlm_operator import names, proxy
-from vlm_operator.kinds import BY_KIND, VLMDEPLOYMENT
-from vlm_operator.reasons import ReadyReason
+from vlm_operator.kinds import BY_KIND
+from vlm_operator.scalers import RETRY_PORT
 from vlm_operator.template import AGENT_PORT
 
 from tests.cluster.clusters import Cluster
@@ -22,8 +22,8 @@ from tests.cluster.node import hub
 from tests.cluster.node.conftest import claim_of
 from tests.cluster.node.enforcement import Way, enforced, listening, open_ways
 from tests.cluster.node.failing import CACHE, SHELL, repository, spec
-from tests.cluster.node.operators import NAMESPACE, condition, installed, remove_namespace
-from tests.cluster.node.test_proxy import CLAIM, ENGINE_SECONDS, NAME, manifest
+from tests.cluster.node.operators import NAMESPACE, installed, remove_namespace
+from tests.cluster.node.test_proxy import CLAIM, ENGINE_SECONDS, NAME, is_ready, manifest
 from tests.support.successes import OF_JOBS
 from vlmctl.serving import host
 
@@ -35,7 +35,7 @@ PROMETHEUS = {"app": "prometheus"}
 PUBLIC, PRIVATE = "203.0.113.1", "10.255.255.1"
 METADATA = ("169.254.169.254", "100.100.100.200", "168.63.129.16")
 HTTP_PORT, HTTPS_PORT, DNS_PORT = 80, 443, 53
-OPERATOR_PORT, RETRY_PORT = 8080, 8083
+OPERATOR_PORT = 8080
 
 SERVED = {"service", "pod"}
 COMES_IN = {
@@ -98,18 +98,13 @@ def walled(
         space.make(FETCHING, spec(repository(hub.SLOW), **CACHE))
         namespaces.callback(node.kubectl, "delete", "namespace", "--ignore-not-found", MONITORING, KEDA, ELSEWHERE)
         places = surrounding(space)
-        eventually(lambda: _is_ready(space), seconds=ENGINE_SECONDS)
+        eventually(lambda: is_ready(space), seconds=ENGINE_SECONDS)
         places |= guarded(space)
         outwards = outside(node, mirror, places["stranger"])
         with listening(node, [way for way in outwards.values() if way[0] in (PUBLIC, PRIVATE, *METADATA)]):
             yield Walled(node, places, inside(space, places), outwards, enforcement)
     remove_namespace(node, SPACE)
     node.kubectl("delete", "persistentvolume", f"{SPACE}-{CLAIM}")
-
-
-def _is_ready(space: Space) -> None:
-    body = space.find(VLMDEPLOYMENT, NAME)
-    assert condition(body, "Ready").get("reason") == ReadyReason.READY, body.get("status")
 
 
 def surrounding(space: Space) -> dict[str, Place]:

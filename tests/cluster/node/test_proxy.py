@@ -69,15 +69,16 @@ def guarded(node: Cluster, operator_image: str, tiny_model: Path) -> Iterator[Gu
         node.kubectl("label", "namespace", SPACE, RESTRICTED)
         node.apply(*claim_of(tiny_model, CLAIM, SPACE))
         space.make(NAME, manifest(tiny_model))
-
-        def ready() -> None:
-            body = space.find(VLMDEPLOYMENT, NAME)
-            assert condition(body, "Ready").get("reason") == ReadyReason.READY, body.get("status")
-
-        eventually(ready, seconds=ENGINE_SECONDS)
+        eventually(lambda: is_ready(space), seconds=ENGINE_SECONDS)
         yield Guarded(space)
     remove_namespace(node, SPACE)
     node.kubectl("delete", "persistentvolume", f"{SPACE}-{CLAIM}")
+
+
+def is_ready(space: Space) -> None:
+    """The VLMDeployment takes traffic."""
+    body = space.find(VLMDEPLOYMENT, NAME)
+    assert condition(body, "Ready").get("reason") == ReadyReason.READY, body.get("status")
 
 
 def manifest(model: Path) -> Body:
